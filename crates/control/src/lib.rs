@@ -1,0 +1,3 @@
+//! The decision line: API call → service → store → scheduler → run → connector.
+
+pub mod replicator;

@@ -1,0 +1,239 @@
+//! What the decision line asks of the data line. Implemented by the embedded connector in `server`.
+//!
+//! Every call may happen twice, with a crash between: each is keyed by a run, a snapshot or an image, and ends in the
+//! same state however often it is made. All failures are [`Failure`]s; only their code's kind decides about retries.
+
+use async_trait::async_trait;
+use godwit_model::connector::ConnectorConfig;
+use godwit_model::extent::Extent;
+use godwit_model::failure::Failure;
+use godwit_model::figures::{Consistency, VolumeFigures};
+use godwit_model::id::{ImageId, JobId, PackId, RunId, SnapshotId};
+use godwit_model::server::Discovery;
+use tokio_util::sync::CancellationToken;
+
+/// The part that stands next to a VM manager: discovers, takes points in time, reads, sends.
+#[async_trait]
+pub trait Replicator: Send + Sync {
+    /// What servers the VM manager offers.
+    async fn discover(&self, config: &ConnectorConfig) -> Result<Discovery, Failure>;
+
+    /// Takes the point in time of a run, or finds the one already taken for it.
+    async fn take_point(&self, order: &PointOrder) -> Result<Point, Failure>;
+
+    /// Moves one volume of the run's point in time into the store and commits its snapshot. Blocks that an earlier
+    /// attempt made durable (`order.staged`) are not sent again. If the snapshot is already committed, its result is
+    /// returned. Fails with `PointInTimeLost` if the source does not hold `order.point` any more: then the run takes a
+    /// new point for *all* its volumes, so that an image never mixes two of them.
+    async fn transfer(
+        &self,
+        order: &TransferOrder,
+        report: &dyn TransferReport,
+        cancel: &CancellationToken,
+    ) -> Result<VolumeResult, Failure>;
+
+    /// Ends the run's point in time at the source.
+    async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure>;
+
+    /// Removes what of ours at the VM manager belongs to no run in `keep`. One sentence for each thing removed.
+    async fn sweep_source(&self, config: &ConnectorConfig, keep: &[RunId]) -> Result<Vec<String>, Failure>;
+}
+
+/// The part that holds snapshots and images.
+#[async_trait]
+pub trait ImageStore: Send + Sync {
+    /// Re-reads what is stored and compares it with the digests taken while the source was read.
+    /// Corruption found is a result, not a failure.
+    async fn verify(
+        &self,
+        snapshot: &SnapshotId,
+        scope: VerifyScope,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<VerifyResult, Failure>;
+
+    /// Writes the image; the snapshots it names are committed. The same image written twice is one image.
+    async fn register(&self, order: &ImageOrder) -> Result<(), Failure>;
+
+    /// Removes staged packs that no snapshot names: those of a run that was given up.
+    async fn discard_staged(&self, packs: &[PackId]) -> Result<(), Failure>;
+
+    /// Where a volume of an image holds data: up to `limit` extents from `from` on, sorted. What lies between is zeros.
+    async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure>;
+
+    /// Exactly the bytes of `extent`.
+    async fn read(&self, snapshot: &SnapshotId, extent: Extent) -> Result<bytes::Bytes, Failure>;
+}
+
+/// Which server, through which connector.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceServer {
+    /// How to reach the VM manager.
+    pub config: ConnectorConfig,
+    /// The VM manager's name of the server.
+    pub vm_id: String,
+}
+
+/// Wanted: a point in time.
+#[derive(Clone, Debug)]
+pub struct PointOrder {
+    /// Of which server.
+    pub source: SourceServer,
+    /// For which run.
+    pub run: RunId,
+    /// Last committed state of each volume.
+    pub baselines: Vec<VolumeBaseline>,
+}
+
+/// Last committed state of a volume.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VolumeBaseline {
+    /// The volume's name within its server.
+    pub device: String,
+    /// The run that committed it.
+    pub run: RunId,
+    /// Its snapshot.
+    pub snapshot: SnapshotId,
+    /// Its size then, in bytes.
+    pub size: u64,
+}
+
+/// A point in time that was taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Point {
+    /// Names it: the same text means the same bytes.
+    pub point: String,
+    /// What the guest's state was.
+    pub consistency: Consistency,
+    /// The volumes, boot disk first.
+    pub volumes: Vec<PointVolume>,
+    /// What the operator should know.
+    pub notes: Vec<String>,
+}
+
+/// A volume of a point in time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PointVolume {
+    /// Its name within its server.
+    pub device: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether only tracked changes are read; otherwise everything is read and compared by digest.
+    pub tracked: bool,
+    /// Why not, if a baseline was there.
+    pub note: Option<String>,
+}
+
+/// Wanted: the content of one volume in the store.
+#[derive(Clone, Debug)]
+pub struct TransferOrder {
+    /// Of which server.
+    pub source: SourceServer,
+    /// For which run.
+    pub run: RunId,
+    /// Same baselines as the point was ordered with.
+    pub baselines: Vec<VolumeBaseline>,
+    /// Which point in time the run's record names.
+    pub point: String,
+    /// Which volume.
+    pub device: String,
+    /// Id of the snapshot to commit.
+    pub snapshot: SnapshotId,
+    /// Packs of this run and volume that earlier attempts made durable.
+    pub staged: Vec<StagedPack>,
+    /// Figures of earlier attempts, from which this one goes on.
+    pub figures: VolumeFigures,
+}
+
+/// A durable pack that no snapshot names yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StagedPack {
+    /// Which.
+    pub pack: PackId,
+    /// Whether it was read from the very point in time that the order names: then its blocks are not read again.
+    /// Otherwise they are read and compared by digest, and only not sent again.
+    pub same_point: bool,
+}
+
+/// What a transfer tells while it works. Both pack calls are durable when they return.
+#[async_trait]
+pub trait TransferReport: Send + Sync {
+    /// A pack of `bytes` bytes is about to be sent.
+    async fn pack_begun(&self, pack: &PackId, bytes: u64) -> Result<(), Failure>;
+    /// The pack is durable in the store.
+    async fn pack_durable(&self, pack: &PackId) -> Result<(), Failure>;
+    /// Figures so far; called often, must be cheap.
+    fn progress(&self, figures: VolumeFigures);
+}
+
+/// A volume that was moved and whose snapshot is committed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VolumeResult {
+    /// The committed snapshot.
+    pub snapshot: SnapshotId,
+    /// Digest over all blocks of the volume: 64 hexadecimal digits.
+    pub root_digest: String,
+    /// Final figures.
+    pub figures: VolumeFigures,
+    /// What the operator should know.
+    pub notes: Vec<String>,
+}
+
+/// How a point in time ends. See `blocks::source::Settle`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SettleEnd {
+    /// The run committed.
+    Committed,
+    /// The run is given up.
+    Abandoned,
+    /// The job is deleted.
+    Forget,
+}
+
+/// How much to verify.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VerifyScope {
+    /// All pages, and the blocks that the snapshot's own run stored: older ones were verified by theirs.
+    OwnBlocks,
+    /// Every block of the volume.
+    Everything,
+}
+
+/// What verification found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifyResult {
+    /// Digest over all blocks as recomputed.
+    pub root_digest: String,
+    /// Bytes re-read and compared.
+    pub bytes_verified: u64,
+    /// Ranges that are damaged, merged, at most a thousand; empty means equal.
+    pub damaged: Vec<Extent>,
+    /// What was wrong with the first one.
+    pub first_problem: Option<String>,
+}
+
+/// Wanted: an image.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImageOrder {
+    /// Its id.
+    pub image: ImageId,
+    /// The job and run that made it.
+    pub job: JobId,
+    /// See `job`.
+    pub run: RunId,
+    /// Name of the server.
+    pub server_name: String,
+    /// Device name and snapshot of each volume, boot disk first.
+    pub volumes: Vec<(String, SnapshotId)>,
+    /// When, in milliseconds since the epoch.
+    pub created_at: i64,
+}
+
+/// A page of a list of extents.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExtentPage {
+    /// Sorted, not touching.
+    pub extents: Vec<Extent>,
+    /// Where to go on; `None` at the end of the volume.
+    pub next: Option<u64>,
+}

@@ -1,0 +1,22 @@
+//! What Godwit talks about, and the rules that need nothing but values.
+//!
+//! Purpose: every id, state, range of bytes and failure has exactly one type, and every rule of the service is a
+//! pure function of values, time included.
+//!
+//! Flow: `control` asks [`schedule::plan`] what is due and [`run::step`] / [`job::step`] what may happen next; `blocks`
+//! and `sources` speak in [`extent::Extent`]s; everybody reports trouble as a [`failure::Failure`].
+//!
+//! Invariants: no I/O, no tokio, no clock, no randomness in this crate. Whoever needs the time passes a
+//! [`time::Timestamp`] in.
+
+pub mod catalog;
+pub mod connector;
+pub mod extent;
+pub mod failure;
+pub mod figures;
+pub mod id;
+pub mod job;
+pub mod run;
+pub mod schedule;
+pub mod server;
+pub mod time;
