@@ -157,8 +157,8 @@ mod tests {
             let e = Extent::between(start, (start + length).min(SPACE));
             let wide = e.align(unit, SPACE);
             prop_assert_eq!(wide.intersect(e), e);
-            prop_assert!(e.is_empty() || wide.offset % unit == 0);
-            prop_assert!(e.is_empty() || wide.end() % unit == 0 || wide.end() == SPACE);
+            prop_assert!(e.is_empty() || wide.offset.is_multiple_of(unit));
+            prop_assert!(e.is_empty() || wide.end().is_multiple_of(unit) || wide.end() == SPACE);
         }
     }
 }

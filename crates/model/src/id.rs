@@ -101,7 +101,7 @@ ids! {
     ImageId, "image", "ami-", 17;
     /// The content of one volume at one point in time: `snap-` and 17 digits.
     SnapshotId, "snapshot", "snap-", 17;
-    /// One immutable object that holds many blocks. All 128 bits are random: a pack's key is derived from its id.
+    /// One immutable object that holds many blocks. Never drawn twice: a pack's key is derived from its id.
     PackId, "pack", "pack-", 32;
     /// A data key and all that is encrypted under it: `key-` and 32 digits.
     KeyId, "key", "key-", 32;

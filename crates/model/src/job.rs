@@ -1,4 +1,20 @@
-//! Replication jobs.
+//! Replication jobs: their states, and what may happen to them.
+//!
+//! ```text
+//!            RunStarted            RunCompleted (of a one-time job)
+//!  PENDING ────────────► ACTIVE ─────────────────────────────────► COMPLETED
+//!                        │ ▲  │
+//!          FailedTooOften│ │  │ RunFailed (of a one-time job), FailedTooOften (no pause)
+//!             (pause)    │ │  └──────────────► FAILING ───────────► FAILED
+//!                        ▼ │ Resume                     CleanedUp
+//!              PAUSED_ON_FAILURE
+//!
+//!  every state but DELETED ── Delete ──► DELETING ── CleanedUp ──► DELETED
+//! ```
+//!
+//! Happy path: PENDING → ACTIVE, where a repeating job stays; a one-time job ends in COMPLETED. A repeating job whose
+//! run failed stays ACTIVE: the next run is its retry. What a job that ended left at the source and staged is removed
+//! while it is FAILING or DELETING; images stay.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,4 +58,220 @@ pub enum LicenseType {
     /// The customer's own.
     #[serde(rename = "BYOL")]
     Byol,
+}
+
+/// What happens to a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// One of its runs became active.
+    RunStarted,
+    /// A run completed; `last` if it is the one that a one-time job exists for.
+    RunCompleted {
+        /// No further run will come.
+        last: bool,
+    },
+    /// A run failed; `last` as above.
+    RunFailed {
+        /// No further run will come.
+        last: bool,
+    },
+    /// Too many runs failed in a row.
+    FailedTooOften {
+        /// The job is to wait for somebody to look at it, instead of ending.
+        pause: bool,
+    },
+    /// Somebody looked at it and wants it to go on.
+    Resume,
+    /// Somebody wants it gone.
+    Delete,
+    /// What it left at the source and staged is removed.
+    CleanedUp,
+}
+
+/// What a step of a job brings with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Its active run is stopped, its scheduled one dropped.
+    StopRuns,
+    /// What it left at the source and staged is to be removed.
+    CleanUp,
+    /// No change tracker of it is needed any more.
+    ForgetBaseline,
+}
+
+/// An event that a state does not allow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a job that is {} does not take the event {event:?}", state.as_str())]
+pub struct Denied {
+    /// The state that it is in, and stays in.
+    pub state: JobState,
+    /// What was tried.
+    pub event: Event,
+}
+
+impl JobState {
+    /// Every state.
+    pub const ALL: [JobState; 8] = [
+        JobState::Pending,
+        JobState::Active,
+        JobState::Failing,
+        JobState::Failed,
+        JobState::Deleting,
+        JobState::Deleted,
+        JobState::Completed,
+        JobState::PausedOnFailure,
+    ];
+
+    /// As in the API model.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            JobState::Pending => "PENDING",
+            JobState::Active => "ACTIVE",
+            JobState::Failing => "FAILING",
+            JobState::Failed => "FAILED",
+            JobState::Deleting => "DELETING",
+            JobState::Deleted => "DELETED",
+            JobState::Completed => "COMPLETED",
+            JobState::PausedOnFailure => "PAUSED_ON_FAILURE",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(text: &str) -> Option<JobState> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
+    }
+
+    /// Whether runs are scheduled and started.
+    pub const fn is_running(self) -> bool {
+        matches!(self, JobState::Pending | JobState::Active)
+    }
+
+    /// Whether the job still holds its server: until it has ended, no second one may be created for it.
+    pub const fn is_live(self) -> bool {
+        matches!(
+            self,
+            JobState::Pending | JobState::Active | JobState::PausedOnFailure | JobState::Failing | JobState::Deleting
+        )
+    }
+
+    /// Whether it ended by deletion or failure, or is about to.
+    pub const fn is_terminated(self) -> bool {
+        matches!(self, JobState::Failing | JobState::Failed | JobState::Deleting | JobState::Deleted)
+    }
+}
+
+impl LicenseType {
+    /// As in the API model.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LicenseType::Aws => "AWS",
+            LicenseType::Byol => "BYOL",
+        }
+    }
+
+    /// The type of that name.
+    pub fn parse(text: &str) -> Option<LicenseType> {
+        [LicenseType::Aws, LicenseType::Byol].into_iter().find(|l| l.as_str() == text)
+    }
+}
+
+/// What becomes of a job in `state` when `event` happens, and what that brings with it.
+pub fn step(state: &JobState, event: Event) -> Result<(JobState, Vec<Effect>), Denied> {
+    use Effect::{CleanUp, ForgetBaseline, StopRuns};
+    use JobState::{Active, Completed, Deleted, Deleting, Failed, Failing, PausedOnFailure, Pending};
+    let stop = || vec![StopRuns, CleanUp, ForgetBaseline];
+    Ok(match (*state, event) {
+        (Pending | Active, Event::RunStarted) => (Active, vec![]),
+
+        (Active, Event::RunCompleted { last: true }) => (Completed, vec![StopRuns, ForgetBaseline]),
+        (Active, Event::RunFailed { last: true }) => (Failing, stop()),
+        (Active | PausedOnFailure, Event::RunCompleted { last: false } | Event::RunFailed { last: false }) => {
+            (*state, vec![])
+        }
+
+        (Active, Event::FailedTooOften { pause: true }) => (PausedOnFailure, vec![]),
+        (Active, Event::FailedTooOften { pause: false }) => (Failing, stop()),
+        (PausedOnFailure, Event::Resume) => (Active, vec![]),
+
+        (Deleting, Event::Delete) => (Deleting, vec![]),
+        (Pending | Active | PausedOnFailure | Failing | Failed | Completed, Event::Delete) => (Deleting, stop()),
+
+        (Deleting, Event::CleanedUp) => (Deleted, vec![]),
+        (Failing, Event::CleanedUp) => (Failed, vec![]),
+
+        (state, event) => return Err(Denied { state, event }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn events() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            Just(Event::RunStarted),
+            any::<bool>().prop_map(|last| Event::RunCompleted { last }),
+            any::<bool>().prop_map(|last| Event::RunFailed { last }),
+            any::<bool>().prop_map(|pause| Event::FailedTooOften { pause }),
+            Just(Event::Resume),
+            Just(Event::Delete),
+            Just(Event::CleanedUp),
+        ]
+    }
+
+    #[test]
+    fn names_are_those_of_the_model() {
+        for state in JobState::ALL {
+            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{}\"", state.as_str()));
+            assert_eq!(JobState::parse(state.as_str()), Some(state));
+        }
+        assert_eq!(LicenseType::parse("BYOL"), Some(LicenseType::Byol));
+    }
+
+    #[test]
+    fn a_failed_run_ends_one_time_jobs_only() {
+        let after = |last| step(&JobState::Active, Event::RunFailed { last }).unwrap().0;
+        assert_eq!((after(false), after(true)), (JobState::Active, JobState::Failing));
+    }
+
+    #[test]
+    fn deleting_twice_is_deleting_once() {
+        let (state, effects) = step(&JobState::Active, Event::Delete).unwrap();
+        assert_eq!((state, effects.is_empty()), (JobState::Deleting, false));
+        assert_eq!(step(&state, Event::Delete), Ok((JobState::Deleting, vec![])));
+    }
+
+    proptest! {
+        #[test]
+        fn only_documented_arrows(history in proptest::collection::vec(events(), 0..40)) {
+            let mut state = JobState::Pending;
+            for event in history {
+                let Ok((next, effects)) = step(&state, event) else { continue };
+                prop_assert!(state != JobState::Deleted, "nothing leaves DELETED");
+                if state != next && next.is_terminated() && next.is_live() {
+                    prop_assert!(effects.contains(&Effect::StopRuns) && effects.contains(&Effect::CleanUp));
+                }
+                if matches!(next, JobState::Deleted | JobState::Failed) {
+                    prop_assert!(matches!(state, JobState::Deleting | JobState::Failing), "what ends is cleaned up first");
+                }
+                if state.is_terminated() {
+                    prop_assert!(!next.is_running(), "what was terminated never runs again");
+                }
+                state = next;
+            }
+        }
+
+        #[test]
+        fn every_live_job_can_be_deleted(history in proptest::collection::vec(events(), 0..40)) {
+            let mut state = JobState::Pending;
+            for event in history {
+                state = step(&state, event).map_or(state, |(next, _)| next);
+            }
+            if state != JobState::Deleted {
+                let (deleting, _) = step(&state, Event::Delete).unwrap();
+                prop_assert_eq!(step(&deleting, Event::CleanedUp).unwrap().0, JobState::Deleted);
+            }
+        }
+    }
 }
