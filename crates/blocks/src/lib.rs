@@ -1,3 +1,40 @@
 //! The data line: source extents → blocks → packs → snapshot → image, and back to raw or qcow2.
+//!
+//! Purpose: move the content of volumes into a store so that it is proven, small, unreadable for others and never
+//! half-made; and give it back exactly.
+//!
+//! Flow: [`replicate::replicate`] asks a [`source::VolumeReader`] what is known of a volume, reads what must be read,
+//! cuts it into [`block`]s (zero test, digest, comparison with the parent snapshot and with what earlier attempts left,
+//! compression), appends what is new to encrypted [`pack`]s, hangs digests and places into the [`tree`] of a
+//! [`snapshot`], and commits that by one conditional put. [`verify::verify`] re-reads what is stored; [`image`] names
+//! the snapshots of all volumes of a server; [`reader::SnapshotReader`] gives bytes back, [`export`] writes them down.
+//!
+//! Invariants:
+//! - Content first, pointer last: whatever an object names was durable before the object was written. What no manifest
+//!   names does not exist for readers.
+//! - Objects are immutable: every put creates, none replaces. So every step may happen twice.
+//! - Nothing read from the store is believed: lengths, checksums, authentication tags and digests are compared first.
+//!   A difference is the failure `StoreCorrupt` with the object's name, never wrong bytes and never a panic.
+//! - Every queue is bounded, and memory does not grow with the size of a volume.
+//! - No key is in a log, an error or a `Debug` text. Time and randomness come from the caller.
+//!
+//! The formats are described byte by byte in `docs/formats.md`.
 
+pub mod block;
+pub mod crypt;
+mod damage;
+mod envelope;
+pub mod export;
+pub mod image;
+pub mod pack;
+pub mod page;
+pub mod reader;
+mod recent;
+pub mod replicate;
+pub mod snapshot;
 pub mod source;
+pub mod store;
+pub mod tree;
+pub mod verify;
+
+pub use damage::Damage;

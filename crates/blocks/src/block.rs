@@ -1,0 +1,287 @@
+//! Blocks: the unit of digest, comparison and storage. Zero test, digest, compression. Pure.
+
+use crate::crypt::Keys;
+use crate::damage::Damage;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+/// Size of the blocks of a snapshot: a power of two from 4 KiB to 1 MiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct BlockSize(u32);
+
+impl BlockSize {
+    /// 64 KiB: the granularity of QEMU's dirty bitmaps, so that a small change costs no more than it must.
+    pub const DEFAULT: BlockSize = BlockSize(64 << 10);
+
+    /// The smallest: what file systems and sector emulation align to.
+    pub const MIN: BlockSize = BlockSize(4 << 10);
+
+    /// The largest: one block must fit into one read of the source.
+    pub const MAX: BlockSize = BlockSize(1 << 20);
+
+    /// `bytes` as block size, if it is a power of two within the bounds.
+    pub const fn new(bytes: u32) -> Option<BlockSize> {
+        if bytes.is_power_of_two() && bytes >= Self::MIN.0 && bytes <= Self::MAX.0 {
+            return Some(BlockSize(bytes));
+        }
+        None
+    }
+
+    /// The size in bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0 as u64
+    }
+}
+
+impl TryFrom<u32> for BlockSize {
+    type Error = String;
+    fn try_from(bytes: u32) -> Result<Self, String> {
+        BlockSize::new(bytes).ok_or_else(|| format!("{bytes} is not a block size"))
+    }
+}
+
+impl From<BlockSize> for u32 {
+    fn from(size: BlockSize) -> u32 {
+        size.0
+    }
+}
+
+/// Keyed BLAKE3 of a block, a page or a volume. All zeros stands for a block or page that holds only zeros.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest that stands for "only zeros, not stored".
+    pub const ZERO: Digest = Digest([0; 32]);
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "a digest is 64 hexadecimal digits".to_owned();
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        }
+        Ok(Digest(bytes))
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.to_string()
+    }
+}
+
+/// How the bytes of a record are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// Not at all.
+    Raw,
+    /// One zstd frame.
+    Zstd,
+}
+
+impl Codec {
+    /// As it is stored.
+    pub const fn to_byte(self) -> u8 {
+        match self {
+            Codec::Raw => 0,
+            Codec::Zstd => 1,
+        }
+    }
+
+    /// What a stored byte means.
+    pub const fn from_byte(byte: u8) -> Option<Codec> {
+        match byte {
+            0 => Some(Codec::Raw),
+            1 => Some(Codec::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// Whether `bytes` are all zeros.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    // Compared in pieces: memcmp is far faster than a loop over bytes, and data mostly differs in the first piece.
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|piece| piece == &ZEROS[..piece.len()])
+}
+
+/// The digest of a block's bytes; [`Digest::ZERO`] if they are all zeros.
+pub fn digest(keys: &Keys, bytes: &[u8]) -> Digest {
+    if is_zero(bytes) {
+        return Digest::ZERO;
+    }
+    keys.block_digest(bytes)
+}
+
+/// Compressors and decompressors in reserve: making one costs about a megabyte of memory, so they are used again.
+/// Never more than there are threads at work at the same time.
+#[derive(Default)]
+pub(crate) struct Codecs {
+    compressors: Mutex<Vec<zstd::bulk::Compressor<'static>>>,
+    decompressors: Mutex<Vec<zstd::bulk::Decompressor<'static>>>,
+}
+
+/// The fastest level: the codec is most of the processor's work (see docs/performance.md).
+const LEVEL: i32 = 1;
+
+impl Codecs {
+    /// `raw` compressed, or `None` if that saves too little to be worth decompressing later.
+    pub(crate) fn compress(&self, raw: &[u8]) -> Option<Vec<u8>> {
+        if looks_incompressible(raw) {
+            return None;
+        }
+        self.compress_always(raw)
+    }
+
+    /// As [`Codecs::compress`], without the early give-up: for pages, of which only a part is incompressible.
+    pub(crate) fn compress_always(&self, raw: &[u8]) -> Option<Vec<u8>> {
+        let spare = self.compressors.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut compressor = match spare {
+            Some(compressor) => compressor,
+            None => zstd::bulk::Compressor::new(LEVEL).ok()?,
+        };
+        // Less than one part in 32 saved is not worth the time of decompressing.
+        let worth = raw.len() - raw.len() / 32;
+        let mut packed = Vec::with_capacity(worth);
+        // An error here means that the output does not fit: the block is kept as it is.
+        let outcome = compressor.compress_to_buffer(raw, &mut packed);
+        self.compressors.lock().unwrap_or_else(PoisonError::into_inner).push(compressor);
+        outcome.ok().map(|_| packed)
+    }
+
+    /// The `raw_length` bytes that were compressed to `stored`.
+    pub(crate) fn expand(&self, codec: Codec, stored: Vec<u8>, raw_length: usize) -> Result<Vec<u8>, Damage> {
+        const WRONG: Damage = Damage::Changed { part: "record", proof: "length after decompression" };
+        if codec == Codec::Raw {
+            return if stored.len() == raw_length { Ok(stored) } else { Err(WRONG) };
+        }
+        let spare = self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut decompressor = match spare {
+            Some(decompressor) => decompressor,
+            None => zstd::bulk::Decompressor::new().map_err(|_| WRONG)?,
+        };
+        let mut raw = Vec::with_capacity(raw_length);
+        let outcome = decompressor.decompress_to_buffer(&stored, &mut raw);
+        self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).push(decompressor);
+        match outcome {
+            Ok(length) if length == raw_length => Ok(raw),
+            _ => Err(WRONG),
+        }
+    }
+}
+
+/// Estimates the entropy of every 15th byte (odd, so that no column of a table is met again and again). Compressed or encrypted data comes out at nearly eight bits a byte, what
+/// zstd can shorten at clearly less. Costs a hundredth of trying.
+fn looks_incompressible(raw: &[u8]) -> bool {
+    const STEP: usize = 15;
+    const SAMPLES: usize = 2048;
+    /// With as few samples the estimate for random bytes is 7.91 bits; text and code stay below 6.5.
+    const BITS: f32 = 7.8;
+    if raw.len() < STEP * SAMPLES {
+        return false;
+    }
+    let mut counts = [0u32; 256];
+    let mut n_samples = 0u32;
+    for byte in raw.iter().step_by(STEP) {
+        counts[*byte as usize] += 1;
+        n_samples += 1;
+    }
+    let total = n_samples as f32;
+    let bits: f32 = counts.iter().filter(|n| **n > 0).map(|n| *n as f32).map(|n| n * (total / n).log2()).sum();
+    bits / total > BITS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    fn random(length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        StdRng::seed_from_u64(7).fill_bytes(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn zero_is_found_and_one_bit_is_seen_anywhere() {
+        for length in [0usize, 1, 4095, 4096, 4097, 65536] {
+            let mut bytes = vec![0u8; length];
+            assert!(is_zero(&bytes));
+            for at in [0, length / 2, length.saturating_sub(1)] {
+                if length > 0 {
+                    bytes[at] = 1;
+                    assert!(!is_zero(&bytes), "{length} {at}");
+                    bytes[at] = 0;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn random_data_is_given_up_and_text_is_compressed() {
+        let codecs = Codecs::default();
+        assert!(looks_incompressible(&random(65536)));
+        assert_eq!(codecs.compress(&random(65536)), None);
+        assert_eq!(codecs.compress_always(&random(65536)), None);
+        let text: Vec<u8> =
+            b"the quick brown fox jumps over the lazy dog. ".iter().copied().cycle().take(65536).collect();
+        let packed = codecs.compress(&text).expect("text is compressible");
+        assert!(packed.len() < 1000);
+        assert_eq!(codecs.expand(Codec::Zstd, packed, text.len()), Ok(text));
+    }
+
+    #[test]
+    fn sizes_out_of_bounds_are_refused() {
+        assert!([0, 2048, 65535, 2 << 20].iter().all(|n| BlockSize::new(*n).is_none()));
+        assert_eq!(BlockSize::new(65536), Some(BlockSize::DEFAULT));
+    }
+
+    proptest! {
+        #[test]
+        fn malformed_frames_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), length in 0usize..5000) {
+            let codecs = Codecs::default();
+            if let Ok(raw) = codecs.expand(Codec::Zstd, bytes, length) {
+                prop_assert_eq!(raw.len(), length);
+            }
+        }
+
+        #[test]
+        fn digests_survive_their_text(bytes: [u8; 32], garbage in ".{0,70}") {
+            prop_assert_eq!(Digest(bytes).to_string().parse(), Ok(Digest(bytes)));
+            let _ = garbage.parse::<Digest>();
+        }
+    }
+}

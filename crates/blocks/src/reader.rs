@@ -1,0 +1,142 @@
+//! Gives back the bytes of a snapshot.
+//!
+//! Every page is compared with the digest above it, from the root digest in the authenticated manifest down; every block
+//! with its digest in the leaf. So what comes out is what was read from the source, or the failure `StoreCorrupt`.
+
+use crate::pack::reader::{Span, Wanted, open_block, plan_spans, read_span};
+use crate::page::FAN_OUT;
+use crate::snapshot::{self, SnapshotManifest};
+use crate::store::{BlockStore, FETCHES, pack_path};
+use crate::tree::walker::Tree;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use godwit_model::extent::Extent;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::{PackId, SnapshotId};
+
+/// Leaves that one call of [`SnapshotReader::data_extents`] looks at: bounds its time on a volume that is one extent.
+const LEAVES_PER_CALL: usize = 256;
+
+/// Reads one committed snapshot. Keeps a few pages; cheap to share, reads may overlap.
+pub struct SnapshotReader {
+    store: BlockStore,
+    manifest: SnapshotManifest,
+    tree: Tree,
+}
+
+/// A piece of the list of data extents.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DataExtents {
+    /// Sorted, not touching. What lies between is zeros.
+    pub extents: Vec<Extent>,
+    /// Where to go on; `None` at the end of the volume.
+    pub next: Option<u64>,
+}
+
+impl SnapshotReader {
+    /// Opens a snapshot that must exist.
+    pub async fn open(store: &BlockStore, snapshot: &SnapshotId) -> Result<Self, Failure> {
+        let manifest = snapshot::load_existing(store, snapshot).await?;
+        Ok(Self { store: store.clone(), tree: manifest.tree(store), manifest })
+    }
+
+    /// What is recorded of the snapshot.
+    pub fn manifest(&self) -> &SnapshotManifest {
+        &self.manifest
+    }
+
+    /// Size of the volume in bytes.
+    pub fn size(&self) -> u64 {
+        self.manifest.size
+    }
+
+    /// Where the volume holds data at or behind `from`: at most `limit` extents, or fewer if that takes long to find out.
+    pub async fn data_extents(&self, from: u64, limit: usize) -> Result<DataExtents, Failure> {
+        let geometry = self.manifest.geometry();
+        let wanted = Extent::between(from, geometry.size());
+        let mut extents: Vec<Extent> = Vec::new();
+        let mut leaf = from / geometry.leaf_bytes();
+        for _ in 0..LEAVES_PER_CALL {
+            let Some((found, page)) = self.tree.next_leaf(leaf).await? else {
+                return Ok(DataExtents { extents, next: None });
+            };
+            for (slot, _) in page.entries() {
+                let block = found * FAN_OUT + slot as u64;
+                let extent = geometry.bytes_of(block..block + 1).intersect(wanted);
+                let n_extents = extents.len();
+                match extents.last_mut() {
+                    _ if extent.is_empty() => {}
+                    Some(last) if last.end() == extent.offset => last.length += extent.length,
+                    _ if n_extents >= limit.max(1) => {
+                        return Ok(DataExtents { extents, next: Some(extent.offset) });
+                    }
+                    _ => extents.push(extent),
+                }
+            }
+            leaf = found + 1;
+        }
+        let next = leaf.saturating_mul(geometry.leaf_bytes());
+        Ok(DataExtents { extents, next: (next < geometry.size()).then_some(next) })
+    }
+
+    /// Exactly the bytes of `extent`, which must lie within the volume. All of them are held in memory: callers ask for
+    /// a few megabytes at a time.
+    pub async fn read(&self, extent: Extent) -> Result<Bytes, Failure> {
+        let geometry = self.manifest.geometry();
+        if extent.end() > geometry.size() {
+            return Err(Failure::new(
+                Code::Internal,
+                format!("asked for {} bytes at {} of a volume of {}", extent.length, extent.offset, geometry.size()),
+            ));
+        }
+        let block_size = geometry.block().bytes();
+        let blocks = extent.offset / block_size..extent.end().div_ceil(block_size);
+        let mut wanted = Vec::new();
+        let mut leaf = blocks.start / FAN_OUT;
+        while leaf * FAN_OUT < blocks.end && !extent.is_empty() {
+            let Some((found, page)) = self.tree.next_leaf(leaf).await? else { break };
+            let in_leaf = page.entries().map(|(slot, entry)| (found * FAN_OUT + slot as u64, entry));
+            wanted.extend(in_leaf.filter(|(block, _)| blocks.contains(block)).map(|(block, entry)| Wanted {
+                block,
+                digest: entry.digest,
+                place: entry.place,
+            }));
+            leaf = found + 1;
+        }
+        let mut bytes = vec![0; usize::try_from(extent.length).map_err(|_| too_much(extent))?];
+        let mut spans =
+            futures::stream::iter(plan_spans(wanted)).map(|span| self.read_blocks(span)).buffer_unordered(FETCHES);
+        while let Some(found) = spans.try_next().await? {
+            for (block, content) in found {
+                let have = geometry.bytes_of(block..block + 1);
+                let both = have.intersect(extent);
+                let (to, from) = ((both.offset - extent.offset) as usize, (both.offset - have.offset) as usize);
+                let length = both.length as usize;
+                bytes[to..to + length].copy_from_slice(&content[from..from + length]);
+            }
+        }
+        drop(spans);
+        Ok(bytes.into())
+    }
+
+    /// The contents of the blocks of one span.
+    async fn read_blocks(&self, span: Span) -> Result<Vec<(u64, Vec<u8>)>, Failure> {
+        let _turn = self.store.fetches().acquire().await.expect("the semaphore is never closed");
+        let bytes = read_span(&self.store, &span).await?;
+        let path = pack_path(&PackId::from_bits(span.pack));
+        self.store
+            .cpu(move |store| {
+                let open = |wanted| Ok((wanted, open_block(store, &span, wanted, &bytes)?));
+                let opened = span.wanted.iter().map(open);
+                opened
+                    .map(|found| found.map(|(wanted, content)| (wanted.block, content)))
+                    .collect::<Result<Vec<_>, _>>()
+            })
+            .await?
+            .map_err(|damage: crate::Damage| damage.of(&path))
+    }
+}
+
+fn too_much(extent: Extent) -> Failure {
+    Failure::new(Code::Internal, format!("{} bytes do not fit into memory", extent.length))
+}

@@ -1,0 +1,237 @@
+//! The one pipeline: from what a source knows and holds of a volume to a committed snapshot.
+//!
+//! ```text
+//! extents ─► plan ─► read ─► zero? digest, equal to parent or staged? compress ─► open pack ─► store
+//!  window     leaf    8 × 1 MiB        one for each core                           16 MiB       2 packs
+//!                                       └──────► leaf page ─► tree ─► open pack     └─► ledger
+//! ```
+//!
+//! # Consistency
+//! The snapshot's manifest is put last, when every pack is durable. What the source says of unchanged extents is honoured
+//! only together with a readable parent of the same size and block size; else everything is read and compared by digest.
+//!
+//! # Retries
+//! The whole call is repeatable. A snapshot that is committed is returned as it is; packs that earlier attempts made
+//! durable are used again ([`Request::staged`]). Nothing is retried inside.
+//!
+//! # Cancellation
+//! By token. What is on its way into the store is waited for, so that nothing appears after the call has returned.
+//! Dropping the call instead is like a crash.
+//!
+//! # Completion
+//! When the call returns with success the snapshot is committed and durable, and the ledger says so of each pack.
+//!
+//! # Crash consistency
+//! [`Ledger::begun`] is durable before a pack is put, [`Ledger::durable`] after: so after a crash every pack is durable,
+//! or known to have been begun, or nothing. If the source fails, the pack that is being filled is sent before the failure is
+//! returned: so a link that breaks often still makes progress.
+//!
+//! # Memory
+//! The open pack, two packs on their way, eight reads with their compressed blocks, a few pages and indexes: under 64 MiB,
+//! whatever the size of the volume.
+
+mod examine;
+mod meter;
+mod packer;
+mod plan;
+mod staged;
+mod walk;
+
+use crate::block::{BlockSize, Digest};
+use crate::replicate::meter::Meter;
+use crate::replicate::packer::{Packer, Spare, send_packs, stopped};
+use crate::replicate::staged::StagedPacks;
+use crate::replicate::walk::{Parent, Walk};
+use crate::snapshot::{self, Draft, SnapshotManifest};
+use crate::source::VolumeReader;
+use crate::store::BlockStore;
+use crate::tree::Geometry;
+use async_trait::async_trait;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::figures::VolumeFigures;
+use godwit_model::id::{PackId, RunId, SnapshotId};
+use godwit_model::time::Timestamp;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Wanted: a volume's content as a snapshot.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Id of the snapshot to commit.
+    pub snapshot: SnapshotId,
+    /// The run that it belongs to.
+    pub run: RunId,
+    /// The volume's name within its server.
+    pub device: String,
+    /// The volume's size in bytes.
+    pub size: u64,
+    /// Size of the snapshot's blocks.
+    pub block_size: BlockSize,
+    /// The volume's last committed snapshot: the one that unchanged extents refer to.
+    pub parent: Option<SnapshotId>,
+    /// Packs of this run and volume that earlier attempts made durable.
+    pub staged: Vec<Staged>,
+    /// Figures of earlier attempts.
+    pub figures: VolumeFigures,
+    /// Goes into the manifest.
+    pub created_at: Timestamp,
+}
+
+/// A durable pack of an earlier attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Staged {
+    /// Which.
+    pub pack: PackId,
+    /// Whether it was read from the point in time that is being replicated: then its blocks are not read again.
+    pub same_point: bool,
+}
+
+/// A committed snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Replicated {
+    /// Its id.
+    pub snapshot: SnapshotId,
+    /// Digest over the whole volume.
+    pub root_digest: Digest,
+    /// Final figures, those of earlier attempts included.
+    pub figures: VolumeFigures,
+    /// What the operator should know, one sentence each.
+    pub notes: Vec<String>,
+    /// Staged packs that the snapshot does not use.
+    pub unused: Vec<PackId>,
+}
+
+/// Where the state of packs is recorded. What a call records is durable when it returns.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// A pack of `bytes` bytes is about to be put.
+    async fn begun(&self, pack: &PackId, bytes: u64) -> Result<(), Failure>;
+    /// The pack is durable in the store.
+    async fn durable(&self, pack: &PackId) -> Result<(), Failure>;
+}
+
+/// Moves the volume that `reader` reads into the store and commits its snapshot.
+pub async fn replicate(
+    store: &BlockStore,
+    request: &Request,
+    reader: Arc<dyn VolumeReader>,
+    ledger: &dyn Ledger,
+    progress: &(dyn Fn(VolumeFigures) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<Replicated, Failure> {
+    let geometry = Geometry::new(request.size, request.block_size).ok_or_else(|| {
+        Failure::new(
+            Code::VolumeUnsupported,
+            format!("volume {} of {} bytes is too large", request.device, request.size),
+        )
+    })?;
+    if let Some(manifest) = snapshot::load(store, &request.snapshot).await? {
+        return repeated(request, &manifest);
+    }
+    let meter = Meter::new(request.figures, request.size, progress);
+    let mut notes = Vec::new();
+    let parent = open_parent(store, request, &mut notes).await?;
+    let staged = StagedPacks::scan(store, &request.staged).await?;
+
+    let spare = Spare::default();
+    let (packer, outgoing) = Packer::new(store, spare.clone());
+    let stop = cancel.child_token();
+    let walking = async {
+        // Owned in here: when the walk has ended, so has the sending.
+        let packer = Arc::new(packer);
+        let mut walk = Walk::new(store, geometry, reader, parent.as_ref(), packer.clone(), &meter, staged);
+        let walked = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(stopped()),
+            walked = walk.run() => walked,
+        };
+        let (staged, more_notes) = walk.into_rest();
+        let flushed = if may_flush(&walked) { packer.flush().await } else { Ok(()) };
+        let (packs, bytes) = packer.sent().await;
+        walked.and_then(|root| flushed.map(|()| (root, staged, more_notes, packs, bytes)))
+    };
+    let sending = send_packs(store, outgoing, &spare, ledger, &meter, &stop);
+    let (walked, sent) = futures::future::join(Box::pin(walking), Box::pin(sending)).await;
+    if cancel.is_cancelled() {
+        return Err(Failure::new(Code::Cancelled, format!("replication of volume {} was stopped", request.device)));
+    }
+    sent?;
+    let (root, staged, more_notes, mut packs, bytes) = walked?;
+    notes.extend(more_notes);
+    let pack_bytes = bytes + staged.adopt(&mut packs);
+    let draft = Draft {
+        snapshot: request.snapshot.clone(),
+        run: request.run.clone(),
+        device: request.device.clone(),
+        geometry,
+        parent: parent.and(request.parent.clone()),
+        created_at: request.created_at,
+        pack_bytes,
+        packs,
+        root,
+    };
+    let manifest = snapshot::commit(store, draft).await?;
+    notes.extend(staged.notes.iter().cloned());
+    Ok(Replicated {
+        snapshot: request.snapshot.clone(),
+        root_digest: manifest.root_digest,
+        figures: meter.finish(manifest.length(), manifest.bytes_stored()),
+        notes,
+        unused: staged.unused(&request.staged),
+    })
+}
+
+/// The result of a snapshot that an earlier attempt committed.
+fn repeated(request: &Request, manifest: &SnapshotManifest) -> Result<Replicated, Failure> {
+    if (&manifest.run, &manifest.device, manifest.size) != (&request.run, &request.device, request.size) {
+        return Err(Failure::new(
+            Code::Internal,
+            format!("snapshot {} exists already, of volume {} of {}", manifest.snapshot, manifest.device, manifest.run),
+        ));
+    }
+    let figures = VolumeFigures {
+        bytes_total: manifest.size,
+        bytes_done: manifest.size,
+        bytes_stored: manifest.bytes_stored(),
+        ..request.figures
+    };
+    let unused = request.staged.iter().filter(|s| !manifest.packs.contains(&s.pack)).map(|s| s.pack.clone()).collect();
+    Ok(Replicated {
+        snapshot: manifest.snapshot.clone(),
+        root_digest: manifest.root_digest,
+        figures,
+        notes: Vec::new(),
+        unused,
+    })
+}
+
+/// The parent, if there is one to compare with. A parent that is gone or damaged makes the run slower, not impossible.
+async fn open_parent(
+    store: &BlockStore,
+    request: &Request,
+    notes: &mut Vec<String>,
+) -> Result<Option<Parent>, Failure> {
+    let Some(id) = &request.parent else { return Ok(None) };
+    let why = match snapshot::load(store, id).await {
+        Ok(Some(manifest)) if manifest.block_size == request.block_size => {
+            return Ok(Some(Parent { is_same_size: manifest.size == request.size, tree: manifest.tree(store) }));
+        }
+        Ok(Some(_)) => "it has blocks of another size".to_owned(),
+        Ok(None) => "it is not in the store".to_owned(),
+        Err(failure) if failure.code == Code::StoreCorrupt => failure.evidence,
+        Err(failure) => return Err(failure),
+    };
+    notes.push(format!("snapshot {id} cannot be compared with, everything is read: {why}"));
+    Ok(None)
+}
+
+/// Whether the open pack is to be sent: at the end, and when only the source failed.
+fn may_flush<T>(walked: &Result<T, Failure>) -> bool {
+    match walked {
+        Ok(_) => true,
+        Err(failure) => matches!(
+            failure.code,
+            Code::SourceRead | Code::SourceUnreachable | Code::SourceProtocol | Code::PointInTimeLost | Code::TimedOut
+        ),
+    }
+}

@@ -1,0 +1,216 @@
+//! Snapshots: the content of one volume at one point in time.
+//!
+//! # Consistency
+//! The manifest is written last, so a snapshot that exists is whole: every pack that its pages name was durable before.
+//!
+//! # Retries
+//! Committing the same snapshot again is success; another snapshot of the same id is refused.
+//!
+//! # Cancellation
+//! A commit that is dropped has happened or has not; whoever repeats it finds out.
+//!
+//! # Completion
+//! The manifest is durable when the commit returns.
+//!
+//! # Crash consistency
+//! One conditional put of one object: there is nothing between "no snapshot" and "snapshot".
+
+use crate::block::{BlockSize, Codec, Digest};
+use crate::damage::Damage;
+use crate::envelope::{self, Kind, MAX_MANIFEST};
+use crate::pack::{PackSet, Place};
+use crate::page::Entry;
+use crate::store::{BlockStore, Put};
+use crate::tree::Geometry;
+use crate::tree::walker::Tree;
+use bytes::Bytes;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::{KeyId, PackId, RunId, SnapshotId};
+use godwit_model::time::Timestamp;
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+
+/// What is recorded of a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SnapshotManifest {
+    /// Its id.
+    pub snapshot: SnapshotId,
+    /// The run that made it.
+    pub run: RunId,
+    /// The volume's name within its server.
+    pub device: String,
+    /// The volume's size in bytes.
+    pub size: u64,
+    /// Size of its blocks.
+    pub block_size: BlockSize,
+    /// Digest over the whole volume.
+    pub root_digest: Digest,
+    /// The key that its digests and packs are made with.
+    pub key: KeyId,
+    /// The snapshot that it was compared with.
+    pub parent: Option<SnapshotId>,
+    /// When, as told by the caller.
+    pub created_at: Timestamp,
+    /// Bytes of its own packs.
+    pub pack_bytes: u64,
+    /// Packs that its run stored. Others that it needs belong to earlier snapshots.
+    pub packs: PackSet,
+    /// The root page; `None` if the volume is all zeros.
+    root: Option<RootEntry>,
+    /// Length of this manifest as an object.
+    #[serde(skip)]
+    length: u64,
+}
+
+/// An [`Entry`] as it is written in a manifest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct RootEntry {
+    digest: Digest,
+    pack: PackId,
+    offset: u32,
+    stored: u32,
+    raw: u32,
+    ordinal: u32,
+    codec: Codec,
+}
+
+/// All that a snapshot is made of, before it is committed.
+pub(crate) struct Draft {
+    pub(crate) snapshot: SnapshotId,
+    pub(crate) run: RunId,
+    pub(crate) device: String,
+    pub(crate) geometry: Geometry,
+    pub(crate) parent: Option<SnapshotId>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) pack_bytes: u64,
+    pub(crate) packs: PackSet,
+    pub(crate) root: Option<Entry>,
+}
+
+impl SnapshotManifest {
+    /// Bytes that its run added to the store for it: packs and this manifest.
+    pub fn bytes_stored(&self) -> u64 {
+        self.pack_bytes + self.length
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        Geometry::new(self.size, self.block_size).expect("checked when the manifest was read or made")
+    }
+
+    pub(crate) fn tree(&self, store: &BlockStore) -> Tree {
+        Tree::new(store.clone(), self.geometry(), self.root_entry())
+    }
+
+    pub(crate) fn root_entry(&self) -> Option<Entry> {
+        self.root.as_ref().map(|root| Entry {
+            digest: root.digest,
+            place: Place {
+                pack: u128::from_be_bytes(root.pack.to_bytes()),
+                offset: root.offset,
+                stored: root.stored,
+                raw: root.raw,
+                ordinal: root.ordinal,
+                codec: root.codec,
+            },
+        })
+    }
+
+    fn check(&self, store: &BlockStore, name: &SnapshotId) -> Result<(), Damage> {
+        let field = |field| Damage::Field { part: "the manifest", field };
+        let geometry = Geometry::new(self.size, self.block_size).ok_or(field("size"))?;
+        if self.snapshot != *name {
+            return Err(field("snapshot id"));
+        }
+        if !self.packs.is_proper() {
+            return Err(field("packs"));
+        }
+        let root = self.root_entry();
+        if root.is_some_and(|root| !root.place.is_possible()) {
+            return Err(field("root page"));
+        }
+        if geometry.root_digest(store.keys(), root.map_or(Digest::ZERO, |r| r.digest)) != self.root_digest {
+            return Err(field("root digest"));
+        }
+        Ok(())
+    }
+}
+
+/// The manifest of a snapshot; `None` if it was never committed, or deleted.
+pub async fn load(store: &BlockStore, snapshot: &SnapshotId) -> Result<Option<SnapshotManifest>, Failure> {
+    let path = path_of(snapshot);
+    let Some(object) = store.get(&path, MAX_MANIFEST).await? else {
+        return Ok(None);
+    };
+    let mut manifest: SnapshotManifest =
+        envelope::open(Kind::Snapshot, store.keys(), &object).map_err(|damage| damage.of(&path))?;
+    manifest.length = object.len() as u64;
+    manifest.check(store, snapshot).map_err(|damage| damage.of(&path))?;
+    Ok(Some(manifest))
+}
+
+/// The manifest of a snapshot that must exist.
+pub(crate) async fn load_existing(store: &BlockStore, snapshot: &SnapshotId) -> Result<SnapshotManifest, Failure> {
+    load(store, snapshot)
+        .await?
+        .ok_or_else(|| Failure::new(Code::StoreCorrupt, format!("snapshot {snapshot} is not in the store")))
+}
+
+/// Ids of all committed snapshots.
+pub async fn list(store: &BlockStore) -> Result<Vec<SnapshotId>, Failure> {
+    Ok(store.list("snapshots").await?.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+/// Removes a snapshot's manifest. Its blocks stay until the sweep finds that nobody names them. Repeatable.
+pub async fn delete(store: &BlockStore, snapshot: &SnapshotId) -> Result<(), Failure> {
+    store.delete(&path_of(snapshot)).await
+}
+
+/// Writes the manifest: from then on the snapshot exists. Everything that it names is durable.
+pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotManifest, Failure> {
+    let mut manifest = SnapshotManifest {
+        root_digest: draft.geometry.root_digest(store.keys(), draft.root.map_or(Digest::ZERO, |r| r.digest)),
+        snapshot: draft.snapshot,
+        run: draft.run,
+        device: draft.device,
+        size: draft.geometry.size(),
+        block_size: draft.geometry.block(),
+        key: store.keys().id().clone(),
+        parent: draft.parent,
+        created_at: draft.created_at,
+        pack_bytes: draft.pack_bytes,
+        packs: draft.packs,
+        root: draft.root.map(|entry| RootEntry {
+            digest: entry.digest,
+            pack: PackId::from_bits(entry.place.pack),
+            offset: entry.place.offset,
+            stored: entry.place.stored,
+            raw: entry.place.raw,
+            ordinal: entry.place.ordinal,
+            codec: entry.place.codec,
+        }),
+        length: 0,
+    };
+    let object = Bytes::from(envelope::seal(Kind::Snapshot, store.keys(), &manifest));
+    manifest.length = object.len() as u64;
+    if store.put(&path_of(&manifest.snapshot), object).await? == Put::Created {
+        return Ok(manifest);
+    }
+    let existing = load_existing(store, &manifest.snapshot).await?;
+    if is_same(&existing, &manifest) {
+        return Ok(existing);
+    }
+    Err(Failure::new(Code::Internal, format!("snapshot {} exists already with another content", manifest.snapshot)))
+}
+
+/// Whether both stand for the same content of the same run. How it is packed may differ: an earlier attempt made it.
+fn is_same(a: &SnapshotManifest, b: &SnapshotManifest) -> bool {
+    (&a.run, &a.device, a.size, a.root_digest) == (&b.run, &b.device, b.size, b.root_digest)
+}
+
+fn path_of(snapshot: &SnapshotId) -> Path {
+    Path::from(format!("snapshots/{snapshot}"))
+}

@@ -1,0 +1,433 @@
+//! The store: an object store, the keys to what is in it, and how much of the machine it may use.
+//!
+//! # Consistency
+//! Objects are put once and never replaced: every put is conditional. An object that exists is whole, because the object
+//! store publishes whole objects only (the folder store writes beside and links).
+//!
+//! # Retries
+//! Not here: each call is made once. Remote object stores retry by themselves; runs are retried by `control`.
+//!
+//! # Cancellation
+//! Dropping a call may leave an object behind that nobody names. That is what [`BlockStore::discard_packs`] and the
+//! sweep are for.
+//!
+//! # Completion
+//! A put is durable when it returns (the folder store must be opened with fsync). Each call has a bound of time.
+//!
+//! # Crash consistency
+//! Nothing here writes two objects that depend on each other, except at the first start: the key object alone.
+
+use crate::block::Codecs;
+use crate::crypt::{Entropy, KEY_OBJECT, Keys, MasterKey, UnwrapError, unwrap, wrap};
+use crate::pack::PACK_TARGET;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::{KeyId, PackId};
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+/// How long one call to the object store may take. The largest object is a pack: at this bound a link would move less
+/// than 60 KiB a second, which counts as broken.
+const CALL_BOUND: Duration = Duration::from_secs(300);
+
+/// Packs on their way into the store at the same time, over all volumes: two keep a disk busy while it syncs, and each
+/// one holds a whole pack in memory.
+pub(crate) const PUTS: usize = 2;
+
+/// Reads of sources in flight, over all volumes: what saturates NBD (see docs/performance.md), a megabyte each.
+pub(crate) const READS: usize = 8;
+
+/// Range reads of packs in flight, over all verifications and readers: enough to hide latency, four megabytes each.
+pub(crate) const FETCHES: usize = 3;
+
+/// Id of the data key of the one key domain that there is. Fixed, so that two first starts at once cannot make two.
+const DEFAULT_DOMAIN: u128 = 1;
+
+/// How a store is used. The default is right except for tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// A pack is sent when it has reached this many bytes, see [`PACK_TARGET`].
+    pub pack_target: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { pack_target: PACK_TARGET }
+    }
+}
+
+/// An open store. Clones share everything.
+#[derive(Clone)]
+pub struct BlockStore(Arc<Inner>);
+
+struct Inner {
+    objects: Arc<dyn ObjectStore>,
+    keys: Keys,
+    entropy: Entropy,
+    options: Options,
+    codecs: Codecs,
+    cores: Arc<Semaphore>,
+    puts: Arc<Semaphore>,
+    reads: Semaphore,
+    fetches: Semaphore,
+}
+
+/// Outcome of a conditional put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Put {
+    /// The object is new.
+    Created,
+    /// There was one of this name already; it stays as it is.
+    Exists,
+}
+
+impl BlockStore {
+    /// Opens the store in `objects`. The first time, this makes the data key and puts it, wrapped under `master`.
+    pub async fn open(objects: Arc<dyn ObjectStore>, master: &MasterKey, entropy: Entropy) -> Result<Self, Failure> {
+        Self::open_with(objects, master, entropy, Options::default()).await
+    }
+
+    /// As [`BlockStore::open`], with options.
+    pub async fn open_with(
+        objects: Arc<dyn ObjectStore>,
+        master: &MasterKey,
+        entropy: Entropy,
+        options: Options,
+    ) -> Result<Self, Failure> {
+        let id = KeyId::from_bits(DEFAULT_DOMAIN);
+        let path = key_path(&id);
+        let object = match get_small(&*objects, &path, KEY_OBJECT as u64).await? {
+            Some(object) => object,
+            None => {
+                refuse_orphans(&*objects, &path).await?;
+                let mut data = Zeroizing::new([0; 32]);
+                data[..16].copy_from_slice(&entropy().to_be_bytes());
+                data[16..].copy_from_slice(&entropy().to_be_bytes());
+                let object = Bytes::from(wrap(master, &id, &data, entropy()));
+                put(&*objects, &path, object).await?;
+                // Read back: somebody else may have been first.
+                get_small(&*objects, &path, KEY_OBJECT as u64).await?.ok_or_else(|| {
+                    Failure::new(Code::StoreUnavailable, format!("object {path} vanished after it was put"))
+                })?
+            }
+        };
+        let data = unwrap(master, &id, &object).map_err(|error| match error {
+            UnwrapError::Damaged(damage) => damage.of(&path),
+            UnwrapError::OtherMaster => Failure::new(
+                Code::KeyUnavailable,
+                format!("the data key in {path} was wrapped under another master key than the one given"),
+            ),
+        })?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self(Arc::new(Inner {
+            objects,
+            keys: Keys::derive(id, &data),
+            entropy,
+            options,
+            codecs: Codecs::default(),
+            cores: Arc::new(Semaphore::new(cores)),
+            puts: Arc::new(Semaphore::new(PUTS)),
+            reads: Semaphore::new(READS),
+            fetches: Semaphore::new(FETCHES),
+        })))
+    }
+
+    /// Removes packs that no snapshot names. Those that do not exist are removed already.
+    pub async fn discard_packs(&self, packs: &[PackId]) -> Result<(), Failure> {
+        for pack in packs {
+            self.delete(&pack_path(pack)).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    pub(crate) fn codecs(&self) -> &Codecs {
+        &self.0.codecs
+    }
+
+    pub(crate) fn pack_target(&self) -> usize {
+        self.0.options.pack_target
+    }
+
+    pub(crate) fn draw(&self) -> u128 {
+        (self.0.entropy)()
+    }
+
+    pub(crate) fn puts(&self) -> &Arc<Semaphore> {
+        &self.0.puts
+    }
+
+    pub(crate) fn reads(&self) -> &Semaphore {
+        &self.0.reads
+    }
+
+    pub(crate) fn fetches(&self) -> &Semaphore {
+        &self.0.fetches
+    }
+
+    /// Runs `work` beside the async threads, at most one for each core at a time: hashing and compressing more at once
+    /// gains nothing and would only hold more memory.
+    pub(crate) async fn cpu<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&BlockStore) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let core = self.0.cores.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let store = self.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            // Held by the work itself, which goes on if nobody waits for it any more.
+            let _core = core;
+            work(&store)
+        });
+        task.await
+            .map_err(|error| Failure::new(Code::Internal, format!("a computation on blocks did not end: {error}")))
+    }
+
+    pub(crate) async fn put(&self, path: &Path, object: Bytes) -> Result<Put, Failure> {
+        put(&*self.0.objects, path, object).await
+    }
+
+    /// The whole object, or `None` if there is none. One longer than `limit` is refused before it is read.
+    pub(crate) async fn get(&self, path: &Path, limit: u64) -> Result<Option<Bytes>, Failure> {
+        get_small(&*self.0.objects, path, limit).await
+    }
+
+    /// Exactly the bytes `range` of an object that must exist.
+    pub(crate) async fn get_range(&self, path: &Path, range: Range<u64>) -> Result<Bytes, Failure> {
+        let length = range.end - range.start;
+        match get(&*self.0.objects, path, Some(GetRange::Bounded(range.clone())), length).await {
+            Ok(Some((bytes, _))) if bytes.len() as u64 == length => Ok(bytes),
+            Ok(Some((_, size))) => Err(too_short(path, size, range.end)),
+            Ok(None) => Err(missing(path)),
+            // Object stores word "beyond the end" differently: the size decides.
+            Err(failure) => match self.size(path).await {
+                Ok(Some(size)) if size < range.end => Err(too_short(path, size, range.end)),
+                _ => Err(failure),
+            },
+        }
+    }
+
+    /// The last bytes of an object, `length` of them if it has as many, and its size.
+    pub(crate) async fn get_tail(&self, path: &Path, length: u64) -> Result<Option<(Bytes, u64)>, Failure> {
+        if matches!(self.size(path).await?, Some(0)) {
+            return Ok(Some((Bytes::new(), 0)));
+        }
+        get(&*self.0.objects, path, Some(GetRange::Suffix(length)), length).await
+    }
+
+    async fn size(&self, path: &Path) -> Result<Option<u64>, Failure> {
+        match bounded(path, self.0.objects.head(path)).await? {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failure("ask for", path, &error)),
+        }
+    }
+
+    pub(crate) async fn delete(&self, path: &Path) -> Result<(), Failure> {
+        match bounded(path, self.0.objects.delete(path)).await? {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failure("delete", path, &error)),
+        }
+    }
+
+    /// Names of the objects directly below `folder`.
+    pub(crate) async fn list(&self, folder: &str) -> Result<Vec<String>, Failure> {
+        let path = Path::from(folder);
+        let listed = bounded(&path, self.0.objects.list(Some(&path)).try_collect::<Vec<_>>()).await?;
+        match listed {
+            Ok(objects) => Ok(objects.iter().filter_map(|o| o.location.filename().map(str::to_owned)).collect()),
+            Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(failure("list", &path, &error)),
+        }
+    }
+}
+
+/// Where a pack is. The folder comes from the id's last digits, which count up: so folders fill evenly.
+pub(crate) fn pack_path(pack: &PackId) -> Path {
+    let id = pack.as_str();
+    Path::from(format!("packs/{}/{id}", &id[id.len() - 2..]))
+}
+
+/// The failure that an error of the object store is: the one place where this is decided.
+pub(crate) fn failure(verb: &str, path: &Path, error: &object_store::Error) -> Failure {
+    let code = match error {
+        _ if is_full(error) => Code::StoreFull,
+        object_store::Error::NotFound { .. } => Code::StoreCorrupt,
+        object_store::Error::JoinError { .. } => Code::Internal,
+        _ => Code::StoreUnavailable,
+    };
+    // Display of object_store's errors tells the whole chain already.
+    Failure::new(code, format!("could not {verb} object {path}: {error}"))
+}
+
+fn is_full(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn missing(path: &Path) -> Failure {
+    Failure::new(Code::StoreCorrupt, format!("object {path} is missing"))
+}
+
+fn too_short(path: &Path, size: u64, wanted: u64) -> Failure {
+    Failure::new(Code::StoreCorrupt, format!("object {path} has {size} bytes where at least {wanted} were written"))
+}
+
+fn key_path(id: &KeyId) -> Path {
+    Path::from(format!("keys/{id}"))
+}
+
+/// A store that holds something but no key lost it: a new key would only hide that nothing can be read any more.
+async fn refuse_orphans(objects: &dyn ObjectStore, key: &Path) -> Result<(), Failure> {
+    let mut listed = objects.list(None);
+    let first = async {
+        while let Some(object) = listed.next().await {
+            match object {
+                Ok(object) if object.location.as_ref().starts_with("keys/") => {}
+                Err(object_store::Error::NotFound { .. }) => {}
+                found => return Some(found),
+            }
+        }
+        None
+    };
+    match bounded(key, first).await? {
+        None => Ok(()),
+        Some(Ok(object)) => Err(Failure::new(
+            Code::KeyUnavailable,
+            format!("the store holds object {} but not {key}, the key that it is encrypted with", object.location),
+        )),
+        Some(Err(error)) => Err(failure("list", key, &error)),
+    }
+}
+
+async fn bounded<T>(path: &Path, call: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout(CALL_BOUND, call).await.map_err(|_| {
+        Failure::new(
+            Code::TimedOut,
+            format!("the store did not answer for object {path} in {} s", CALL_BOUND.as_secs()),
+        )
+    })
+}
+
+async fn put(objects: &dyn ObjectStore, path: &Path, object: Bytes) -> Result<Put, Failure> {
+    let options = PutOptions::from(PutMode::Create);
+    match bounded(path, objects.put_opts(path, PutPayload::from_bytes(object), options)).await? {
+        Ok(_) => Ok(Put::Created),
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(Put::Exists),
+        Err(error) => Err(failure("put", path, &error)),
+    }
+}
+
+async fn get_small(objects: &dyn ObjectStore, path: &Path, limit: u64) -> Result<Option<Bytes>, Failure> {
+    Ok(get(objects, path, None, limit).await?.map(|(bytes, _)| bytes))
+}
+
+async fn get(
+    objects: &dyn ObjectStore,
+    path: &Path,
+    range: Option<GetRange>,
+    limit: u64,
+) -> Result<Option<(Bytes, u64)>, Failure> {
+    let call = async {
+        let answer = objects.get_opts(path, GetOptions { range, ..GetOptions::default() }).await?;
+        let size = answer.meta.size;
+        if answer.range.end - answer.range.start > limit {
+            return Ok(Err(Failure::new(
+                Code::StoreCorrupt,
+                format!("object {path} has {size} bytes, more than such an object can have"),
+            )));
+        }
+        Ok(Ok((answer.bytes().await?, size)))
+    };
+    match bounded(path, call).await? {
+        Ok(answer) => answer.map(Some),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(failure("get", path, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::memory::InMemory;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    fn entropy() -> Entropy {
+        let next = AtomicU64::new(77);
+        Arc::new(move || u128::from(next.fetch_add(1, Ordering::Relaxed)) * 0x9E37_79B9_7F4A_7C15)
+    }
+
+    #[tokio::test]
+    async fn a_second_start_finds_the_key_of_the_first_and_a_wrong_master_key_is_told() {
+        let objects = Arc::new(InMemory::new());
+        let first = BlockStore::open(objects.clone(), &MasterKey::new([1; 32]), entropy()).await.unwrap();
+        let again = BlockStore::open(objects.clone(), &MasterKey::new([1; 32]), entropy()).await.unwrap();
+        assert_eq!(first.keys().block_digest(b"x"), again.keys().block_digest(b"x"));
+        let wrong = BlockStore::open(objects, &MasterKey::new([2; 32]), entropy()).await.err().unwrap();
+        assert_eq!(wrong.code, Code::KeyUnavailable);
+        assert!(wrong.evidence.contains("another master key"), "{wrong}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_key_object_is_corrupt_and_not_a_wrong_key() {
+        let objects = Arc::new(InMemory::new());
+        objects.put(&key_path(&KeyId::from_bits(DEFAULT_DOMAIN)), PutPayload::from_static(b"rubbish")).await.unwrap();
+        let failure = BlockStore::open(objects, &MasterKey::new([1; 32]), entropy()).await.err().unwrap();
+        assert_eq!(failure.code, Code::StoreCorrupt);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_lost_its_key_gets_no_new_one() {
+        let objects = Arc::new(InMemory::new());
+        objects.put(&Path::from("packs/00/x"), PutPayload::from_static(b"x")).await.unwrap();
+        let failure = BlockStore::open(objects, &MasterKey::new([1; 32]), entropy()).await.err().unwrap();
+        assert_eq!(failure.code, Code::KeyUnavailable);
+    }
+
+    #[tokio::test]
+    async fn ranges_beyond_the_end_are_corruption_and_not_short_answers() {
+        let objects = Arc::new(InMemory::new());
+        let store = BlockStore::open(objects, &MasterKey::new([1; 32]), entropy()).await.unwrap();
+        let path = Path::from("packs/00/x");
+        assert_eq!(store.put(&path, Bytes::from_static(b"0123456789")).await.unwrap(), Put::Created);
+        assert_eq!(store.put(&path, Bytes::from_static(b"other")).await.unwrap(), Put::Exists);
+        assert_eq!(&store.get_range(&path, 2..5).await.unwrap()[..], b"234");
+        for range in [5..11, 10..12, 50..60] {
+            let failure = store.get_range(&path, range).await.unwrap_err();
+            assert_eq!(failure.code, Code::StoreCorrupt, "{failure}");
+        }
+        assert_eq!(store.get(&path, 5).await.unwrap_err().code, Code::StoreCorrupt);
+        assert_eq!(store.get_range(&Path::from("packs/00/y"), 0..1).await.unwrap_err().code, Code::StoreCorrupt);
+        assert_eq!(&store.get_tail(&path, 4).await.unwrap().unwrap().0[..], b"6789");
+    }
+
+    #[test]
+    fn a_full_disk_is_recognised_through_any_number_of_wrappings() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let inner = object_store::Error::Generic { store: "x", source: Box::new(io::Error::from(kind)) };
+            let outer = object_store::Error::Generic { store: "y", source: Box::new(inner) };
+            assert_eq!(failure("put", &Path::from("a"), &outer).code, Code::StoreFull);
+        }
+        let other = object_store::Error::Generic { store: "x", source: Box::new(io::Error::other("cable")) };
+        assert_eq!(failure("put", &Path::from("a"), &other).code, Code::StoreUnavailable);
+    }
+}

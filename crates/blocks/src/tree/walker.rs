@@ -1,0 +1,132 @@
+//! Reads the pages of a committed snapshot, each compared with the digest in the page above it.
+
+use crate::damage::Damage;
+use crate::pack::What;
+use crate::pack::reader::read_record;
+use crate::page::{Entry, FAN_OUT, Page};
+use crate::recent::Recent;
+use crate::store::{BlockStore, pack_path};
+use crate::tree::{Geometry, leaves_below};
+use godwit_model::failure::Failure;
+use godwit_model::id::PackId;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Pages kept, about 80 KiB each: a path from the root to a leaf, and leaves for a few readers at a time.
+const KEPT: usize = 12;
+
+/// Name of a page: its level and its index in the level.
+pub(crate) type Name = (u8, u64);
+
+/// The tree of one snapshot.
+pub(crate) struct Tree {
+    store: BlockStore,
+    geometry: Geometry,
+    root: Option<Entry>,
+    pages: Mutex<Recent<Name, Arc<Page>>>,
+}
+
+impl Tree {
+    pub(crate) fn new(store: BlockStore, geometry: Geometry, root: Option<Entry>) -> Self {
+        Self { store, geometry, root, pages: Mutex::new(Recent::new(KEPT)) }
+    }
+
+    /// What the tree says of the page `name`: its digest and place, or `None` if all of it is zeros or beyond the end.
+    pub(crate) async fn entry(&self, (level, index): Name) -> Result<Option<Entry>, Failure> {
+        let top = self.geometry.height() - 1;
+        if level > top || index >= FAN_OUT.saturating_pow(u32::from(top - level)) {
+            return Ok(None);
+        }
+        let mut entry = self.root;
+        for at in (level..top).rev() {
+            let above = (at + 1, index / FAN_OUT.pow(u32::from(at + 1 - level)));
+            let Some(found) = entry else { return Ok(None) };
+            let slot = index / FAN_OUT.pow(u32::from(at - level)) % FAN_OUT;
+            entry = self.load(above, found).await?.slot(slot as usize).copied();
+        }
+        Ok(entry)
+    }
+
+    /// The page `name` that `entry` names.
+    pub(crate) async fn load(&self, name: Name, entry: Entry) -> Result<Arc<Page>, Failure> {
+        if let Some(page) = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            return Ok(page);
+        }
+        let damaged = |damage: Damage| damage.of(&pack_path(&PackId::from_bits(entry.place.pack)));
+        let bytes = read_record(&self.store, What::Page(name.0), entry.place).await?;
+        let page = Page::decode(&bytes).map_err(damaged)?;
+        if page.level() != name.0 {
+            return Err(damaged(Damage::Field { part: "a page", field: "level" }));
+        }
+        if page.digest(self.store.keys()) != entry.digest {
+            return Err(damaged(Damage::Changed { part: "a page", proof: "digest" }));
+        }
+        self.check_places(name, &page).map_err(damaged)?;
+        let page = Arc::new(page);
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(name, page.clone());
+        Ok(page)
+    }
+
+    /// The first leaf at or behind `from` that holds something, and its page.
+    pub(crate) async fn next_leaf(&self, from: u64) -> Result<Option<(u64, Arc<Page>)>, Failure> {
+        let top = self.geometry.height() - 1;
+        let mut open: Vec<(Name, Entry)> = self.root.map(|root| ((top, 0), root)).into_iter().collect();
+        while let Some(((level, index), entry)) = open.pop() {
+            if index.saturating_add(1).saturating_mul(leaves_below(level)) <= from {
+                continue;
+            }
+            let page = self.load((level, index), entry).await?;
+            if level == 0 {
+                return Ok(Some((index, page)));
+            }
+            open.extend(children((level, index), &page).rev());
+        }
+        Ok(None)
+    }
+
+    /// The fewest whole pages that together hold everything stored of the leaves `leaves`, from left to right, up to
+    /// `limit` of them; and the leaf up to which that is everything.
+    pub(crate) async fn cover(&self, leaves: Range<u64>, limit: usize) -> Result<(Vec<(Name, Entry)>, u64), Failure> {
+        let mut found = Vec::new();
+        let top = self.geometry.height() - 1;
+        let mut open: Vec<(Name, Entry)> = self.root.map(|root| ((top, 0), root)).into_iter().collect();
+        while let Some(((level, index), entry)) = open.pop() {
+            let start = index.saturating_mul(leaves_below(level));
+            let end = start.saturating_add(leaves_below(level)).min(self.geometry.n_leaves());
+            if end <= leaves.start || start >= leaves.end {
+                continue;
+            }
+            if found.len() == limit {
+                return Ok((found, start.max(leaves.start)));
+            }
+            if start >= leaves.start && end <= leaves.end {
+                found.push(((level, index), entry));
+                continue;
+            }
+            let page = self.load((level, index), entry).await?;
+            open.extend(children((level, index), &page).rev());
+        }
+        Ok((found, leaves.end))
+    }
+
+    /// A page may only name what is within the volume, and blocks of the right length.
+    fn check_places(&self, (level, index): Name, page: &Page) -> Result<(), Damage> {
+        let within = self.geometry.blocks_of(level, index);
+        for (slot, entry) in page.entries() {
+            let child = index * FAN_OUT + slot as u64;
+            let fits = match level {
+                0 => within.contains(&child) && entry.place.raw == self.geometry.length_of(child),
+                _ => !self.geometry.blocks_of(level - 1, child).is_empty(),
+            };
+            if !fits {
+                return Err(Damage::Field { part: "a page", field: "what it says lies beyond the volume" });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pages that a page above the leaves names, from left to right.
+pub(crate) fn children((level, index): Name, page: &Page) -> impl DoubleEndedIterator<Item = (Name, Entry)> {
+    page.entries().map(move |(slot, child)| ((level - 1, index * FAN_OUT + slot as u64), *child))
+}

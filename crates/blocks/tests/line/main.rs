@@ -1,0 +1,10 @@
+//! The data line as a whole: from a scripted volume into a store and back, with everything that can go wrong on the way.
+#![allow(clippy::unwrap_used)] // Tests: a panic is the report.
+
+mod costs;
+mod damage;
+mod faults;
+mod images;
+mod resume;
+mod round_trip;
+mod stage;
