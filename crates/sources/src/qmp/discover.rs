@@ -1,0 +1,164 @@
+//! Which servers there are: a QMP socket, or a folder of them.
+
+use crate::qmp::client::QmpError;
+use crate::qmp::names::{hash, is_any_godwit};
+use crate::qmp::session::{Identity, Session};
+use crate::qmp::source::QmpSource;
+use futures::stream::{self, StreamExt};
+use godwit_model::failure::{Code, Failure};
+use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
+use std::collections::HashMap;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+/// Sockets that are asked at the same time: a silent one costs seconds, and the others need not wait for it.
+const AT_ONCE: usize = 16;
+/// Sockets in one folder that are looked at.
+const MAX_SOCKETS: usize = 4096;
+
+/// What a connector's path is.
+pub(super) enum Place {
+    /// One socket: if it does not answer, the connector does not.
+    Socket(PathBuf),
+    /// A folder: what does not answer in it is a warning.
+    Folder(Vec<PathBuf>),
+}
+
+impl Place {
+    /// Looks at `path`.
+    pub(super) fn of(path: &Path) -> Result<Place, Failure> {
+        let unreachable = |what: String| Failure::new(Code::SourceUnreachable, what);
+        let read = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => unreachable(format!("there is no socket or folder {}", path.display())),
+            _ => unreachable(format!("{} cannot be looked at: {error}", path.display())),
+        };
+        let kind = std::fs::metadata(path).map_err(read)?.file_type();
+        if kind.is_socket() {
+            return Ok(Place::Socket(path.to_owned()));
+        }
+        if !kind.is_dir() {
+            let what = format!("{} is neither a socket nor a folder of sockets", path.display());
+            return Err(Failure::new(Code::SourceProtocol, what));
+        }
+        let mut sockets = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(read)?.flatten() {
+            let is_socket = std::fs::metadata(entry.path()).is_ok_and(|data| data.file_type().is_socket());
+            // Our own NBD sockets may lie beside the machines' sockets.
+            if is_socket && !is_any_godwit(&entry.file_name().to_string_lossy()) {
+                sockets.push(entry.path());
+            }
+        }
+        sockets.sort();
+        sockets.truncate(MAX_SOCKETS);
+        Ok(Place::Folder(sockets))
+    }
+
+    /// The sockets.
+    pub(super) fn sockets(&self) -> &[PathBuf] {
+        match self {
+            Place::Socket(path) => std::slice::from_ref(path),
+            Place::Folder(paths) => paths,
+        }
+    }
+}
+
+/// Asks every socket. What cannot be used is a warning, as long as the place is a folder.
+pub(super) async fn discover(source: &QmpSource) -> Result<Discovery, Failure> {
+    let path = &source.options().socket;
+    let place = Place::of(path)?;
+    let answers = ask_all(source, place.sockets()).await;
+    let (mut servers, mut warnings, mut version): (Vec<DiscoveredServer>, Vec<String>, _) = (vec![], vec![], None);
+    for (socket, answer) in answers {
+        match answer {
+            Ok(found) => {
+                version.get_or_insert(found.version);
+                let warned = found.warnings.into_iter().map(|warning| format!("{}: {warning}", found.server.name));
+                warnings.extend(warned);
+                if servers.iter().any(|server| server.vm_id == found.server.vm_id) {
+                    let (id, name) = (&found.server.vm_id, socket.display());
+                    warnings.push(format!("{name} is left out: another machine has the same identity, {id}"));
+                } else {
+                    servers.push(found.server);
+                }
+            }
+            Err(error) if matches!(place, Place::Socket(_)) => return Err(error.into()),
+            Err(error) => warnings.push(error.to_string()),
+        }
+    }
+    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    Ok(Discovery {
+        manager_id: format!("qmp-{:016x}", hash(&whole.to_string_lossy())),
+        manager_name: path.display().to_string(),
+        manager_version: version.map_or_else(String::new, |version| format!("QEMU {version}")),
+        servers,
+        warnings,
+    })
+}
+
+/// The sockets behind which machines answered, with who they are; and those that may hide one.
+pub(super) struct Census {
+    pub(super) machines: Vec<(PathBuf, Identity)>,
+    pub(super) unsure: Vec<QmpError>,
+}
+
+/// Who answers where.
+pub(super) async fn census(source: &QmpSource) -> Result<Census, Failure> {
+    let place = match Place::of(&source.options().socket) {
+        Ok(place) => place,
+        // Nothing there: no machine runs.
+        Err(failure) if failure.code == Code::SourceUnreachable && !source.options().socket.exists() => {
+            return Ok(Census { machines: Vec::new(), unsure: Vec::new() });
+        }
+        Err(failure) => return Err(failure),
+    };
+    let mut census = Census { machines: Vec::new(), unsure: Vec::new() };
+    let answers: HashMap<PathBuf, Result<Identity, QmpError>> = stream::iter(place.sockets().to_vec())
+        .map(|path| async move {
+            let identity = async { source.session(&path).await?.identity().await };
+            let identity = identity.await;
+            (path, identity)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for (path, answer) in answers {
+        match answer {
+            Ok(identity) => census.machines.push((path, identity)),
+            Err(error) if error.is_gone() => {}
+            // In a folder there may be anything; a single socket that is silent may be a machine that hangs.
+            Err(QmpError::NotQmp { .. } | QmpError::Silent { .. }) if matches!(place, Place::Folder(_)) => {}
+            Err(error) => census.unsure.push(error),
+        }
+    }
+    census.machines.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(census)
+}
+
+struct Found {
+    server: DiscoveredServer,
+    version: String,
+    warnings: Vec<String>,
+}
+
+async fn ask_all(source: &QmpSource, sockets: &[PathBuf]) -> Vec<(PathBuf, Result<Found, QmpError>)> {
+    let mut answers: Vec<_> = stream::iter(sockets.to_vec())
+        .map(|path| async move {
+            let found = async { describe(&mut source.session(&path).await?).await };
+            let found = found.await;
+            (path, found)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    answers.sort_by(|a, b| a.0.cmp(&b.0));
+    answers
+}
+
+async fn describe(session: &mut Session) -> Result<Found, QmpError> {
+    let Identity { vm_id, name } = session.identity().await?;
+    let inventory = session.inventory().await?;
+    let volume = |disk: crate::qmp::inventory::Disk| DiscoveredVolume { device: disk.device, size: disk.size };
+    let volumes = inventory.disks.into_iter().map(volume).collect();
+    let server = DiscoveredServer { vm_id, path: format!("/{name}"), name, volumes };
+    Ok(Found { server, version: session.client().version().to_owned(), warnings: inventory.warnings })
+}

@@ -1,0 +1,335 @@
+//! Taking a point in time of all disks of a machine, or finding the one that a run took before.
+//!
+//! ```text
+//! look ─▶ a living point of the run? ──yes──▶ exports ─▶ readers
+//!           │ no (and one was expected: PointInTimeLost)
+//!           ▼
+//! remove left-overs ─▶ mend trackers ─▶ NBD server ─▶ scratch files
+//!           ─▶ freeze ─▶ transaction ─▶ thaw ─▶ exports ─▶ readers
+//! ```
+//!
+//! The text of a point is its run and the random part of its mark. The lowest bit of that part says whether the file
+//! systems were frozen, so that a resumed view knows.
+
+use crate::freeze::Held;
+use crate::qmp::client::QmpError;
+use crate::qmp::inventory::{Disk, Inventory};
+use crate::qmp::names::{Mark, NodeKind, short_hash};
+use crate::qmp::session::Session;
+use crate::qmp::source::QmpOptions;
+use crate::qmp::tracking::{self, Action, Trust};
+use crate::qmp::{clean, quiesce, scratch, server};
+use crate::reader::{NbdVolume, VolumeTarget};
+use godwit_blocks::source::{Baseline, OpenRequest, View, VolumeView};
+use godwit_model::failure::{Code, Failure};
+use godwit_model::figures::Consistency;
+use godwit_model::id::RunId;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Said when a run has to do without frozen file systems.
+const CRASH_CONSISTENT: &str = "the point in time is crash-consistent";
+
+/// One volume of a point in time.
+struct Part {
+    disk: Disk,
+    mark: Mark,
+    tracked: bool,
+    note: Option<String>,
+}
+
+/// Opens the view of a run.
+pub(super) async fn open(
+    session: &mut Session,
+    options: &QmpOptions,
+    nbd_socket: &Path,
+    request: &OpenRequest,
+) -> Result<View, Failure> {
+    let mut notes = Vec::new();
+    if let Some(sentence) = quiesce::thaw(session, options, &request.vm_id).await? {
+        notes.push(sentence);
+    }
+    let inventory = session.inventory().await?;
+    let living = living_point(options, &inventory, request);
+    let found = living.as_ref().map(|parts| point_text(&parts[0].mark));
+    if let Some(expected) = &request.expect_point
+        && found.as_ref() != Some(expected)
+    {
+        let what = match found {
+            Some(found) => format!("the machine holds {found} instead of {expected}"),
+            None => format!("the machine does not hold {expected} any more: it was restarted, or the copy job ended"),
+        };
+        return Err(Failure::new(Code::PointInTimeLost, what));
+    }
+    let resumed = living.is_some();
+    let (parts, sockets) = match living {
+        Some(parts) => (parts, server::ensure(session, nbd_socket, options.nbd_socket.as_deref()).await?),
+        None => take(session, options, nbd_socket, request, &mut notes).await?,
+    };
+    ensure_exports(session, options, &parts, request).await?;
+    let mark = &parts[0].mark;
+    let (point, frozen) = (point_text(mark), mark.point & 1 == 1);
+    let consistency = if frozen { Consistency::FileSystem } else { Consistency::Crash };
+    let mut volumes = Vec::with_capacity(parts.len());
+    for part in parts {
+        volumes.push(volume(options, part, &sockets, request).await?);
+    }
+    Ok(View { point, resumed, consistency, volumes, notes })
+}
+
+/// The point in time of the run, if all of it lives: a job and a scratch node for each of its volumes.
+fn living_point(options: &QmpOptions, inventory: &Inventory, request: &OpenRequest) -> Option<Vec<Part>> {
+    let owner = &options.owner;
+    let jobs = inventory.jobs.iter().filter(|job| job.r#type == "backup");
+    let living = jobs.filter(|job| !matches!(job.status.as_str(), "aborting" | "concluded" | "null"));
+    let mut marks: Vec<Mark> =
+        living.filter_map(|job| owner.parse_mark(&job.id)).filter(|mark| mark.run == request.run).collect();
+    marks.sort_by_key(|mark| mark.index);
+    let first = marks.first()?.clone();
+    let whole = marks.len() == first.total
+        && marks.iter().enumerate().all(|(index, mark)| mark.index == index && mark.point == first.point);
+    if !whole {
+        return None;
+    }
+    let part = |mark: Mark| {
+        let disk = inventory.disks.iter().find(|disk| short_hash(&disk.device) == mark.device)?.clone();
+        let trackers = tracking::trackers(owner, inventory.nodes.get(&disk.node)?);
+        inventory.nodes.get(&owner.node(&mark.run, mark.index, NodeKind::Scratch))?;
+        trackers.iter().find(|tracker| tracker.run == mark.run && tracker.recording)?;
+        let verdict = baseline_of(request, &disk)
+            .map(|baseline| tracking::judge_taken(&baseline.run, baseline.size, disk.size, &trackers));
+        let (tracked, note) = match verdict {
+            Some(Ok(())) => (true, None),
+            Some(Err(why)) => (false, Some(why)),
+            None => (false, None),
+        };
+        Some(Part { disk, mark, tracked, note })
+    };
+    // A point that says "frozen" counts only once the thaw has shown that the freeze held until then; exports are made
+    // after that.
+    let confirmed = |mark: &Mark| inventory.exports.iter().any(|export| export.id == owner.mark(mark));
+    if first.point & 1 == 1 && !marks.iter().all(confirmed) {
+        return None;
+    }
+    marks.into_iter().map(part).collect()
+}
+
+/// Takes a new point in time.
+async fn take(
+    session: &mut Session,
+    options: &QmpOptions,
+    nbd_socket: &Path,
+    request: &OpenRequest,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<Part>, Vec<PathBuf>), Failure> {
+    // A machine has one run at a time: whatever of ours is there belongs to no run that goes on.
+    let old = clean::dismantle(session, &options.owner, &|_| true).await?;
+    for sentence in old.sentences {
+        tracing::info!(vm_id = request.vm_id, "before a new point in time: {sentence}");
+    }
+    let of_old = |run: &RunId| *run == request.run || old.runs.contains(run);
+    scratch::remove_files(&options.scratch_dir, &options.owner, &of_old);
+    let disks = session.inventory().await?.disks;
+    if disks.is_empty() {
+        let what = format!("machine {} has no disk that can be replicated", request.vm_id);
+        return Err(Failure::new(Code::VolumeUnsupported, what));
+    }
+    check_space(options)?;
+    let sockets = server::ensure(session, nbd_socket, options.nbd_socket.as_deref()).await?;
+    let random = (options.random)() & !1;
+    let total = disks.len();
+    let mut parts = Vec::with_capacity(total);
+    for (index, disk) in disks.into_iter().enumerate() {
+        let (tracked, note) = prepare_trackers(session, options, &disk, request).await?;
+        let mark = Mark { run: request.run.clone(), index, total, point: random, device: short_hash(&disk.device) };
+        parts.push(Part { disk, mark, tracked, note });
+    }
+    let inventory = session.inventory().await?;
+    for part in &parts {
+        let path = scratch::file(&options.scratch_dir, &options.owner, &part.mark);
+        let Disk { node, size, .. } = &part.disk;
+        scratch::create(session, &options.owner, &part.mark, &path, node, *size).await?;
+    }
+    begin(session, options, request, &inventory, &mut parts, notes).await?;
+    Ok((parts, sockets))
+}
+
+/// Brings the trackers of a disk into a state from which a new point can be taken. Gives whether the baseline's is
+/// believed, and why not.
+async fn prepare_trackers(
+    session: &mut Session,
+    options: &QmpOptions,
+    disk: &Disk,
+    request: &OpenRequest,
+) -> Result<(bool, Option<String>), Failure> {
+    let owner = &options.owner;
+    // What an earlier attempt of this run recorded belongs to the baseline again.
+    let inventory = session.inventory().await?;
+    let node = node_of(&inventory, disk)?;
+    let leftover = tracking::abandon(&request.run, &tracking::trackers(owner, node));
+    clean::apply(session, owner, node, &leftover).await?;
+
+    let inventory = session.inventory().await?;
+    let node = node_of(&inventory, disk)?;
+    let trackers = tracking::trackers(owner, node);
+    let mut unusable: Vec<RunId> = trackers.iter().filter(|t| t.inconsistent).map(|t| t.run.clone()).collect();
+    let baseline = baseline_of(request, disk);
+    let verdict = baseline.map(|b| (b, tracking::judge(&b.run, b.size, disk.size, &trackers)));
+    let outcome = match verdict {
+        None => (false, None),
+        Some((_, Trust::Believed)) => (true, None),
+        Some((_, Trust::Mend(actions))) => {
+            clean::apply(session, owner, node, &actions).await?;
+            (true, None)
+        }
+        Some((baseline, Trust::Doubted(why))) => {
+            // It will never be believed again; and a view that is resumed tells by its absence that it was not.
+            if trackers.iter().any(|t| t.run == baseline.run) && !unusable.contains(&baseline.run) {
+                unusable.push(baseline.run.clone());
+            }
+            (false, Some(why))
+        }
+    };
+    for run in unusable {
+        clean::apply(session, owner, node, &[Action::Remove(run)]).await?;
+    }
+    Ok(outcome)
+}
+
+/// The moment itself: freeze, one transaction for all disks, thaw.
+async fn begin(
+    session: &mut Session,
+    options: &QmpOptions,
+    request: &OpenRequest,
+    inventory: &Inventory,
+    parts: &mut [Part],
+    notes: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let has_guest = session.has_guest();
+    let held = match quiesce::hold(session, options, &request.vm_id).await? {
+        Ok(frozen) => Some(frozen),
+        Err(why) => {
+            if has_guest {
+                notes.push(format!("{why}: {CRASH_CONSISTENT}"));
+            }
+            None
+        }
+    };
+    let frozen = u64::from(held.is_some());
+    parts.iter_mut().for_each(|part| part.mark.point |= frozen);
+    let actions = transaction(options, request, inventory, parts)?;
+    let taken = session.transaction(actions).await;
+    // Thawed before anything else, whatever came of the transaction.
+    if let Some(held) = held {
+        match held.thaw().await {
+            Held::Throughout => {}
+            Held::Stuck(why) => notes.push(format!("thawing the guest is in doubt: {why}")),
+            Held::TooShort if taken.is_ok() => {
+                // Its mark says "frozen", and it may not be true: this point must not be found again.
+                clean::dismantle(session, &options.owner, &|run| *run == request.run).await?;
+                let what = "the guest had to be thawed before its point in time was taken";
+                return Err(Failure::new(Code::TimedOut, what));
+            }
+            Held::TooShort => {}
+        }
+    }
+    Ok(taken?)
+}
+
+fn transaction(
+    options: &QmpOptions,
+    request: &OpenRequest,
+    inventory: &Inventory,
+    parts: &[Part],
+) -> Result<Vec<Value>, Failure> {
+    let owner = &options.owner;
+    let mut actions = Vec::new();
+    for part in parts {
+        let node = node_of(inventory, &part.disk)?;
+        let baseline = baseline_of(request, &part.disk).filter(|_| part.tracked).map(|baseline| &baseline.run);
+        let trackers = tracking::begin(&request.run, baseline);
+        actions.extend(trackers.iter().map(|action| tracking::to_json(action, owner, node)));
+    }
+    for Part { disk, mark, .. } in parts {
+        actions.push(json!({ "type": "blockdev-backup", "data": {
+            "job-id": owner.mark(mark),
+            "device": disk.node,
+            "target": owner.node(&mark.run, mark.index, NodeKind::Scratch),
+            "sync": "none",
+            "filter-node-name": owner.node(&mark.run, mark.index, NodeKind::Filter),
+        } }));
+    }
+    Ok(actions)
+}
+
+async fn ensure_exports(
+    session: &mut Session,
+    options: &QmpOptions,
+    parts: &[Part],
+    request: &OpenRequest,
+) -> Result<(), QmpError> {
+    let owner = &options.owner;
+    let exports = session.exports().await?;
+    for Part { disk, mark, tracked, .. } in parts {
+        let name = owner.mark(mark);
+        if exports.iter().any(|export| export.id == name && !export.shutting_down) {
+            continue;
+        }
+        let bitmap = baseline_of(request, disk).filter(|_| *tracked).map(|baseline| owner.bitmap(&baseline.run));
+        let bitmaps: Vec<Value> = bitmap.iter().map(|bitmap| json!({ "node": disk.node, "name": bitmap })).collect();
+        let node = owner.node(&mark.run, mark.index, NodeKind::Scratch);
+        let export = json!({
+            "type": "nbd", "id": name, "name": name, "node-name": node, "writable": false, "bitmaps": bitmaps,
+        });
+        session.execute("block-export-add", export).await?;
+    }
+    Ok(())
+}
+
+async fn volume(
+    options: &QmpOptions,
+    part: Part,
+    sockets: &[PathBuf],
+    request: &OpenRequest,
+) -> Result<VolumeView, Failure> {
+    let Part { disk, mark, tracked, note } = part;
+    let bitmap = baseline_of(request, &disk).filter(|_| tracked).map(|baseline| options.owner.bitmap(&baseline.run));
+    let target = VolumeTarget {
+        sockets: sockets.to_vec(),
+        export: options.owner.mark(&mark),
+        bitmap,
+        size: disk.size,
+        connect_limit: options.limits.nbd_connect,
+        request_limit: options.limits.nbd_request,
+    };
+    let reader = Arc::new(NbdVolume::connect(target).await?);
+    Ok(VolumeView { device: disk.device, size: disk.size, tracked, note, reader })
+}
+
+/// A scratch file that cannot grow makes the guest's writes fail: better no point in time than that.
+fn check_space(options: &QmpOptions) -> Result<(), Failure> {
+    let folder = &options.scratch_dir;
+    let refused = |what: String| Failure::new(Code::SourceRefused, what);
+    let state = rustix::fs::statvfs(folder)
+        .map_err(|error| refused(format!("the scratch folder {} cannot be used: {error}", folder.display())))?;
+    let free = state.f_bavail.saturating_mul(state.f_frsize);
+    if free >= options.scratch_reserve {
+        return Ok(());
+    }
+    let wanted = options.scratch_reserve;
+    Err(refused(format!("{free} bytes are free in the scratch folder {}, {wanted} are wanted", folder.display())))
+}
+
+fn point_text(mark: &Mark) -> String {
+    format!("{}-{:016x}", mark.run, mark.point)
+}
+
+fn baseline_of<'a>(request: &'a OpenRequest, disk: &Disk) -> Option<&'a Baseline> {
+    request.baselines.iter().find(|baseline| baseline.device == disk.device)
+}
+
+fn node_of<'a>(inventory: &'a Inventory, disk: &Disk) -> Result<&'a crate::qmp::inventory::Node, Failure> {
+    let gone = || Failure::new(Code::ServerGone, format!("disk {} was removed while it was looked at", disk.device));
+    inventory.nodes.get(&disk.node).ok_or_else(gone)
+}
