@@ -58,6 +58,15 @@ pub trait ImageStore: Send + Sync {
     /// Removes staged packs that no snapshot names: those of a run that was given up.
     async fn discard_staged(&self, packs: &[PackId]) -> Result<(), Failure>;
 
+    /// Whether the pack's object is there in full: asked after a crash for packs that were begun.
+    async fn pack_is_complete(&self, pack: &PackId) -> Result<bool, Failure>;
+
+    /// Removes the image; its snapshots stay. An image that is not there is done.
+    async fn delete_image(&self, image: &ImageId) -> Result<(), Failure>;
+
+    /// Removes snapshots that no image names. Blocks that others name stay; a snapshot that is not there is done.
+    async fn delete_snapshots(&self, snapshots: &[SnapshotId]) -> Result<(), Failure>;
+
     /// Where a volume of an image holds data: up to `limit` extents from `from` on, sorted. What lies between is zeros.
     async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure>;
 

@@ -1,0 +1,134 @@
+//! Puts the decision line together, starts it and stops it.
+
+use crate::driver::Driver;
+use crate::options::Options;
+use crate::replicator::{ImageStore, Replicator};
+use crate::run::Progress;
+use crate::service::{SecretBox, Service};
+use crate::store::{Store, StoreError};
+use godwit_model::id::ConnectorId;
+use godwit_model::time::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Tells the time. Given by the server.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Draws random bits for ids. Given by the server.
+pub type Draw = Arc<dyn Fn() -> u128 + Send + Sync>;
+
+/// What the decision line is made of.
+pub struct Parts {
+    /// The state store.
+    pub store: Store,
+    /// The connector.
+    pub replicator: Arc<dyn Replicator>,
+    /// Snapshots and images.
+    pub images: Arc<dyn ImageStore>,
+    /// Wraps secrets.
+    pub secrets: Arc<dyn SecretBox>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Draws ids.
+    pub draw: Draw,
+    /// Bounds and limits.
+    pub options: Options,
+}
+
+/// What service, driver and runs share.
+pub(crate) struct Line {
+    pub store: Store,
+    pub replicator: Arc<dyn Replicator>,
+    pub images: Arc<dyn ImageStore>,
+    pub secrets: Arc<dyn SecretBox>,
+    pub clock: Clock,
+    pub draw: Draw,
+    pub options: Options,
+    /// Live figures; lost at a restart, when the store's are as good.
+    pub progress: Progress,
+    /// Wakes the driver: the store has changed.
+    pub wake: Notify,
+    /// Connectors whose source may hold something of ours that nobody needs.
+    pub sweeps: Mutex<BTreeSet<ConnectorId>>,
+}
+
+/// The decision line at work.
+pub struct Control {
+    service: Service,
+    stop: CancellationToken,
+    driver: JoinHandle<()>,
+    options: Options,
+    store: Store,
+}
+
+impl Line {
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub fn wants_sweep(&self, connector: &ConnectorId) -> bool {
+        self.sweeps.lock().expect("no thread panics while it holds this").contains(connector)
+    }
+
+    pub fn swept(&self, connector: &ConnectorId) {
+        self.sweeps.lock().expect("no thread panics while it holds this").remove(connector);
+    }
+
+    /// The source of this connector is to be swept when it is reachable.
+    pub fn sweep_later(&self, connector: ConnectorId) {
+        self.sweeps.lock().expect("no thread panics while it holds this").insert(connector);
+    }
+}
+
+/// Dropped without [`Control::shutdown`], the work is told to stop and not waited for.
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Control {
+    /// Starts the driver, which picks up what the last process left: runs that were active go on.
+    pub async fn start(parts: Parts) -> Result<Control, StoreError> {
+        let now = (parts.clock)();
+        parts.store.date_catalog(now).await?;
+        let (options, store) = (parts.options, parts.store.clone());
+        let line = Arc::new(Line {
+            store: parts.store,
+            replicator: parts.replicator,
+            images: parts.images,
+            secrets: parts.secrets,
+            clock: parts.clock,
+            draw: parts.draw,
+            options,
+            progress: Progress::default(),
+            wake: Notify::new(),
+            sweeps: Mutex::new(BTreeSet::new()),
+        });
+        crate::recover::pick_up(&line).await?;
+        let stop = CancellationToken::new();
+        let driver = tokio::spawn(Driver::new(line.clone(), stop.clone(), now).drive());
+        Ok(Control { service: Service::new(line), stop, driver, options, store })
+    }
+
+    /// The operations.
+    pub fn service(&self) -> Service {
+        self.service.clone()
+    }
+
+    /// Stops all work without changing the state of any run: active runs go on at the next start. Waits at most
+    /// three times [`Options::stop`], then lets go of what has not stopped.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        if tokio::time::timeout(self.options.stop.saturating_mul(2), &mut self.driver).await.is_err() {
+            tracing::warn!("some work did not stop in time and was dropped; it goes on at the next start");
+            self.driver.abort();
+        }
+        if tokio::time::timeout(self.options.stop, self.store.close()).await.is_err() {
+            tracing::warn!("the state database did not close in time; what was committed is on disk");
+        }
+    }
+}

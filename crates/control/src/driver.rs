@@ -1,0 +1,286 @@
+//! The loop that makes things happen. Woken by a signal or a timer, it takes no input: it reads the store, asks
+//! `model::schedule::plan` what is due, and sees to it that everything that the store says is at work has a task.
+//!
+//! A task that ended without changing what the store says is started again after a pause, so nothing is lost because
+//! a single attempt failed. Exactly one task works on one thing: the table of tasks holds that.
+
+use crate::control::Line;
+use crate::store::{Facts, StoreError};
+use crate::{images, import, recover, run};
+use godwit_model::catalog::CatalogStatus;
+use godwit_model::id::{ConnectorId, ImageId, JobId, RunId};
+use godwit_model::run::RunState;
+use godwit_model::schedule::{Decision, Limits, next_due, plan};
+use godwit_model::time::{Millis, Timestamp};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Rounds of planning behind each other; the plan comes to rest after two.
+const ROUNDS: usize = 4;
+
+/// Longest sleep when the store cannot be read.
+const TROUBLE: Duration = Duration::from_secs(5);
+
+/// How a task ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// There is nothing left to do.
+    Done,
+    /// Something outside refused; trying again soon would not help.
+    Later,
+}
+
+/// Something that one task works on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Task {
+    Run(RunId),
+    EndJob(JobId),
+    Import(i64),
+    Verify(ImageId),
+    RemoveUnneeded,
+    Sweep(ConnectorId),
+    Heartbeat(ConnectorId),
+}
+
+/// The loop and its tasks.
+pub(crate) struct Driver {
+    line: Arc<Line>,
+    stop: CancellationToken,
+    /// Since when the service runs.
+    since: Timestamp,
+    tasks: JoinSet<Result<Ended, StoreError>>,
+    names: HashMap<tokio::task::Id, Task>,
+    at_work: HashMap<Task, CancellationToken>,
+    /// Tasks that are not started again before this.
+    resting: HashMap<Task, Instant>,
+    heartbeats: HashMap<ConnectorId, Instant>,
+}
+
+impl Driver {
+    pub fn new(line: Arc<Line>, stop: CancellationToken, since: Timestamp) -> Driver {
+        Driver {
+            line,
+            stop,
+            since,
+            tasks: JoinSet::new(),
+            names: HashMap::new(),
+            at_work: HashMap::new(),
+            resting: HashMap::new(),
+            heartbeats: HashMap::new(),
+        }
+    }
+
+    /// Works until it is stopped, then stops its tasks.
+    pub async fn drive(mut self) {
+        while !self.stop.is_cancelled() {
+            let sleep = match self.act().await {
+                Ok(sleep) => sleep,
+                Err(error) => {
+                    tracing::warn!(error = %error.to_failure(), "the driver cannot read the state; trying again");
+                    self.line.options.tick.min(TROUBLE)
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.ended(ended),
+                () = self.line.wake.notified() => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+        // Tasks hold children of the token and stop by themselves, each within its own bound; the set drops the rest.
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.line.options.stop.saturating_mul(2), all).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+    }
+
+    /// Does what is to be done now. Gives how long to sleep at most.
+    async fn act(&mut self) -> Result<Duration, StoreError> {
+        let facts = self.obey_the_plan().await?;
+        self.runs(&facts);
+        self.ending_jobs(&facts).await?;
+        self.catalog().await?;
+        self.images().await?;
+        let heartbeat = self.connectors().await?;
+        self.resting.retain(|_, until| *until > Instant::now());
+        let now = self.line.now();
+        let due = next_due(&facts.runs, now).map(|at| millis(at - now));
+        let rested = self.resting.values().min().map(|at| at.saturating_duration_since(Instant::now()));
+        let mut sleep = self.line.options.tick;
+        for wake in [due, rested, heartbeat].into_iter().flatten() {
+            sleep = sleep.min(wake);
+        }
+        Ok(sleep.max(Duration::from_millis(1)))
+    }
+
+    async fn obey_the_plan(&mut self) -> Result<Facts, StoreError> {
+        let mut facts = self.line.store.facts().await?;
+        for _ in 0..ROUNDS {
+            let limits = Limits {
+                max_active: self.line.options.max_active_runs,
+                since: self.since,
+                late_start: Millis(i64::try_from(self.line.options.late_start.as_millis()).unwrap_or(i64::MAX)),
+            };
+            let decisions = plan(&facts.jobs, &facts.runs, &limits, self.line.now());
+            let mut changed = false;
+            for decision in decisions {
+                changed |= self.obey(&decision, &facts).await?;
+            }
+            if !changed {
+                break;
+            }
+            facts = self.line.store.facts().await?;
+        }
+        Ok(facts)
+    }
+
+    /// Does one decision. False if it has to wait.
+    async fn obey(&mut self, decision: &Decision, facts: &Facts) -> Result<bool, StoreError> {
+        let now = self.line.now();
+        let done = match decision {
+            Decision::Start { run } => {
+                let job = facts.runs.iter().find(|r| r.run == *run).map(|r| r.job.clone());
+                if let Some(job) = job
+                    && self.is_swept(&job).await?
+                {
+                    return Ok(false);
+                }
+                self.line.store.start_run(run, now).await
+            }
+            Decision::Miss { run } => {
+                tracing::info!(%run, "the run was due while it could not run");
+                self.line.store.miss_run(run, now).await
+            }
+            Decision::Schedule { job, at } => self.line.store.schedule_run(job, *at, &self.line.draw).await,
+        };
+        match done {
+            // The state moved on between the look and the act, for example by a deletion: the next look tells.
+            Err(StoreError::Stale | StoreError::RunStep(_) | StoreError::JobStep(_)) => Ok(true),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Whether the source of a job is being swept at the moment: then nothing new may be created there.
+    async fn is_swept(&self, job: &JobId) -> Result<bool, StoreError> {
+        let Some(job) = self.line.store.job(job).await? else { return Ok(false) };
+        let server = self.line.store.server(&job.settings.server).await?;
+        let connector = server.and_then(|(_, connector)| connector);
+        Ok(connector.is_some_and(|c| self.at_work.contains_key(&Task::Sweep(c))))
+    }
+
+    fn runs(&mut self, facts: &Facts) {
+        for run in facts.runs.iter().filter(|r| r.state == RunState::Active) {
+            let (line, id) = (self.line.clone(), run.run.clone());
+            self.ensure(Task::Run(run.run.clone()), |cancel| run::execute(line, id, cancel));
+        }
+        for (task, cancel) in &self.at_work {
+            let Task::Run(id) = task else { continue };
+            if !facts.runs.iter().any(|r| r.run == *id && r.state == RunState::Active) {
+                cancel.cancel();
+            }
+        }
+    }
+
+    async fn ending_jobs(&mut self, facts: &Facts) -> Result<(), StoreError> {
+        for job in self.line.store.ending_jobs().await? {
+            let busy = facts.runs.iter().any(|r| r.job == job && self.at_work.contains_key(&Task::Run(r.run.clone())));
+            if !busy {
+                let (line, id) = (self.line.clone(), job.clone());
+                self.ensure(Task::EndJob(job), |cancel| run::end_job(line, id, cancel));
+            }
+        }
+        Ok(())
+    }
+
+    async fn catalog(&mut self) -> Result<(), StoreError> {
+        let catalog = self.line.store.catalog().await?;
+        if catalog.status == CatalogStatus::Importing {
+            let line = self.line.clone();
+            self.ensure(Task::Import(catalog.import), |cancel| import::import(line, catalog.import, cancel));
+        }
+        Ok(())
+    }
+
+    async fn images(&mut self) -> Result<(), StoreError> {
+        let wanted = self.line.store.running_verifications().await?;
+        for (task, cancel) in &self.at_work {
+            if matches!(task, Task::Verify(image) if !wanted.contains(image)) {
+                cancel.cancel();
+            }
+        }
+        for image in wanted.into_iter().take(self.line.options.max_verifications) {
+            let (line, id) = (self.line.clone(), image.clone());
+            self.ensure(Task::Verify(image), |cancel| images::verify(line, id, cancel));
+        }
+        let unneeded = !self.line.store.images_to_delete().await?.is_empty()
+            || !self.line.store.orphan_snapshots().await?.is_empty();
+        if unneeded {
+            let line = self.line.clone();
+            self.ensure(Task::RemoveUnneeded, |cancel| images::remove_unneeded(line, cancel));
+        }
+        Ok(())
+    }
+
+    /// Heartbeats and sweeps. Gives when the next heartbeat is due.
+    async fn connectors(&mut self) -> Result<Option<Duration>, StoreError> {
+        let connectors = self.line.store.connectors(None, usize::MAX).await?;
+        self.heartbeats.retain(|id, _| connectors.iter().any(|c| c.id == *id));
+        let now = Instant::now();
+        for connector in connectors {
+            let id = connector.id;
+            let due = *self.heartbeats.entry(id.clone()).or_insert(now + self.line.options.heartbeat);
+            if due <= now {
+                self.heartbeats.insert(id.clone(), now + self.line.options.heartbeat);
+                let (line, beat) = (self.line.clone(), id.clone());
+                self.ensure(Task::Heartbeat(id.clone()), |cancel| import::heartbeat(line, beat, cancel));
+            }
+            if self.line.wants_sweep(&id) {
+                let (line, swept) = (self.line.clone(), id.clone());
+                self.ensure(Task::Sweep(id), |cancel| recover::sweep(line, swept, cancel));
+            }
+        }
+        Ok(self.heartbeats.values().min().map(|at| at.saturating_duration_since(now)))
+    }
+
+    /// Starts a task for something unless one is at work on it, or rests after an attempt.
+    fn ensure<F>(&mut self, task: Task, start: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<Ended, StoreError>> + Send + 'static,
+    {
+        let rests = self.resting.get(&task).is_some_and(|until| *until > Instant::now());
+        if rests || self.at_work.contains_key(&task) || self.stop.is_cancelled() {
+            return;
+        }
+        let cancel = self.stop.child_token();
+        let handle = self.tasks.spawn(start(cancel.clone()));
+        self.names.insert(handle.id(), task.clone());
+        self.at_work.insert(task, cancel);
+    }
+
+    fn ended(&mut self, ended: Result<(tokio::task::Id, Result<Ended, StoreError>), tokio::task::JoinError>) {
+        let (id, outcome) = match ended {
+            Ok((id, outcome)) => (id, outcome.map_err(|e| e.to_failure().to_string())),
+            Err(error) => (error.id(), Err(format!("a task broke: {error}"))),
+        };
+        let Some(task) = self.names.remove(&id) else { return };
+        self.at_work.remove(&task);
+        let rest = match outcome {
+            Ok(Ended::Done) => self.line.options.retry.first,
+            Ok(Ended::Later) => self.line.options.heartbeat,
+            Err(why) => {
+                tracing::error!(?task, "work was interrupted and is tried again: {why}");
+                self.line.options.retry.first
+            }
+        };
+        self.resting.insert(task, Instant::now() + rest);
+    }
+}
+
+fn millis(span: Millis) -> Duration {
+    Duration::from_millis(u64::try_from(span.0).unwrap_or(0))
+}

@@ -1,0 +1,104 @@
+//! Background work on images: verification, removal.
+
+use crate::control::Line;
+use crate::driver::Ended;
+use crate::replicator::VerifyScope;
+use crate::run::{Bounds, StageError, bounded, watched};
+use crate::service::{DamagedRange, Image, VerificationState};
+use crate::store::{StoreError, VerificationEnd};
+use godwit_model::id::ImageId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_util::sync::CancellationToken;
+
+/// Re-reads everything of an image and records what was found.
+pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationToken) -> Result<Ended, StoreError> {
+    let Some(image) = line.store.image(&id).await? else { return Ok(Ended::Done) };
+    let mut failures = 0;
+    let end = loop {
+        match verify_once(&line, &image, &cancel).await {
+            Ok(end) => break end,
+            Err(StageError::Stopped) => return Ok(Ended::Done),
+            Err(StageError::Store(error)) => return Err(error),
+            Err(StageError::Failed(failure)) => {
+                failures += 1;
+                if !failure.code.kind().is_transient() || failures >= line.options.retry.attempts {
+                    break VerificationEnd {
+                        state: VerificationState::Failed,
+                        bytes_verified: line.progress.image(&id).unwrap_or(0),
+                        damaged: vec![],
+                        message: Some(failure.message()),
+                    };
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(line.options.retry.pause(failures)) => {}
+                    () = cancel.cancelled() => return Ok(Ended::Done),
+                }
+            }
+        }
+    };
+    line.store.end_verification(&id, &end, line.now()).await?;
+    line.progress.forget_image(&id);
+    Ok(Ended::Done)
+}
+
+/// Removes images and snapshots that nothing holds any more. What fails is tried again later.
+pub(crate) async fn remove_unneeded(line: Arc<Line>, cancel: CancellationToken) -> Result<Ended, StoreError> {
+    let mut ended = Ended::Done;
+    for image in line.store.images_to_delete().await? {
+        let work = line.images.delete_image(&image);
+        match bounded("removing an image", line.options.register, &cancel, work).await {
+            Ok(()) => line.store.end_image_deletion(&image).await?,
+            Err(StageError::Failed(failure)) => {
+                tracing::warn!(%image, %failure, "an image is not removed yet; tried again later");
+                ended = Ended::Later;
+            }
+            Err(_) => return Ok(ended),
+        }
+    }
+    let orphans = line.store.orphan_snapshots().await?;
+    if orphans.is_empty() {
+        return Ok(ended);
+    }
+    let work = line.images.delete_snapshots(&orphans);
+    match bounded("removing snapshots", line.options.register, &cancel, work).await {
+        Ok(()) => line.store.forget_snapshots(&orphans).await?,
+        Err(StageError::Failed(failure)) => {
+            tracing::warn!(%failure, "snapshots are not removed yet; tried again later");
+            ended = Ended::Later;
+        }
+        Err(_) => {}
+    }
+    Ok(ended)
+}
+
+async fn verify_once(line: &Line, image: &Image, cancel: &CancellationToken) -> Result<VerificationEnd, StageError> {
+    let mut damaged = Vec::new();
+    let mut message = None;
+    let mut verified = 0;
+    for volume in &image.volumes {
+        let moved = AtomicU64::new(0);
+        let inner = cancel.child_token();
+        let report = |done: u64, _total: u64| {
+            moved.fetch_add(1, Ordering::Relaxed);
+            line.progress.image_verified(&image.id, verified + done);
+        };
+        let work = line.images.verify(&volume.snapshot, VerifyScope::Everything, &report, &inner);
+        let options = &line.options;
+        let bounds = Bounds { no_progress: options.no_progress, stop: options.stop };
+        let result = watched("verifying", bounds, &moved, cancel, &inner, work).await?;
+        verified += result.bytes_verified;
+        line.progress.image_verified(&image.id, verified);
+        if result.damaged.is_empty() && result.root_digest != volume.root_digest {
+            let what = format!("volume {}: the digest is not the one of the source", volume.volume);
+            message = message.or(Some(what));
+        }
+        if !result.damaged.is_empty() {
+            let why = result.first_problem.unwrap_or_else(|| "its content differs".to_owned());
+            message = message.or_else(|| Some(format!("volume {}: {why}", volume.volume)));
+        }
+        damaged.extend(result.damaged.into_iter().map(|extent| DamagedRange { volume: volume.volume, extent }));
+    }
+    let state = if message.is_some() { VerificationState::Damaged } else { VerificationState::Verified };
+    Ok(VerificationEnd { state, bytes_verified: verified, damaged, message })
+}

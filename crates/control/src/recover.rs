@@ -1,0 +1,55 @@
+//! What a start has to do about the process before, and the sweep of sources.
+//!
+//! Little is left to do here, because the driver reads everything from the store: runs that are ACTIVE go on from
+//! their recorded stage, jobs that are DELETING or FAILING are ended, imports and verifications that were at work are
+//! made again, what fell due meanwhile is missed by the plan. Packs that were begun are settled when their volume's
+//! transfer goes on. What remains is what the store cannot know: objects at the sources that belong to nothing.
+
+use crate::control::Line;
+use crate::driver::Ended;
+use crate::run::bounded;
+use crate::store::StoreError;
+use godwit_model::id::ConnectorId;
+use godwit_model::run::RunState;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Says what goes on, and asks for a sweep of every source.
+pub(crate) async fn pick_up(line: &Line) -> Result<(), StoreError> {
+    let facts = line.store.facts().await?;
+    for run in facts.runs.iter().filter(|r| r.state == RunState::Active) {
+        tracing::info!(run = %run.run, job = %run.job, "the run goes on from its record");
+    }
+    for connector in line.store.connectors(None, usize::MAX).await? {
+        line.sweep_later(connector.id);
+    }
+    Ok(())
+}
+
+/// Removes everything of ours at a source that belongs to no run at work and to no baseline of a live job. Meanwhile
+/// the driver starts no run on this connector; runs that are at work already are kept.
+pub(crate) async fn sweep(
+    line: Arc<Line>,
+    connector: ConnectorId,
+    cancel: CancellationToken,
+) -> Result<Ended, StoreError> {
+    let Some(record) = line.store.connector(&connector).await? else {
+        line.swept(&connector);
+        return Ok(Ended::Done);
+    };
+    let keep = line.store.runs_to_keep().await?;
+    let work = line.replicator.sweep_source(&record.config, &keep);
+    match bounded("the sweep of the source", line.options.settle, &cancel, work).await {
+        Ok(removed) => {
+            for what in removed {
+                tracing::info!(%connector, "swept: {what}");
+            }
+            line.swept(&connector);
+            Ok(Ended::Done)
+        }
+        Err(error) => {
+            tracing::debug!(%connector, %error, "the source was not swept; tried again later");
+            Ok(Ended::Later)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The server catalog: import, list, clear.
+
+use super::page::cut;
+use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
+use godwit_model::catalog::CatalogStatus;
+use godwit_model::id::{JobId, ServerId};
+use godwit_model::server::DiscoveredVolume;
+use godwit_model::time::Timestamp;
+
+/// Addresses in one request at most: each costs a look into the store.
+const LONGEST_ADDRESS_LIST: usize = 1_000;
+
+/// Where a server is: its VM manager, and the manager's name of it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct VmAddress {
+    /// Stable id of the VM manager.
+    pub manager_id: String,
+    /// The VM manager's name of the server.
+    pub vm_id: String,
+}
+
+/// A server of the catalog.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Server {
+    /// Its id; the same after every import.
+    pub id: ServerId,
+    /// Where it is.
+    pub address: VmAddress,
+    /// The name that people know.
+    pub name: String,
+    /// Where it is in the VM manager, as a path.
+    pub path: String,
+    /// What people call the VM manager.
+    pub manager_name: String,
+    /// Its disks, boot disk first.
+    pub volumes: Vec<DiscoveredVolume>,
+    /// Its present job, or else its last one.
+    pub job: Option<JobId>,
+    /// Whether that job has ended by deletion or failure.
+    pub job_terminated: bool,
+}
+
+/// The catalog, and a page of its servers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Catalog {
+    /// State of the catalog as a whole.
+    pub status: CatalogStatus,
+    /// When the catalog last changed.
+    pub modified_at: Timestamp,
+    /// The servers.
+    pub servers: Paged<Server>,
+}
+
+impl Service {
+    /// `ImportServerCatalog`: returns at once; the connectors gather in the background. While an import is at work
+    /// another request changes nothing.
+    pub async fn import_server_catalog(&self, now: Timestamp) -> Answer<()> {
+        if self.line.store.connectors(None, 1).await?.is_empty() {
+            let what = "no connector is associated: associate one first (godwit connectors add)";
+            return Err(ServiceError::new(ErrorCode::NoConnectorsAvailable, what));
+        }
+        self.line.store.begin_import(now).await?;
+        self.line.wake.notify_one();
+        Ok(())
+    }
+
+    /// `GetServers`. If `addresses` are given and not empty: only the servers there.
+    pub async fn get_servers(&self, addresses: Option<&[VmAddress]>, page: &Page) -> Answer<Catalog> {
+        if let Some(n) = addresses.map(<[VmAddress]>::len).filter(|n| *n > LONGEST_ADDRESS_LIST) {
+            let what = format!("vmServerAddressList has {n} entries: give at most {LONGEST_ADDRESS_LIST}");
+            return Err(ServiceError::invalid(what));
+        }
+        let store = &self.line.store;
+        let catalog = store.catalog().await?;
+        let servers = match addresses {
+            Some(addresses) if !addresses.is_empty() => {
+                let mut items = Vec::new();
+                for address in addresses {
+                    items.extend(store.server_at(address).await?);
+                }
+                Paged { items, next: None }
+            }
+            _ => {
+                let size = page.size()?;
+                let after = page.position("servers")?.map(|p| p.id);
+                cut(store.servers(after, size + 1).await?, size, "servers", |s| (0, s.id.to_string()))
+            }
+        };
+        Ok(Catalog { status: catalog.status, modified_at: catalog.modified_at, servers })
+    }
+
+    /// `DeleteServerCatalog`: the list is empty afterwards; jobs go on, and a later import gives the same ids.
+    pub async fn delete_server_catalog(&self, now: Timestamp) -> Answer<()> {
+        self.line.store.clear_catalog(now).await?;
+        self.line.wake.notify_one();
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Connectors: associate, list, disassociate.
+
+use super::page::{cut, only};
+use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
+use crate::run::{StageError, bounded};
+use crate::store::{Removal, StoreError};
+use godwit_model::connector::{ConnectorConfig, ConnectorStatus};
+use godwit_model::failure::{Failure, Kind};
+use godwit_model::id::ConnectorId;
+use godwit_model::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+/// Longest name of a connector.
+const LONGEST_NAME: usize = 128;
+
+/// A connector to associate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewConnector {
+    /// What people call it: 1 to 128 characters.
+    pub name: String,
+    /// How it reaches its VM manager.
+    pub config: ConnectorConfig,
+}
+
+/// An associated connector.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Connector {
+    /// Its id.
+    pub id: ConnectorId,
+    /// What people call it.
+    pub name: String,
+    /// How it reaches its VM manager.
+    pub config: ConnectorConfig,
+    /// Whether the last contact succeeded.
+    pub status: ConnectorStatus,
+    /// Why it is unhealthy.
+    pub status_reason: Option<String>,
+    /// Stable id of the VM manager.
+    pub manager_id: String,
+    /// What people call the VM manager.
+    pub manager_name: String,
+    /// Its version.
+    pub manager_version: String,
+    /// When it was associated.
+    pub associated_at: Timestamp,
+    /// When the VM manager last answered.
+    pub last_contact_at: Timestamp,
+}
+
+impl Service {
+    /// `AssociateConnector`: asks the VM manager who it is, then records the connector.
+    pub async fn associate_connector(&self, new: NewConnector, now: Timestamp) -> Answer<ConnectorId> {
+        let ConnectorConfig::Qmp { socket } = &new.config;
+        if !socket.starts_with('/') {
+            let what = format!("socket '{socket}' is not an absolute path: give the path of a QMP socket or folder");
+            return Err(ServiceError::invalid(what));
+        }
+        let name = new.name.trim();
+        if name.is_empty() || name.chars().count() > LONGEST_NAME {
+            return Err(ServiceError::invalid(format!("name: give 1 to {LONGEST_NAME} characters")));
+        }
+        let look = self.line.replicator.discover(&new.config);
+        let found =
+            bounded("the VM manager's answer", self.line.options.discover, &CancellationToken::new(), look).await;
+        let found = found.map_err(|error| match error {
+            // Whatever keeps it from answering: what was given is not the address of a VM manager that works.
+            StageError::Failed(failure) if failure.code.kind() != Kind::Bug => ServiceError::invalid(format!(
+                "socket '{socket}': {}; give the path of a QMP socket that answers, or of a folder of them",
+                failure.evidence.trim_end_matches('.')
+            )),
+            StageError::Failed(failure) => ServiceError::from_failure(&failure),
+            StageError::Store(error) => error.into(),
+            StageError::Stopped => ServiceError::new(ErrorCode::TemporarilyUnavailable, "the service is stopping"),
+        })?;
+        let connector = Connector {
+            id: self.free_connector_id().await?,
+            name: name.to_owned(),
+            config: new.config,
+            status: ConnectorStatus::Healthy,
+            status_reason: None,
+            manager_id: found.manager_id,
+            manager_name: found.manager_name,
+            manager_version: found.manager_version,
+            associated_at: now,
+            last_contact_at: now,
+        };
+        if let Some(other) = self.line.store.add_connector(&connector).await? {
+            let what = format!("this VM manager is associated already, as {other}: disassociate that one first");
+            return Err(ServiceError::invalid(what));
+        }
+        self.line.sweep_later(connector.id.clone());
+        self.line.wake.notify_one();
+        Ok(connector.id)
+    }
+
+    /// `GetConnectors` and `DescribeConnectors`. If `ids` are given: exactly these, on one page.
+    pub async fn describe_connectors(&self, ids: Option<&[String]>, page: &Page) -> Answer<Paged<Connector>> {
+        let store = &self.line.store;
+        if let Some(ids) = ids {
+            return only(ids, "connector", |id: ConnectorId| async move { store.connector(&id).await }).await;
+        }
+        let size = page.size()?;
+        let after = page.position("connectors")?.map(|p| (p.key, p.id));
+        let rows = store.connectors(after, size + 1).await?;
+        Ok(cut(rows, size, "connectors", |c| (c.associated_at.0, c.id.to_string())))
+    }
+
+    /// `DisassociateConnector`: refused while a run uses it. What is ours at its VM manager is removed, if that
+    /// answers; jobs of its servers stay and fail until the VM manager is associated again.
+    pub async fn disassociate_connector(&self, id: &str, _now: Timestamp) -> Answer<()> {
+        let id: ConnectorId = id.parse()?;
+        let removed = match self.line.store.remove_connector(&id).await? {
+            Removal::Removed(connector) => connector,
+            Removal::Unknown => return Err(ServiceError::invalid(format!("there is no connector {id}"))),
+            Removal::Busy(run) => {
+                let what = format!("{id} is used by {run}: wait until that has ended, or delete its job");
+                return Err(ServiceError::not_permitted(what));
+            }
+        };
+        let sweep = self.line.replicator.sweep_source(&removed.config, &[]);
+        if let Err(error) = bounded("the sweep", self.line.options.stop, &CancellationToken::new(), sweep).await {
+            tracing::warn!(connector = %id, %error, "disassociated, but what is ours at the source was not removed");
+        }
+        Ok(())
+    }
+
+    /// Asks the data line something that the caller waits for.
+    pub(super) async fn ask<T>(&self, what: &str, work: impl Future<Output = Result<T, Failure>>) -> Answer<T> {
+        let asked = bounded(what, self.line.options.discover, &CancellationToken::new(), work).await;
+        asked.map_err(|error| match error {
+            StageError::Failed(failure) => ServiceError::from_failure(&failure),
+            StageError::Store(error) => error.into(),
+            StageError::Stopped => ServiceError::new(ErrorCode::TemporarilyUnavailable, "the service is stopping"),
+        })
+    }
+
+    async fn free_connector_id(&self) -> Answer<ConnectorId> {
+        for _ in 0..64 {
+            let id = ConnectorId::from_bits((self.line.draw)());
+            if self.line.store.connector(&id).await?.is_none() {
+                return Ok(id);
+            }
+        }
+        Err(StoreError::NoFreeId.into())
+    }
+}

@@ -1,0 +1,376 @@
+//! Replication jobs: create, change, list, delete.
+
+use super::page::cut;
+use super::{Answer, ErrorCode, Page, Paged, Run, Server, Service, ServiceError};
+use crate::store::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, StoreError};
+use godwit_model::id::{ImageId, JobId};
+use godwit_model::job::{Interval, JobState, LicenseType};
+use godwit_model::schedule::{LONGEST_LEAD, next_on_grid};
+use godwit_model::time::Timestamp;
+
+/// Hours between runs.
+const HOURS: std::ops::RangeInclusive<i64> = 1..=24;
+
+/// Images that a job may be told to keep.
+const KEEP: std::ops::RangeInclusive<i64> = 1..=270;
+
+/// Longest text that a caller may leave with a job, in characters.
+const LONGEST_TEXT: usize = 1_024;
+
+/// The role of a job that names none.
+const DEFAULT_ROLE: &str = "sms";
+
+/// Attempts of a change that others keep overtaking.
+const ATTEMPTS: usize = 5;
+
+/// A job to create. Members as the caller gave them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewJob {
+    /// Which server: `s-…`.
+    pub server_id: String,
+    /// When the first run starts; the past means now.
+    pub start: Timestamp,
+    /// Hours between runs, 1 to 24. Exactly one of this and `run_once`.
+    pub frequency_hours: Option<i64>,
+    /// One run only.
+    pub run_once: Option<bool>,
+    /// Whose licence; absent means automatic.
+    pub license: Option<LicenseType>,
+    /// Role; `sms` if absent.
+    pub role_name: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// How many of its newest images to keep, 1 to 270; absent means all.
+    pub keep_images: Option<i64>,
+    /// Whether images are encrypted with a chosen key. Everything stored is encrypted anyway.
+    pub encrypted: Option<bool>,
+    /// Which key.
+    pub kms_key_id: Option<String>,
+}
+
+impl NewJob {
+    /// A job with nothing but its server and start: neither frequency nor `run_once`, which is refused as it stands.
+    pub fn new(server_id: impl Into<String>, start: Timestamp) -> Self {
+        Self {
+            server_id: server_id.into(),
+            start,
+            frequency_hours: None,
+            run_once: None,
+            license: None,
+            role_name: None,
+            description: None,
+            keep_images: None,
+            encrypted: None,
+            kms_key_id: None,
+        }
+    }
+}
+
+/// What to change of a job; `None` leaves it as it is.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct JobChanges {
+    /// Hours between runs, 1 to 24.
+    pub frequency_hours: Option<i64>,
+    /// When the next run starts: moves the schedule.
+    pub next_start: Option<Timestamp>,
+    /// Whose licence.
+    pub license: Option<LicenseType>,
+    /// Role.
+    pub role_name: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// How many of its newest images to keep.
+    pub keep_images: Option<i64>,
+    /// See [`NewJob::encrypted`].
+    pub encrypted: Option<bool>,
+    /// See [`NewJob::kms_key_id`].
+    pub kms_key_id: Option<String>,
+}
+
+/// A replication job.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Its server.
+    pub server: Server,
+    /// When its schedule begins.
+    pub start: Timestamp,
+    /// How often it runs.
+    pub interval: Interval,
+    /// When the next run starts, if one is scheduled.
+    pub next_start: Option<Timestamp>,
+    /// Whose licence; absent means automatic.
+    pub license: Option<LicenseType>,
+    /// Role.
+    pub role_name: String,
+    /// For people.
+    pub description: Option<String>,
+    /// How many of its newest images to keep.
+    pub keep_images: Option<u32>,
+    /// See [`NewJob::encrypted`].
+    pub encrypted: Option<bool>,
+    /// See [`NewJob::kms_key_id`].
+    pub kms_key_id: Option<String>,
+    /// State.
+    pub state: JobState,
+    /// The state in words, with the last run's failure if that failed.
+    pub status_message: Option<String>,
+    /// Its newest image.
+    pub latest_image: Option<ImageId>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The run at work; else the one that ended last; else the one scheduled. At most one.
+    pub latest_runs: Vec<Run>,
+}
+
+impl Job {
+    /// The interval as the API's `frequency`; `None` for one-time jobs and intervals that are not whole hours.
+    pub fn frequency_hours(&self) -> Option<i64> {
+        match self.interval {
+            Interval::EveryMinutes(m) if m % 60 == 0 => Some(i64::from(m / 60)),
+            _ => None,
+        }
+    }
+}
+
+impl Service {
+    /// `CreateReplicationJob`.
+    pub async fn create_replication_job(&self, new: NewJob, now: Timestamp) -> Answer<JobId> {
+        let record = checked(&new, now)?;
+        let server = &record.server;
+        match self.line.store.create_job(&record, &self.line.draw, now).await? {
+            Ok(id) => {
+                self.line.wake.notify_one();
+                Ok(id)
+            }
+            Err(CreateDenied::UnknownServer) => Err(ServiceError::invalid(format!(
+                "the catalog has no server {server}: import the server catalog and take an id from there"
+            ))),
+            Err(CreateDenied::AlreadyReplicated(job)) => Err(ServiceError::new(
+                ErrorCode::ReplicationJobAlreadyExists,
+                format!("{server} is replicated by {job}: change or delete that job"),
+            )),
+            Err(CreateDenied::NoConnector) => Err(ServiceError::new(
+                ErrorCode::NoConnectorsAvailable,
+                format!("the connector of {server} is not associated any more: associate it again"),
+            )),
+            Err(CreateDenied::NoVolumes) => Err(ServiceError::new(
+                ErrorCode::ServerCannotBeReplicated,
+                format!("{server} has no disk that could be replicated"),
+            )),
+        }
+    }
+
+    /// `UpdateReplicationJob`.
+    pub async fn update_replication_job(&self, id: &str, changes: JobChanges, now: Timestamp) -> Answer<()> {
+        for _ in 0..ATTEMPTS {
+            let was = self.known_job(id).await?;
+            if was.state.is_terminated() || was.state == JobState::Completed {
+                let what = format!("{id} is {}: it cannot be changed any more", was.state.as_str());
+                return Err(ServiceError::not_permitted(what));
+            }
+            let listed = self.line.store.next_start(&was.id).await?;
+            let (changed, next) = apply(was, &changes, listed, now)?;
+            match self.line.store.update_job(&changed, next).await {
+                Err(StoreError::Stale) => {}
+                other => {
+                    other?;
+                    self.line.wake.notify_one();
+                    return Ok(());
+                }
+            }
+        }
+        Err(StoreError::Stale.into())
+    }
+
+    /// `GetReplicationJobs`: all jobs, deleted ones too, newest first; or the one named.
+    pub async fn get_replication_jobs(&self, id: Option<&str>, page: &Page) -> Answer<Paged<Job>> {
+        let mut jobs = Vec::new();
+        if let Some(id) = id {
+            jobs.push(self.job(self.job_named(id).await?).await?);
+            return Ok(Paged { items: jobs, next: None });
+        }
+        let size = page.size()?;
+        let after = page.position("jobs")?.map(|p| (p.key, p.id));
+        let rows = self.line.store.jobs(after, size + 1).await?;
+        let rows = cut(rows, size, "jobs", |j| (j.created_at.0, j.id.to_string()));
+        for row in rows.items {
+            jobs.push(self.job(row).await?);
+        }
+        Ok(Paged { items: jobs, next: rows.next })
+    }
+
+    /// `DeleteReplicationJob`: stops it; what it left at the source and staged is removed in the background.
+    pub async fn delete_replication_job(&self, id: &str, now: Timestamp) -> Answer<()> {
+        let id = self.known_job(id).await?.id;
+        let gone = |what| Err(ServiceError::new(ErrorCode::ReplicationJobNotFound, what));
+        match self.line.store.delete_job(&id, now).await? {
+            Ok(()) => {
+                self.line.wake.notify_one();
+                Ok(())
+            }
+            Err(DeleteDenied::Unknown) => gone(format!("there is no replication job {id}")),
+            Err(DeleteDenied::Deleted) => gone(format!("the replication job {id} is deleted already")),
+        }
+    }
+
+    /// The job of this id; refused as Update and Delete do it.
+    async fn known_job(&self, id: &str) -> Answer<JobRecord> {
+        let unknown = || ServiceError::new(ErrorCode::ReplicationJobNotFound, no_such_job(id));
+        let id: JobId = id.parse().map_err(|_| unknown())?;
+        self.line.store.job(&id).await?.ok_or_else(unknown)
+    }
+
+    /// The job of this id; refused as all other operations do it.
+    pub(super) async fn job_named(&self, id: &str) -> Answer<JobRecord> {
+        let id: JobId = id.parse()?;
+        let found = self.line.store.job(&id).await?;
+        found.ok_or_else(|| ServiceError::invalid(no_such_job(id.as_str())))
+    }
+
+    /// A job with its server and latest run.
+    pub(super) async fn job(&self, record: JobRecord) -> Answer<Job> {
+        let store = &self.line.store;
+        let settings = record.settings;
+        let server = store.server(&settings.server).await?;
+        let (server, _) = server.ok_or_else(|| StoreError::unreadable("the server of a job", "nothing"))?;
+        let mut latest_runs = Vec::new();
+        if let Some(run) = store.latest_run(&record.id).await? {
+            latest_runs.push(self.run(run, settings.encrypted, settings.kms_key_id.clone()).await?);
+        }
+        Ok(Job {
+            next_start: store.next_start(&record.id).await?,
+            latest_image: store.latest_image(&record.id).await?,
+            id: record.id,
+            server,
+            start: settings.start,
+            interval: settings.interval,
+            license: settings.license,
+            role_name: settings.role_name,
+            description: settings.description,
+            keep_images: settings.keep_images,
+            encrypted: settings.encrypted,
+            kms_key_id: settings.kms_key_id,
+            state: record.state,
+            status_message: record.status_message,
+            created_at: record.created_at,
+            latest_runs,
+        })
+    }
+}
+
+fn no_such_job(id: &str) -> String {
+    let id: String = id.chars().take(64).collect();
+    format!("there is no replication job '{id}'")
+}
+
+/// What a caller sent, as a record, if it is in order.
+fn checked(new: &NewJob, now: Timestamp) -> Answer<NewJobRecord> {
+    let interval = match (new.frequency_hours, new.run_once) {
+        (Some(_), Some(true)) => {
+            return Err(ServiceError::invalid("frequency and runOnce are both given: a job has one or the other"));
+        }
+        (Some(hours), _) => frequency(hours)?,
+        (None, Some(true)) => Interval::Once,
+        (None, _) => {
+            return Err(ServiceError::missing("give frequency (hours between runs, 1 to 24) or runOnce = true"));
+        }
+    };
+    refuse_key(new.kms_key_id.as_deref())?;
+    Ok(NewJobRecord {
+        server: new.server_id.parse()?,
+        start: start(new.start, "seedReplicationTime", now)?,
+        interval,
+        license: new.license,
+        role_name: text(new.role_name.as_deref(), "roleName")?.unwrap_or_else(|| DEFAULT_ROLE.to_owned()),
+        description: text(new.description.as_deref(), "description")?,
+        keep_images: new.keep_images.map(keep).transpose()?,
+        encrypted: new.encrypted,
+        kms_key_id: None,
+    })
+}
+
+/// A job with changes applied, and where the listed run moves, if it does.
+fn apply(
+    mut job: JobRecord,
+    changes: &JobChanges,
+    listed: Option<Timestamp>,
+    now: Timestamp,
+) -> Answer<(JobRecord, Option<Timestamp>)> {
+    refuse_key(changes.kms_key_id.as_deref())?;
+    let settings = &mut job.settings;
+    let mut next = None;
+    if let Some(hours) = changes.frequency_hours {
+        if settings.interval == Interval::Once {
+            return Err(ServiceError::invalid("frequency: the job runs once only, it has no frequency to change"));
+        }
+        settings.interval = frequency(hours)?;
+        // A first run that has not begun keeps its time: the grid starts there.
+        if let (Interval::EveryMinutes(minutes), JobState::Active, Some(_)) = (settings.interval, job.state, listed) {
+            next = Some(next_on_grid(settings.start, minutes, now));
+        }
+    }
+    if let Some(at) = changes.next_start {
+        let at = start(at, "nextReplicationRunStartTime", now)?;
+        if settings.interval == Interval::Once && listed.is_none() {
+            return Err(ServiceError::not_permitted("the only run of this one-time job has begun already"));
+        }
+        settings.start = at;
+        next = Some(at);
+    }
+    settings.license = changes.license.or(settings.license);
+    if let Some(role) = text(changes.role_name.as_deref(), "roleName")? {
+        settings.role_name = role;
+    }
+    settings.description = text(changes.description.as_deref(), "description")?.or(settings.description.take());
+    settings.keep_images = changes.keep_images.map(keep).transpose()?.or(settings.keep_images);
+    settings.encrypted = changes.encrypted.or(settings.encrypted);
+    Ok((job, next))
+}
+
+fn frequency(hours: i64) -> Answer<Interval> {
+    let minutes = HOURS.contains(&hours).then(|| u32::try_from(hours * 60).ok()).flatten();
+    minutes.map(Interval::EveryMinutes).ok_or_else(|| {
+        let (from, to) = (HOURS.start(), HOURS.end());
+        ServiceError::invalid(format!("frequency is {hours}: give {from} to {to} hours"))
+    })
+}
+
+fn keep(images: i64) -> Answer<u32> {
+    KEEP.contains(&images).then(|| u32::try_from(images).ok()).flatten().ok_or_else(|| {
+        let (from, to) = (KEEP.start(), KEEP.end());
+        ServiceError::invalid(format!("numberOfRecentAmisToKeep is {images}: give {from} to {to}"))
+    })
+}
+
+/// A start time: the past means now, and 30 days is as far ahead as it goes.
+fn start(at: Timestamp, member: &str, now: Timestamp) -> Answer<Timestamp> {
+    if at > now + LONGEST_LEAD {
+        return Err(ServiceError::invalid(format!("{member} is more than 30 days ahead: give an earlier time")));
+    }
+    Ok(at.max(now))
+}
+
+/// Keys of one's own come later: a wish for one is refused rather than ignored.
+fn refuse_key(key: Option<&str>) -> Answer<()> {
+    match key {
+        None | Some("") => Ok(()),
+        Some(key) => {
+            let key: String = key.chars().take(64).collect();
+            let what =
+                format!("kmsKeyId: there is no key '{key}'; leave it out, images are encrypted with the default key");
+            Err(ServiceError::invalid(what))
+        }
+    }
+}
+
+fn text(given: Option<&str>, member: &str) -> Answer<Option<String>> {
+    match given {
+        None | Some("") => Ok(None),
+        Some(text) if text.chars().count() > LONGEST_TEXT => {
+            Err(ServiceError::invalid(format!("{member} is longer than {LONGEST_TEXT} characters")))
+        }
+        Some(text) => Ok(Some(text.to_owned())),
+    }
+}

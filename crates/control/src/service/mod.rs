@@ -1,0 +1,58 @@
+//! What people and programs can ask for: one method per operation, one file per noun.
+//!
+//! Purpose: check a request, write it to the store, wake the driver. Nothing here waits for a source longer than a
+//! bound, nothing here replicates. Inputs hold what the caller sent, ids as texts, so that every refusal is worded in
+//! one place; outputs are plain values without a hint of the wire.
+
+mod access;
+mod catalog;
+mod connectors;
+mod error;
+mod images;
+mod jobs;
+mod page;
+mod runs;
+
+pub use access::{Secret, SecretBox};
+pub use catalog::{Catalog, Server, VmAddress};
+pub use connectors::{Connector, NewConnector};
+pub use error::{ErrorCode, ServiceError};
+pub use images::{
+    DamagedRange, ExtentList, Image, ImageVolume, ImagesFilter, Snapshot, SnapshotsFilter, Verification,
+    VerificationState,
+};
+pub use jobs::{Job, JobChanges, NewJob};
+pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
+pub use runs::{Run, RunVolume, RunsFilter};
+
+use crate::control::Line;
+use std::sync::Arc;
+
+/// Longest single [`Service::read_image`]: 8 MiB.
+pub const MAX_READ: u64 = 8 << 20;
+
+/// Outcome of an operation.
+pub type Answer<T> = Result<T, ServiceError>;
+
+/// The operations. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Service {
+    line: Arc<Line>,
+}
+
+impl Service {
+    pub(crate) fn new(line: Arc<Line>) -> Service {
+        Service { line }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> &crate::store::Store {
+        &self.line.store
+    }
+
+    /// The driver looks at the store now: for tests that move the clock.
+    #[cfg(test)]
+    pub(crate) fn wake(&self) {
+        self.line.wake.notify_one();
+    }
+}

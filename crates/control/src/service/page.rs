@@ -1,0 +1,162 @@
+//! Lists in pages: an opaque token says where the next page begins.
+
+use super::{Answer, ServiceError};
+use crate::store::StoreError;
+use godwit_model::id::ParseIdError;
+use std::str::FromStr;
+
+/// Items per page if the caller does not say.
+pub const DEFAULT_PAGE: usize = 50;
+
+/// Items per page at most, however many are asked for: an answer stays small enough to be built in memory.
+pub const LONGEST_PAGE: usize = 1_000;
+
+/// Which part of a list.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Page {
+    /// `nextToken` of the page before; `None` for the first.
+    pub token: Option<String>,
+    /// `maxResults`: how many items at most.
+    pub limit: Option<i64>,
+}
+
+/// One page of a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Paged<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Token of the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
+impl<T> Paged<T> {
+    /// The same page of other things.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Paged<U> {
+        Paged { items: self.items.into_iter().map(f).collect(), next: self.next }
+    }
+}
+
+/// Where a list goes on: behind the item with this sort key and id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Position {
+    pub key: i64,
+    pub id: String,
+}
+
+impl Page {
+    /// How many items the caller gets at most.
+    pub(crate) fn size(&self) -> Answer<usize> {
+        match self.limit {
+            None => Ok(DEFAULT_PAGE),
+            Some(n) if n < 1 => {
+                Err(ServiceError::invalid(format!("maxResults is {n}: give a number from 1 to {LONGEST_PAGE}")))
+            }
+            Some(n) => Ok(usize::try_from(n).unwrap_or(LONGEST_PAGE).min(LONGEST_PAGE)),
+        }
+    }
+
+    /// Where to go on in the list called `list`.
+    pub(crate) fn position(&self, list: &str) -> Answer<Option<Position>> {
+        let Some(token) = &self.token else { return Ok(None) };
+        let refused = || ServiceError::invalid("nextToken is not one that this list gave out: start again without it");
+        let text = decode(token).ok_or_else(refused)?;
+        let mut parts = text.splitn(3, '/');
+        let (Some(name), Some(key), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(refused());
+        };
+        if name != list {
+            return Err(refused());
+        }
+        Ok(Some(Position { key: key.parse().map_err(|_| refused())?, id: id.to_owned() }))
+    }
+}
+
+/// Cuts `rows` (fetched with one more than `size`) to a page of the list called `list`.
+pub(crate) fn cut<T>(mut rows: Vec<T>, size: usize, list: &str, at: impl Fn(&T) -> (i64, String)) -> Paged<T> {
+    let more = rows.len() > size;
+    rows.truncate(size);
+    let next = rows.last().filter(|_| more).map(|last| {
+        let (key, id) = at(last);
+        encode(&format!("{list}/{key}/{id}"))
+    });
+    Paged { items: rows, next }
+}
+
+/// Exactly the things with these ids, on one page. One that does not exist is refused.
+pub(crate) async fn only<I, T, F>(ids: &[String], noun: &str, read: impl Fn(I) -> F) -> Answer<Paged<T>>
+where
+    I: FromStr<Err = ParseIdError>,
+    F: Future<Output = Result<Option<T>, StoreError>>,
+{
+    if ids.len() > LONGEST_PAGE {
+        return Err(ServiceError::invalid(format!("{} ids at once: give at most {LONGEST_PAGE}", ids.len())));
+    }
+    let mut items = Vec::with_capacity(ids.len());
+    for id in ids {
+        let found = read(id.parse()?).await?;
+        items.push(found.ok_or_else(|| ServiceError::invalid(format!("there is no {noun} {id}")))?);
+    }
+    Ok(Paged { items, next: None })
+}
+
+fn encode(text: &str) -> String {
+    text.bytes().map(|b| format!("{b:02x}")).collect()
+}
+
+fn decode(token: &str) -> Option<String> {
+    if !token.len().is_multiple_of(2) || token.len() > 512 || !token.is_ascii() {
+        return None;
+    }
+    let bytes: Option<Vec<u8>> =
+        (0..token.len()).step_by(2).map(|i| u8::from_str_radix(&token[i..i + 2], 16).ok()).collect();
+    String::from_utf8(bytes?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn walk(n: usize, size: usize) -> Vec<usize> {
+        let mut seen = Vec::new();
+        let mut page = Page { token: None, limit: Some(size as i64) };
+        loop {
+            let from = page.position("things").unwrap().map_or(0, |p| p.key as usize + 1);
+            let rows: Vec<usize> = (from..n).take(size + 1).collect();
+            let cut = cut(rows, page.size().unwrap(), "things", |i| (*i as i64, i.to_string()));
+            seen.extend(cut.items);
+            match cut.next {
+                None => return seen,
+                token => page.token = token,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pages_give_every_item_once(n in 0usize..50, size in 1usize..20) {
+            prop_assert_eq!(walk(n, size), (0..n).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn foreign_tokens_are_refused(text in "\\PC{0,40}") {
+            let page = Page { token: Some(text), limit: None };
+            prop_assert!(page.position("things").is_err());
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_list_is_refused() {
+        let token = encode("jobs/1/sms-job-00000000");
+        let page = Page { token: Some(token), limit: None };
+        assert!(page.position("jobs").unwrap().is_some());
+        assert!(page.position("runs").is_err());
+    }
+
+    #[test]
+    fn page_sizes_below_one_are_refused_and_large_ones_cut() {
+        let of = |limit| Page { token: None, limit: Some(limit) }.size();
+        assert!(of(0).is_err() && of(-3).is_err());
+        assert_eq!((of(1).unwrap(), of(i64::MAX).unwrap()), (1, LONGEST_PAGE));
+    }
+}

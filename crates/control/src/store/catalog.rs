@@ -1,0 +1,243 @@
+//! The server catalog.
+
+use super::row::{Fields, to_json};
+use super::{Store, StoreError, Tx};
+use crate::control::Draw;
+use crate::service::{Server, VmAddress};
+use godwit_model::catalog::{CatalogStatus, Event, step};
+use godwit_model::id::{ConnectorId, ServerId};
+use godwit_model::job::JobState;
+use godwit_model::server::{DiscoveredServer, Discovery};
+use godwit_model::time::Timestamp;
+use sqlx::any::AnyRow;
+
+/// A server's row with its present job, or else its last one.
+const SERVER_WITH_JOB: &str = "SELECT server.*, job.job_id AS job_id, job.state AS job_state FROM server \
+    LEFT JOIN job ON job.job_id = (SELECT j.job_id FROM job j WHERE j.server_id = server.server_id \
+    ORDER BY j.created_at DESC, j.job_id DESC LIMIT 1) ";
+
+/// State of the catalog.
+#[derive(Clone, Debug)]
+pub(crate) struct CatalogRow {
+    pub status: CatalogStatus,
+    pub before: CatalogStatus,
+    /// Fences imports: see the table's comment.
+    pub import: i64,
+    pub modified_at: Timestamp,
+}
+
+impl Store {
+    pub(crate) async fn catalog(&self) -> Result<CatalogRow, StoreError> {
+        let row = sqlx::query("SELECT * FROM catalog WHERE catalog_id = 1")
+            .fetch_one(self.reader())
+            .await
+            .map_err(|e| StoreError::database("read the catalog", e))?;
+        catalog(&row)
+    }
+
+    /// Gives the catalog of a new data folder its first time of change.
+    pub(crate) async fn date_catalog(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE catalog SET modified_at = $1 WHERE modified_at = 0")
+            .bind(now.0)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| StoreError::database("date the catalog", e))?;
+        tx.commit().await
+    }
+
+    /// Marks the catalog as importing. An import that is at work stays the one it is.
+    pub(crate) async fn begin_import(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let was = locked_catalog(&mut tx).await?;
+        if was.status == CatalogStatus::Importing {
+            return Ok(());
+        }
+        let status = step(&was.status, Event::Import).expect("every catalog can be imported");
+        write_catalog(&mut tx, status, was.status, was.import + 1, now).await?;
+        tx.commit().await
+    }
+
+    /// Records what one connector found in the import of this number.
+    pub(crate) async fn import_servers(
+        &self,
+        import: i64,
+        connector: &ConnectorId,
+        found: &Discovery,
+        draw: &Draw,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let was = locked_catalog(&mut tx).await?;
+        if was.import != import || was.status != CatalogStatus::Importing {
+            return Err(StoreError::Stale);
+        }
+        for server in &found.servers {
+            upsert(&mut tx, import, connector, found, server, draw, now).await?;
+        }
+        sqlx::query("UPDATE server SET listed = 0 WHERE manager_id = $1 AND import_number <> $2")
+            .bind(found.manager_id.clone())
+            .bind(import)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| StoreError::database("unlist servers that vanished", e))?;
+        tx.commit().await
+    }
+
+    /// Ends the import of this number. Servers whose connector is gone are not listed any more.
+    pub(crate) async fn end_import(&self, import: i64, answered: bool, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let was = locked_catalog(&mut tx).await?;
+        let event = if answered { Event::Imported } else { Event::ImportFailed { before: was.before } };
+        let (true, Ok(status)) = (was.import == import, step(&was.status, event)) else {
+            return Err(StoreError::Stale);
+        };
+        if answered {
+            sqlx::query("UPDATE server SET listed = 0 WHERE connector_id IS NULL")
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| StoreError::database("unlist servers without a connector", e))?;
+        }
+        write_catalog(&mut tx, status, was.before, import, now).await?;
+        tx.commit().await
+    }
+
+    /// Empties the catalog. An import at work is void.
+    pub(crate) async fn clear_catalog(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let was = locked_catalog(&mut tx).await?;
+        let status = step(&was.status, Event::Clear).expect("every catalog can be cleared");
+        sqlx::query("UPDATE server SET listed = 0")
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| StoreError::database("empty the catalog", e))?;
+        write_catalog(&mut tx, status, was.status, was.import + 1, now).await?;
+        tx.commit().await
+    }
+
+    /// A server, listed or not.
+    pub(crate) async fn server(&self, id: &ServerId) -> Result<Option<(Server, Option<ConnectorId>)>, StoreError> {
+        sqlx::query(sqlx::AssertSqlSafe(format!("{SERVER_WITH_JOB} WHERE server.server_id = $1")))
+            .bind(id.to_string())
+            .fetch_optional(self.reader())
+            .await
+            .map_err(|e| StoreError::database("read a server", e))?
+            .map(|row| Ok((server(&row)?, Fields(&row).opt_id("connector_id")?)))
+            .transpose()
+    }
+
+    /// The listed server at an address.
+    pub(crate) async fn server_at(&self, address: &VmAddress) -> Result<Option<Server>, StoreError> {
+        let sql = format!("{SERVER_WITH_JOB} WHERE server.listed = 1 AND server.manager_id = $1 AND server.vm_id = $2");
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(address.manager_id.clone())
+            .bind(address.vm_id.clone())
+            .fetch_optional(self.reader())
+            .await
+            .map_err(|e| StoreError::database("read a server", e))?
+            .map(|row| server(&row))
+            .transpose()
+    }
+
+    /// Up to `limit` listed servers behind the one named, in the order of their ids: that order never changes.
+    pub(crate) async fn servers(&self, after: Option<String>, limit: usize) -> Result<Vec<Server>, StoreError> {
+        let sql = format!(
+            "{SERVER_WITH_JOB} WHERE server.listed = 1 AND server.server_id > $1 ORDER BY server.server_id LIMIT $2"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(after.unwrap_or_default())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.reader())
+            .await
+            .map_err(|e| StoreError::database("list servers", e))?
+            .iter()
+            .map(server)
+            .collect()
+    }
+}
+
+async fn locked_catalog(tx: &mut Tx) -> Result<CatalogRow, StoreError> {
+    let row = sqlx::query("SELECT * FROM catalog WHERE catalog_id = 1")
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(|e| StoreError::database("read the catalog", e))?;
+    catalog(&row)
+}
+
+async fn write_catalog(
+    tx: &mut Tx,
+    status: CatalogStatus,
+    before: CatalogStatus,
+    import: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE catalog SET status = $1, status_before = $2, import_number = $3, modified_at = $4 WHERE catalog_id = 1",
+    )
+    .bind(status.as_str())
+    .bind(before.as_str())
+    .bind(import)
+    .bind(now.0)
+    .execute(&mut **tx)
+    .await
+    .map_err(|e| StoreError::database("write the catalog", e))?;
+    Ok(())
+}
+
+async fn upsert(
+    tx: &mut Tx,
+    import: i64,
+    connector: &ConnectorId,
+    found: &Discovery,
+    server: &DiscoveredServer,
+    draw: &Draw,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let id = tx.fresh("SELECT server_id FROM server WHERE server_id = $1", draw, ServerId::from_bits).await?;
+    sqlx::query(
+        "INSERT INTO server (server_id, manager_id, vm_id, connector_id, manager_name, name, path, volumes, listed, \
+         import_number, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10) \
+         ON CONFLICT (manager_id, vm_id) DO UPDATE SET connector_id = excluded.connector_id, \
+         manager_name = excluded.manager_name, name = excluded.name, path = excluded.path, \
+         volumes = excluded.volumes, listed = 1, import_number = excluded.import_number",
+    )
+    .bind(id.to_string())
+    .bind(found.manager_id.clone())
+    .bind(server.vm_id.clone())
+    .bind(connector.to_string())
+    .bind(found.manager_name.clone())
+    .bind(server.name.clone())
+    .bind(server.path.clone())
+    .bind(to_json(&server.volumes))
+    .bind(import)
+    .bind(now.0)
+    .execute(&mut **tx)
+    .await
+    .map_err(|e| StoreError::database("record a server", e))?;
+    Ok(())
+}
+
+fn catalog(row: &AnyRow) -> Result<CatalogRow, StoreError> {
+    let fields = Fields(row);
+    Ok(CatalogRow {
+        status: fields.name("status", CatalogStatus::parse)?,
+        before: fields.name("status_before", CatalogStatus::parse)?,
+        import: fields.int("import_number")?,
+        modified_at: fields.time("modified_at")?,
+    })
+}
+
+fn server(row: &AnyRow) -> Result<Server, StoreError> {
+    let fields = Fields(row);
+    let job_state = fields.opt_name("job_state", JobState::parse)?;
+    Ok(Server {
+        id: fields.id("server_id")?,
+        address: VmAddress { manager_id: fields.text("manager_id")?, vm_id: fields.text("vm_id")? },
+        name: fields.text("name")?,
+        path: fields.text("path")?,
+        manager_name: fields.text("manager_name")?,
+        volumes: fields.json("volumes")?,
+        job: fields.opt_id("job_id")?,
+        job_terminated: job_state.is_some_and(JobState::is_terminated),
+    })
+}

@@ -1,0 +1,256 @@
+//! The state of the decision line, in SQL.
+//!
+//! # What do we store?
+//!
+//! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
+//! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
+//! ledger from which it goes on after a crash); what every image and snapshot is; access keys, wrapped. Not stored:
+//! blocks, digests of blocks, logs, rates, anything that a restart may forget.
+//!
+//! # Consistency
+//!
+//! Every method is one transaction, and a change of state is in the same transaction as its outcome: a run that is at
+//! Cleaning *has* its image rows. Changes of a run or a job follow `model::run::step` and `model::job::step`, and
+//! name the fence that they are based on: whoever is late gets [`StoreError::Stale`] and changes nothing. Unique
+//! indexes hold what must never be: two live jobs of a server, two runs at work in a job.
+//!
+//! # Retries
+//!
+//! None here. A transaction that failed has changed nothing; the caller may make it again.
+//!
+//! # Cancellation
+//!
+//! A method that is dropped before its commit has changed nothing; dropped during its commit, either everything or
+//! nothing.
+//!
+//! # Completion
+//!
+//! When a method returns `Ok`, the change is on disk (`synchronous = FULL`).
+//!
+//! # Crash consistency
+//!
+//! SQLite's write-ahead log. After a crash the last committed transaction is there and nothing of a later one.
+//!
+//! SQL is kept to what SQLite and PostgreSQL both take: `$1` placeholders, TEXT and BIGINT columns, ON CONFLICT.
+
+mod access;
+mod catalog;
+mod connectors;
+mod error;
+mod images;
+mod job_end;
+mod jobs;
+mod packs;
+mod row;
+mod run_steps;
+mod runs;
+
+pub(crate) use connectors::Removal;
+pub use error::StoreError;
+pub(crate) use images::VerificationEnd;
+pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord};
+pub(crate) use packs::PackState;
+pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
+pub(crate) use runs::{DemandDenied, Facts, RunRecord, VolumeRecord};
+
+use crate::control::Draw;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Any, AnyPool, ConnectOptions, Connection, Executor, Row, Transaction};
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::time::Duration;
+
+/// Version of the schema that this program writes.
+pub const SCHEMA_VERSION: i64 = 1;
+
+/// Readers at the same time. Requests are short; more connections would only hold memory.
+const READERS: u32 = 4;
+
+/// Longest wait for a connection, and for another process that holds the file's lock.
+const LOCK_WAIT: Duration = Duration::from_secs(15);
+
+/// How often an id that is taken is drawn anew: with 32 bits and a million rows, once is rare.
+const DRAWS: usize = 64;
+
+/// Access to the state. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    readers: AnyPool,
+    /// One connection: writers queue here in order instead of polling for the file's lock.
+    writer: AnyPool,
+    #[cfg(test)]
+    pub(crate) gate: crate::testing::Gate,
+}
+
+/// A transaction that writes. Dropped without [`Tx::commit`] it changes nothing.
+pub(crate) struct Tx {
+    inner: Transaction<'static, Any>,
+    #[cfg(test)]
+    gate: crate::testing::Gate,
+}
+
+impl Store {
+    /// Opens the database file, makes it if it is missing, and brings it to the present version. A database of a
+    /// newer version is refused and left as it is.
+    pub async fn open(path: &Path) -> Result<Store, StoreError> {
+        sqlx::any::install_default_drivers();
+        let url = SqliteConnectOptions::new().filename(path).create_if_missing(true).to_url_lossy();
+        let options =
+            AnyConnectOptions::from_url(&url).map_err(|e| StoreError::database("understand the database path", e))?;
+        if path.exists() {
+            refuse_newer(&options).await?;
+        }
+        let writer = pool(&options, 1).await?;
+        migrations().run(&writer).await.map_err(|e| StoreError::Migration { source: Box::new(e) })?;
+        let readers = pool(&options, READERS).await?;
+        Ok(Store {
+            readers,
+            writer,
+            #[cfg(test)]
+            gate: crate::testing::Gate::open(),
+        })
+    }
+
+    /// Closes all connections; what was committed is on disk already.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Lets the database grow no more, as a full disk does, until the writer connects anew.
+    #[cfg(test)]
+    pub(crate) async fn limit_growth(&self) {
+        sqlx::query("PRAGMA max_page_count = 1").execute(&self.writer).await.unwrap();
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        #[cfg(test)]
+        self.gate.pass("begin").await;
+        let inner = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| StoreError::database("begin", e))?;
+        Ok(Tx {
+            inner,
+            #[cfg(test)]
+            gate: self.gate.clone(),
+        })
+    }
+
+    pub(crate) fn reader(&self) -> &AnyPool {
+        &self.readers
+    }
+}
+
+impl Tx {
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        #[cfg(test)]
+        self.gate.pass("commit").await;
+        self.inner.commit().await.map_err(|e| StoreError::database("commit", e))?;
+        #[cfg(test)]
+        self.gate.pass("committed").await;
+        Ok(())
+    }
+
+    /// Draws ids until one is free. `sql` selects a row with the id `$1`.
+    pub(crate) async fn fresh<I: Display>(
+        &mut self,
+        sql: &'static str,
+        draw: &Draw,
+        make: fn(u128) -> I,
+    ) -> Result<I, StoreError> {
+        for _ in 0..DRAWS {
+            let id = make(draw());
+            let taken = sqlx::query(sql)
+                .bind(id.to_string())
+                .fetch_optional(&mut **self)
+                .await
+                .map_err(|e| StoreError::database("look for a free id", e))?;
+            if taken.is_none() {
+                return Ok(id);
+            }
+        }
+        Err(StoreError::NoFreeId)
+    }
+}
+
+impl Deref for Tx {
+    type Target = sqlx::AnyConnection;
+    fn deref(&self) -> &Self::Target {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.inner
+    }
+}
+
+fn migrations() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        Cow::Borrowed("first flight"),
+        MigrationType::Simple,
+        sqlx::SqlStr::from_static(include_str!("../../migrations/0001_first_flight.sql")),
+        false,
+    )])
+}
+
+async fn pool(options: &AnyConnectOptions, connections: u32) -> Result<AnyPool, StoreError> {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(LOCK_WAIT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection
+                    .execute(
+                        "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                         PRAGMA foreign_keys = ON;",
+                    )
+                    .await?;
+                Ok(())
+            })
+        })
+        .after_release(|connection, _| {
+            // SQLite ends a transaction by itself when the disk is full. The driver does not notice and would take the
+            // next transaction for a nested one: such a connection is closed and replaced. The ping lets a queued
+            // rollback go first.
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+        .connect_with(options.clone())
+        .await
+        .map_err(|e| StoreError::database("open the database", e))
+}
+
+/// Looks at the version before anything is written, pragmas included.
+async fn refuse_newer(options: &AnyConnectOptions) -> Result<(), StoreError> {
+    let failed = |e| StoreError::database("read the database's version", e);
+    let mut connection = options.connect().await.map_err(failed)?;
+    let table = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'")
+        .fetch_optional(&mut connection)
+        .await
+        .map_err(failed)?;
+    let mut found = None;
+    if table.is_some() {
+        found = sqlx::query("SELECT version FROM _sqlx_migrations ORDER BY version DESC LIMIT 1")
+            .fetch_optional(&mut connection)
+            .await
+            .map_err(failed)?
+            .map(|row| row.try_get::<i64, _>(0))
+            .transpose()
+            .map_err(failed)?;
+    }
+    connection.close().await.map_err(failed)?;
+    match found {
+        Some(found) if found > SCHEMA_VERSION => Err(StoreError::NewerVersion { found, known: SCHEMA_VERSION }),
+        _ => Ok(()),
+    }
+}

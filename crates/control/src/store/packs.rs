@@ -1,0 +1,123 @@
+//! The ledger of packs: what a run has begun to send, and what of it is durable.
+
+use super::row::{Fields, to_sql};
+use super::run_steps::{check_fence, write_figures};
+use super::{RunRecord, Store, StoreError};
+use godwit_model::figures::VolumeFigures;
+use godwit_model::id::{PackId, RunId};
+
+/// Whether a pack is known to be in the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PackState {
+    /// It was about to be sent: it may be there, in part, or not at all.
+    Begun,
+    /// It is there.
+    Durable,
+}
+
+/// A pack of the ledger.
+#[derive(Clone, Debug)]
+pub(crate) struct LedgerPack {
+    pub pack: PackId,
+    pub bytes: u64,
+    pub state: PackState,
+    /// The point in time that it was read from.
+    pub point: String,
+}
+
+impl Store {
+    pub(crate) async fn pack_begun(
+        &self,
+        was: &RunRecord,
+        device: &str,
+        pack: &PackId,
+        bytes: u64,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        check_fence(&mut tx, was).await?;
+        sqlx::query(
+            "INSERT INTO pack_ledger (pack_id, run_id, device, bytes, state, point) \
+             VALUES ($1, $2, $3, $4, 'BEGUN', $5) ON CONFLICT (pack_id) DO NOTHING",
+        )
+        .bind(pack.to_string())
+        .bind(was.id.to_string())
+        .bind(device.to_owned())
+        .bind(to_sql(bytes))
+        .bind(was.point.clone().unwrap_or_default())
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| StoreError::database("record that a pack is begun", e))?;
+        tx.commit().await
+    }
+
+    /// Records that a pack is durable, and the figures at that moment.
+    pub(crate) async fn pack_durable(
+        &self,
+        was: &RunRecord,
+        device: &str,
+        pack: &PackId,
+        figures: Option<&VolumeFigures>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        check_fence(&mut tx, was).await?;
+        sqlx::query("UPDATE pack_ledger SET state = 'DURABLE' WHERE pack_id = $1 AND run_id = $2")
+            .bind(pack.to_string())
+            .bind(was.id.to_string())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| StoreError::database("record that a pack is durable", e))?;
+        if let Some(figures) = figures {
+            write_figures(&mut tx, &was.id, device, figures).await?;
+        }
+        tx.commit().await
+    }
+
+    /// A begun pack turned out not to be in the store in full: it is forgotten, and what was sent of it was in vain.
+    pub(crate) async fn pack_lost(
+        &self,
+        was: &RunRecord,
+        device: &str,
+        pack: &LedgerPack,
+        figures: &VolumeFigures,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        check_fence(&mut tx, was).await?;
+        sqlx::query("DELETE FROM pack_ledger WHERE pack_id = $1 AND run_id = $2")
+            .bind(pack.pack.to_string())
+            .bind(was.id.to_string())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| StoreError::database("forget a pack", e))?;
+        write_figures(&mut tx, &was.id, device, figures).await?;
+        tx.commit().await
+    }
+
+    /// The ledger of one volume of a run.
+    pub(crate) async fn packs(&self, run: &RunId, device: &str) -> Result<Vec<LedgerPack>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM pack_ledger WHERE run_id = $1 AND device = $2 ORDER BY pack_id")
+            .bind(run.to_string())
+            .bind(device.to_owned())
+            .fetch_all(self.reader())
+            .await
+            .map_err(|e| StoreError::database("read a ledger", e))?;
+        rows.iter()
+            .map(|row| {
+                let fields = Fields(row);
+                Ok(LedgerPack {
+                    pack: fields.id("pack_id")?,
+                    bytes: fields.unsigned("bytes")?,
+                    state: fields.name("state", parse)?,
+                    point: fields.text("point")?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn parse(text: &str) -> Option<PackState> {
+    match text {
+        "BEGUN" => Some(PackState::Begun),
+        "DURABLE" => Some(PackState::Durable),
+        _ => None,
+    }
+}

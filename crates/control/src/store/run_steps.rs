@@ -1,0 +1,391 @@
+//! The steps of a run: each takes the run from one position to the next and records what the last stage brought.
+
+use super::jobs::{forget_baseline, locked_job, step_job};
+use super::row::{to_json, to_sql};
+use super::runs::{RunRecord, run_record, volume_record};
+use super::{Store, StoreError, Tx};
+use crate::control::Draw;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::figures::{Consistency, VolumeFigures};
+use godwit_model::id::{ImageId, RunId, SnapshotId};
+use godwit_model::job::{self, Interval};
+use godwit_model::run::{Effect, Event, Position, RunType, Stage, step};
+use godwit_model::time::Timestamp;
+
+/// What a stage brought.
+#[derive(Clone, Debug)]
+pub(crate) enum Done {
+    /// Nothing but that it is done.
+    Stage,
+    /// The point in time.
+    Point(PointRecord),
+    /// What could not be done, in words.
+    Notes(Vec<String>),
+}
+
+/// A point in time to record.
+#[derive(Clone, Debug)]
+pub(crate) struct PointRecord {
+    pub point: String,
+    pub consistency: Consistency,
+    pub notes: Vec<String>,
+    pub volumes: Vec<PointVolumeRecord>,
+}
+
+/// A volume of a point in time to record.
+#[derive(Clone, Debug)]
+pub(crate) struct PointVolumeRecord {
+    pub device: String,
+    pub size: u64,
+    pub parent: Option<SnapshotId>,
+    pub tracked: bool,
+    pub note: Option<String>,
+}
+
+impl Store {
+    /// Starts a pending run, and with it its job.
+    pub(crate) async fn start_run(&self, id: &RunId, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let was = locked_run(&mut tx, id).await?;
+        let (position, _) = step(&was.position, Event::Start)?;
+        let job = locked_job(&mut tx, &was.job).await?.ok_or(StoreError::Stale)?;
+        step_job(&mut tx, &job, job::Event::RunStarted, None, now).await?;
+        write_position(&mut tx, &was, position, now).await?;
+        tx.commit().await
+    }
+
+    /// Marks a pending run as missed.
+    pub(crate) async fn miss_run(&self, id: &RunId, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let was = locked_run(&mut tx, id).await?;
+        let (position, _) = step(&was.position, Event::Miss)?;
+        write_position(&mut tx, &was, position, now).await?;
+        tx.commit().await
+    }
+
+    /// The stage that `was` is in is done and brought `done`: the run goes to the next one. Gives the run as it is
+    /// then.
+    pub(crate) async fn stage_done(
+        &self,
+        was: &RunRecord,
+        done: &Done,
+        draw: &Draw,
+        now: Timestamp,
+    ) -> Result<RunRecord, StoreError> {
+        let mut tx = self.begin().await?;
+        let (position, effects) = step(&was.position, Event::StageDone)?;
+        write_position(&mut tx, was, position, now).await?;
+        match done {
+            Done::Stage => {}
+            Done::Point(point) => write_point(&mut tx, was, point, draw, now).await?,
+            Done::Notes(notes) => add_notes(&mut tx, &was.id, notes).await?,
+        }
+        if position == Position::At(Stage::Registering) && was.image.is_none() {
+            let image = tx.fresh("SELECT image_id FROM image WHERE image_id = $1", draw, ImageId::from_bits).await?;
+            sqlx::query("UPDATE run SET image_id = $1 WHERE run_id = $2")
+                .bind(image.to_string())
+                .bind(was.id.to_string())
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| StoreError::database("draw an image id", e))?;
+        }
+        for effect in effects {
+            match effect {
+                Effect::RecordImage => super::images::record_image(&mut tx, was, now).await?,
+                Effect::JobRunCompleted => {
+                    forget_packs(&mut tx, &was.id).await?;
+                    tell_job(&mut tx, was, None, now).await?;
+                }
+                _ => {}
+            }
+        }
+        let is = locked_run(&mut tx, &was.id).await?;
+        tx.commit().await?;
+        Ok(is)
+    }
+
+    /// The source does not hold the point in time any more: back to Snapshotting. Snapshots committed so far are void.
+    pub(crate) async fn point_lost(
+        &self,
+        was: &RunRecord,
+        note: &str,
+        now: Timestamp,
+    ) -> Result<RunRecord, StoreError> {
+        let mut tx = self.begin().await?;
+        let (position, _) = step(&was.position, Event::PointLost)?;
+        write_position(&mut tx, was, position, now).await?;
+        sqlx::query("UPDATE run_volume SET root_digest = NULL WHERE run_id = $1")
+            .bind(was.id.to_string())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| StoreError::database("void snapshots", e))?;
+        add_notes(&mut tx, &was.id, &[note.to_owned()]).await?;
+        let is = locked_run(&mut tx, &was.id).await?;
+        tx.commit().await?;
+        Ok(is)
+    }
+
+    /// The run is given up because of `failure`; it fails once what it created is removed. If what it stored proved
+    /// damaged, so may be what it was built on: then the next run builds on nothing.
+    pub(crate) async fn give_up(
+        &self,
+        was: &RunRecord,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> Result<RunRecord, StoreError> {
+        let mut tx = self.begin().await?;
+        let (position, _) = step(&was.position, Event::GiveUp)?;
+        write_position(&mut tx, was, position, now).await?;
+        sqlx::query("UPDATE run SET failure_code = $1, failure_evidence = $2 WHERE run_id = $3")
+            .bind(failure.code.as_str())
+            .bind(failure.evidence.clone())
+            .bind(was.id.to_string())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| StoreError::database("record a failure", e))?;
+        if failure.code == Code::VerifyMismatch {
+            forget_baseline(&mut tx, &was.job).await?;
+        }
+        let is = locked_run(&mut tx, &was.id).await?;
+        tx.commit().await?;
+        Ok(is)
+    }
+
+    /// What a given-up run created is removed, but for `notes`: it has failed. Its staged packs wait for the next run.
+    pub(crate) async fn abandoned(&self, was: &RunRecord, notes: &[String], now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let (position, _) = step(&was.position, Event::Abandoned)?;
+        write_position(&mut tx, was, position, now).await?;
+        add_notes(&mut tx, &was.id, notes).await?;
+        let message = was.failure.as_ref().map(|f| format!("the last run failed: {}", f.message()));
+        tell_job(&mut tx, was, message, now).await?;
+        tx.commit().await
+    }
+
+    /// Writes live figures.
+    pub(crate) async fn record_figures(
+        &self,
+        was: &RunRecord,
+        figures: &[(String, VolumeFigures)],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        check_fence(&mut tx, was).await?;
+        for (device, figures) in figures {
+            write_figures(&mut tx, &was.id, device, figures).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Records that a volume's snapshot is committed.
+    pub(crate) async fn record_volume(
+        &self,
+        was: &RunRecord,
+        device: &str,
+        root_digest: &str,
+        figures: &VolumeFigures,
+        notes: &[String],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        check_fence(&mut tx, was).await?;
+        let failed = |e| StoreError::database("record a committed volume", e);
+        let row = sqlx::query("SELECT * FROM run_volume WHERE run_id = $1 AND device = $2")
+            .bind(was.id.to_string())
+            .bind(device.to_owned())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(failed)?;
+        let mut all = volume_record(&row)?.notes;
+        all.extend(notes.iter().filter(|n| !all.contains(n)).cloned().collect::<Vec<_>>());
+        sqlx::query("UPDATE run_volume SET root_digest = $1, notes = $2 WHERE run_id = $3 AND device = $4")
+            .bind(root_digest.to_owned())
+            .bind(to_json(&all))
+            .bind(was.id.to_string())
+            .bind(device.to_owned())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        write_figures(&mut tx, &was.id, device, figures).await?;
+        tx.commit().await
+    }
+}
+
+/// Writes a run's position, if its fence is still the one of the record. Times follow from it.
+pub(super) async fn write_position(
+    tx: &mut Tx,
+    was: &RunRecord,
+    position: Position,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let ended = matches!(position, Position::Failed | Position::Completed | Position::Deleted | Position::Missed);
+    let completed = (ended && was.started_at.is_some()).then_some(now.0);
+    let stage_changed = position.stage().is_some();
+    let written = sqlx::query(
+        "UPDATE run SET state = $1, stage = $2, abandoning = $3, stage_started_at = $4, started_at = $5, \
+         completed_at = $6, fence = fence + 1 WHERE run_id = $7 AND fence = $8",
+    )
+    .bind(position.state().as_str())
+    .bind(position.stage().or(was.stage).map(Stage::as_str))
+    .bind(i64::from(position == Position::Abandoning))
+    .bind(if stage_changed { Some(now.0) } else { was.stage_started_at.map(|t| t.0) })
+    .bind(was.started_at.map_or(stage_changed.then_some(now.0), |t| Some(t.0)))
+    .bind(completed)
+    .bind(was.id.to_string())
+    .bind(was.fence)
+    .execute(&mut **tx)
+    .await
+    .map_err(|e| StoreError::database("take a run one step", e))?;
+    if written.rows_affected() != 1 {
+        return Err(StoreError::Stale);
+    }
+    Ok(())
+}
+
+pub(super) async fn check_fence(tx: &mut Tx, was: &RunRecord) -> Result<(), StoreError> {
+    let is = locked_run(tx, &was.id).await?;
+    if is.fence == was.fence { Ok(()) } else { Err(StoreError::Stale) }
+}
+
+pub(super) async fn write_figures(
+    tx: &mut Tx,
+    run: &RunId,
+    device: &str,
+    figures: &VolumeFigures,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE run_volume SET bytes_done = $1, bytes_read = $2, bytes_sent = $3, bytes_stored = $4, \
+         bytes_resent = $5, bytes_verified = $6 WHERE run_id = $7 AND device = $8",
+    )
+    .bind(to_sql(figures.bytes_done))
+    .bind(to_sql(figures.bytes_read))
+    .bind(to_sql(figures.bytes_sent))
+    .bind(to_sql(figures.bytes_stored))
+    .bind(to_sql(figures.bytes_resent))
+    .bind(to_sql(figures.bytes_verified))
+    .bind(run.to_string())
+    .bind(device.to_owned())
+    .execute(&mut **tx)
+    .await
+    .map_err(|e| StoreError::database("write figures", e))?;
+    Ok(())
+}
+
+pub(super) async fn locked_run(tx: &mut Tx, id: &RunId) -> Result<RunRecord, StoreError> {
+    let row = sqlx::query("SELECT * FROM run WHERE run_id = $1")
+        .bind(id.to_string())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(|e| StoreError::database("read a run", e))?
+        .ok_or(StoreError::Stale)?;
+    run_record(&row)
+}
+
+async fn add_notes(tx: &mut Tx, run: &RunId, notes: &[String]) -> Result<(), StoreError> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let mut all = locked_run(tx, run).await?.notes;
+    for note in notes {
+        if !all.contains(note) {
+            all.push(note.clone());
+        }
+    }
+    sqlx::query("UPDATE run SET notes = $1 WHERE run_id = $2")
+        .bind(to_json(&all))
+        .bind(run.to_string())
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| StoreError::database("add a note to a run", e))?;
+    Ok(())
+}
+
+/// Records a point in time: its volumes with fresh snapshot ids. Figures of an earlier, lost point are carried on,
+/// apart from how far the walk came. Packs that failed runs of the job left are this run's from now on.
+async fn write_point(
+    tx: &mut Tx,
+    was: &RunRecord,
+    point: &PointRecord,
+    draw: &Draw,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let failed = |e| StoreError::database("record a point in time", e);
+    sqlx::query("UPDATE run SET point = $1, point_at = $2, consistency = $3 WHERE run_id = $4")
+        .bind(point.point.clone())
+        .bind(now.0)
+        .bind(point.consistency.as_str())
+        .bind(was.id.to_string())
+        .execute(&mut **tx)
+        .await
+        .map_err(failed)?;
+    add_notes(tx, &was.id, &point.notes).await?;
+    let rows = sqlx::query("SELECT * FROM run_volume WHERE run_id = $1")
+        .bind(was.id.to_string())
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(failed)?;
+    let lost = rows.iter().map(volume_record).collect::<Result<Vec<_>, _>>()?;
+    sqlx::query("DELETE FROM run_volume WHERE run_id = $1")
+        .bind(was.id.to_string())
+        .execute(&mut **tx)
+        .await
+        .map_err(failed)?;
+    for (place, volume) in point.volumes.iter().enumerate() {
+        let carried = lost.iter().find(|v| v.device == volume.device).map(|v| v.figures).unwrap_or_default();
+        let snapshot =
+            tx.fresh("SELECT snapshot_id FROM run_volume WHERE snapshot_id = $1", draw, SnapshotId::from_bits).await?;
+        sqlx::query(
+            "INSERT INTO run_volume (run_id, device, place, snapshot_id, parent_id, tracked, notes, root_digest, \
+             bytes_total, bytes_done, bytes_read, bytes_sent, bytes_stored, bytes_resent, bytes_verified) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, 0, $9, $10, $11, $12, 0)",
+        )
+        .bind(was.id.to_string())
+        .bind(volume.device.clone())
+        .bind(i64::try_from(place).unwrap_or(i64::MAX))
+        .bind(snapshot.to_string())
+        .bind(volume.parent.as_ref().map(ToString::to_string))
+        .bind(i64::from(volume.tracked))
+        .bind(to_json(&volume.note.iter().collect::<Vec<_>>()))
+        .bind(to_sql(volume.size))
+        .bind(to_sql(carried.bytes_read))
+        .bind(to_sql(carried.bytes_sent))
+        .bind(to_sql(carried.bytes_stored))
+        .bind(to_sql(carried.bytes_resent))
+        .execute(&mut **tx)
+        .await
+        .map_err(failed)?;
+    }
+    sqlx::query(
+        "UPDATE pack_ledger SET run_id = $1 WHERE state = 'DURABLE' AND run_id IN \
+         (SELECT run_id FROM run WHERE job_id = $2 AND state = 'FAILED')",
+    )
+    .bind(was.id.to_string())
+    .bind(was.job.to_string())
+    .execute(&mut **tx)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// From now on the image and its snapshots account for the packs of the run.
+async fn forget_packs(tx: &mut Tx, run: &RunId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM pack_ledger WHERE run_id = $1")
+        .bind(run.to_string())
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| StoreError::database("close a ledger", e))?;
+    Ok(())
+}
+
+/// Tells the job how its run ended: `failure` in words, or `None` for an image.
+async fn tell_job(tx: &mut Tx, run: &RunRecord, failure: Option<String>, now: Timestamp) -> Result<(), StoreError> {
+    let job = locked_job(tx, &run.job).await?.ok_or(StoreError::Stale)?;
+    if !job.state.is_running() && job.state != job::JobState::PausedOnFailure {
+        return Ok(());
+    }
+    let last = job.settings.interval == Interval::Once && run.kind == RunType::Automatic;
+    let event = match failure {
+        Some(_) => job::Event::RunFailed { last },
+        None => job::Event::RunCompleted { last },
+    };
+    step_job(tx, &job, event, Some(failure), now).await?;
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! Replication runs: listed, asked for, read.
+
+use super::jobs::{insert_run, interval, locked_job};
+use super::row::Fields;
+use super::{Store, StoreError};
+use crate::control::Draw;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::figures::{Consistency, VolumeFigures};
+use godwit_model::id::{ImageId, JobId, RunId, SnapshotId};
+use godwit_model::job::JobState;
+use godwit_model::run::{Position, RunState, RunType, Stage};
+use godwit_model::schedule::{JobFacts, ON_DEMAND_WINDOW, OnDemandDenied, RunFacts, may_run_on_demand};
+use godwit_model::time::Timestamp;
+use sqlx::any::AnyRow;
+
+/// A run's row.
+#[derive(Clone, Debug)]
+pub(crate) struct RunRecord {
+    pub id: RunId,
+    pub job: JobId,
+    pub position: Position,
+    /// The stage at work, or the one that a run which ended was in last.
+    pub stage: Option<Stage>,
+    pub kind: RunType,
+    pub description: Option<String>,
+    pub scheduled_at: Timestamp,
+    pub stage_started_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub completed_at: Option<Timestamp>,
+    /// Drawn before Registering; the image exists from Cleaning on.
+    pub image: Option<ImageId>,
+    pub consistency: Option<Consistency>,
+    pub point: Option<String>,
+    pub point_at: Option<Timestamp>,
+    pub notes: Vec<String>,
+    pub failure: Option<Failure>,
+    pub fence: i64,
+}
+
+/// A row of a run's volume.
+#[derive(Clone, Debug)]
+pub(crate) struct VolumeRecord {
+    pub device: String,
+    pub snapshot: SnapshotId,
+    pub parent: Option<SnapshotId>,
+    pub tracked: bool,
+    pub notes: Vec<String>,
+    /// Known once the snapshot is committed.
+    pub root_digest: Option<String>,
+    pub figures: VolumeFigures,
+}
+
+/// What the plan is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub jobs: Vec<JobFacts>,
+    pub runs: Vec<RunFacts>,
+}
+
+/// Why a run on demand is not listed.
+#[derive(Debug)]
+pub(crate) enum DemandDenied {
+    UnknownJob,
+    ByRule(OnDemandDenied),
+}
+
+impl Store {
+    /// What the plan is made from: jobs that run, and every run that is pending or at work.
+    pub(crate) async fn facts(&self) -> Result<Facts, StoreError> {
+        let failed = |e| StoreError::database("read what is due", e);
+        let jobs = sqlx::query(
+            "SELECT job_id, state, start_at, interval_minutes, (SELECT MAX(run.scheduled_at) FROM run \
+             WHERE run.job_id = job.job_id AND run.kind = 'AUTOMATIC') AS last_scheduled \
+             FROM job WHERE state IN ('PENDING', 'ACTIVE')",
+        )
+        .fetch_all(self.reader())
+        .await
+        .map_err(failed)?;
+        let runs = sqlx::query("SELECT * FROM run WHERE state IN ('PENDING', 'ACTIVE', 'DELETING')")
+            .fetch_all(self.reader())
+            .await
+            .map_err(failed)?;
+        Ok(Facts {
+            jobs: jobs.iter().map(job_facts).collect::<Result<_, _>>()?,
+            runs: runs.iter().map(run_facts).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Lists the next run of a job ahead. If one is listed already, or the job does not run any more, nothing changes.
+    pub(crate) async fn schedule_run(&self, job: &JobId, at: Timestamp, draw: &Draw) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let running = locked_job(&mut tx, job).await?.is_some_and(|j| j.state.is_running());
+        let listed = sqlx::query(
+            "SELECT run_id FROM run WHERE job_id = $1 AND kind = 'AUTOMATIC' \
+             AND (state = 'PENDING' OR scheduled_at = $2)",
+        )
+        .bind(job.to_string())
+        .bind(at.0)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(|e| StoreError::database("look for a listed run", e))?;
+        if running && listed.is_none() {
+            insert_run(&mut tx, job, RunType::Automatic, None, at, draw).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Lists a run that somebody asked for, if the rule allows it.
+    pub(crate) async fn demand_run(
+        &self,
+        job: &JobId,
+        description: Option<String>,
+        now: Timestamp,
+        draw: &Draw,
+    ) -> Result<Result<RunId, DemandDenied>, StoreError> {
+        let mut tx = self.begin().await?;
+        let Some(record) = locked_job(&mut tx, job).await? else { return Ok(Err(DemandDenied::UnknownJob)) };
+        let rows = sqlx::query(
+            "SELECT * FROM run WHERE job_id = $1 AND (state IN ('PENDING', 'ACTIVE', 'DELETING') \
+             OR (kind = 'ON_DEMAND' AND scheduled_at > $2))",
+        )
+        .bind(job.to_string())
+        .bind((now - ON_DEMAND_WINDOW).0)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(|e| StoreError::database("read the runs of a job", e))?;
+        let runs: Vec<RunFacts> = rows.iter().map(run_facts).collect::<Result<_, _>>()?;
+        if let Err(denied) = may_run_on_demand(record.state, &runs, now) {
+            return Ok(Err(DemandDenied::ByRule(denied)));
+        }
+        let id = insert_run(&mut tx, job, RunType::OnDemand, description, now, draw).await?;
+        tx.commit().await?;
+        Ok(Ok(id))
+    }
+
+    pub(crate) async fn run(&self, id: &RunId) -> Result<Option<RunRecord>, StoreError> {
+        sqlx::query("SELECT * FROM run WHERE run_id = $1")
+            .bind(id.to_string())
+            .fetch_optional(self.reader())
+            .await
+            .map_err(|e| StoreError::database("read a run", e))?
+            .map(|row| run_record(&row))
+            .transpose()
+    }
+
+    /// Up to `limit` runs behind `after`, newest first; of one job if it is given.
+    pub(crate) async fn runs(
+        &self,
+        job: Option<&JobId>,
+        after: Option<(i64, String)>,
+        limit: usize,
+    ) -> Result<Vec<RunRecord>, StoreError> {
+        let (key, id) = after.unwrap_or((i64::MAX, String::new()));
+        let sql = match job {
+            Some(_) => {
+                "SELECT * FROM run WHERE job_id = $1 AND (scheduled_at < $2 OR (scheduled_at = $2 AND run_id < $3)) \
+                 ORDER BY scheduled_at DESC, run_id DESC LIMIT $4"
+            }
+            None => {
+                "SELECT * FROM run WHERE $1 = '' AND (scheduled_at < $2 OR (scheduled_at = $2 AND run_id < $3)) \
+                 ORDER BY scheduled_at DESC, run_id DESC LIMIT $4"
+            }
+        };
+        sqlx::query(sql)
+            .bind(job.map_or(String::new(), ToString::to_string))
+            .bind(key)
+            .bind(id)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.reader())
+            .await
+            .map_err(|e| StoreError::database("list runs", e))?
+            .iter()
+            .map(run_record)
+            .collect()
+    }
+
+    /// The run at work; else the one that ended last; else the one listed ahead.
+    pub(crate) async fn latest_run(&self, job: &JobId) -> Result<Option<RunRecord>, StoreError> {
+        sqlx::query(
+            "SELECT * FROM run WHERE job_id = $1 ORDER BY CASE WHEN state IN ('ACTIVE', 'DELETING') THEN 0 \
+             WHEN completed_at IS NOT NULL THEN 1 ELSE 2 END, completed_at DESC, scheduled_at DESC LIMIT 1",
+        )
+        .bind(job.to_string())
+        .fetch_optional(self.reader())
+        .await
+        .map_err(|e| StoreError::database("read the latest run", e))?
+        .map(|row| run_record(&row))
+        .transpose()
+    }
+
+    /// When the run that is listed ahead is due.
+    pub(crate) async fn next_start(&self, job: &JobId) -> Result<Option<Timestamp>, StoreError> {
+        sqlx::query("SELECT scheduled_at FROM run WHERE job_id = $1 AND state = 'PENDING' AND kind = 'AUTOMATIC'")
+            .bind(job.to_string())
+            .fetch_optional(self.reader())
+            .await
+            .map_err(|e| StoreError::database("read the next run", e))?
+            .map(|row| Fields(&row).time("scheduled_at"))
+            .transpose()
+    }
+
+    /// The volumes of a run, boot disk first.
+    pub(crate) async fn run_volumes(&self, run: &RunId) -> Result<Vec<VolumeRecord>, StoreError> {
+        sqlx::query("SELECT * FROM run_volume WHERE run_id = $1 ORDER BY place")
+            .bind(run.to_string())
+            .fetch_all(self.reader())
+            .await
+            .map_err(|e| StoreError::database("read the volumes of a run", e))?
+            .iter()
+            .map(volume_record)
+            .collect()
+    }
+}
+
+fn job_facts(row: &AnyRow) -> Result<JobFacts, StoreError> {
+    let fields = Fields(row);
+    Ok(JobFacts {
+        job: fields.id("job_id")?,
+        state: fields.name("state", JobState::parse)?,
+        start: fields.time("start_at")?,
+        interval: interval(fields.opt_int("interval_minutes")?)?,
+        last_scheduled: fields.opt_time("last_scheduled")?,
+    })
+}
+
+fn run_facts(row: &AnyRow) -> Result<RunFacts, StoreError> {
+    let fields = Fields(row);
+    Ok(RunFacts {
+        run: fields.id("run_id")?,
+        job: fields.id("job_id")?,
+        state: fields.name("state", RunState::parse)?,
+        kind: fields.name("kind", RunType::parse)?,
+        scheduled: fields.time("scheduled_at")?,
+    })
+}
+
+pub(super) fn run_record(row: &AnyRow) -> Result<RunRecord, StoreError> {
+    let fields = Fields(row);
+    let state = fields.name("state", RunState::parse)?;
+    let stage = fields.opt_name("stage", Stage::parse)?;
+    let abandoning = fields.truth("abandoning")?;
+    let position = match (state, stage) {
+        (RunState::Pending, _) => Position::Pending,
+        (RunState::Missed, _) => Position::Missed,
+        (RunState::Active, _) if abandoning => Position::Abandoning,
+        (RunState::Active, Some(stage)) => Position::At(stage),
+        (RunState::Active, None) => return Err(StoreError::unreadable("the stage of an active run", "nothing")),
+        (RunState::Failed, _) => Position::Failed,
+        (RunState::Completed, _) => Position::Completed,
+        (RunState::Deleting, _) => Position::Deleting,
+        (RunState::Deleted, _) => Position::Deleted,
+    };
+    let failure = match fields.opt_name("failure_code", parse_code)? {
+        None => None,
+        Some(code) => Some(Failure::new(code, fields.opt_text("failure_evidence")?.unwrap_or_default())),
+    };
+    Ok(RunRecord {
+        id: fields.id("run_id")?,
+        job: fields.id("job_id")?,
+        position,
+        stage,
+        kind: fields.name("kind", RunType::parse)?,
+        description: fields.opt_text("description")?,
+        scheduled_at: fields.time("scheduled_at")?,
+        stage_started_at: fields.opt_time("stage_started_at")?,
+        started_at: fields.opt_time("started_at")?,
+        completed_at: fields.opt_time("completed_at")?,
+        image: fields.opt_id("image_id")?,
+        consistency: fields.opt_name("consistency", parse_consistency)?,
+        point: fields.opt_text("point")?,
+        point_at: fields.opt_time("point_at")?,
+        notes: fields.json("notes")?,
+        failure,
+        fence: fields.int("fence")?,
+    })
+}
+
+pub(super) fn volume_record(row: &AnyRow) -> Result<VolumeRecord, StoreError> {
+    let fields = Fields(row);
+    Ok(VolumeRecord {
+        device: fields.text("device")?,
+        snapshot: fields.id("snapshot_id")?,
+        parent: fields.opt_id("parent_id")?,
+        tracked: fields.truth("tracked")?,
+        notes: fields.json("notes")?,
+        root_digest: fields.opt_text("root_digest")?,
+        figures: VolumeFigures {
+            bytes_total: fields.unsigned("bytes_total")?,
+            bytes_done: fields.unsigned("bytes_done")?,
+            bytes_read: fields.unsigned("bytes_read")?,
+            bytes_sent: fields.unsigned("bytes_sent")?,
+            bytes_stored: fields.unsigned("bytes_stored")?,
+            bytes_resent: fields.unsigned("bytes_resent")?,
+            bytes_verified: fields.unsigned("bytes_verified")?,
+        },
+    })
+}
+
+fn parse_code(text: &str) -> Option<Code> {
+    Code::ALL.iter().copied().find(|c| c.as_str() == text)
+}
+
+fn parse_consistency(text: &str) -> Option<Consistency> {
+    [Consistency::Crash, Consistency::FileSystem].into_iter().find(|c| c.as_str() == text)
+}

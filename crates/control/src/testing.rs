@@ -1,0 +1,9 @@
+//! What tests of this crate share: a world outside that outlives a kill, a gate at which to kill, a harness.
+
+mod gate;
+mod harness;
+mod world;
+
+pub(crate) use gate::Gate;
+pub(crate) use harness::{Harness, START, until};
+pub(crate) use world::{Act, PACK, PACKS, World, server};

@@ -1,0 +1,191 @@
+//! A decision line on a real database file in a temporary folder, against a [`World`].
+
+use super::{Gate, World};
+use crate::options::{Options, Retry};
+use crate::service::*;
+use crate::store::Store;
+use crate::{Control, Parts};
+use godwit_model::connector::ConnectorConfig;
+use godwit_model::failure::Failure;
+use godwit_model::id::{JobId, RunId, ServerId};
+use godwit_model::job::JobState;
+use godwit_model::run::RunState;
+use godwit_model::time::{Millis, Timestamp};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+/// When tests begin.
+pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
+
+/// Bounds that make failures quick and are never reached otherwise.
+fn quick() -> Options {
+    let ms = Duration::from_millis;
+    Options {
+        tick: ms(200),
+        heartbeat: Duration::from_secs(3_600),
+        stop: ms(200),
+        persist: ms(20),
+        retry: Retry { attempts: 3, first: ms(1), longest: ms(4) },
+        clean_retry: Retry { attempts: 2, first: ms(1), longest: ms(4) },
+        ..Options::default()
+    }
+}
+
+/// What outlives a kill: the folder, the world, the clock.
+pub(crate) struct Harness {
+    folder: TempDir,
+    pub world: Arc<World>,
+    now: Arc<AtomicI64>,
+    drawn: Arc<AtomicU64>,
+    pub options: Options,
+}
+
+/// Wraps by reversing: enough to see that wrapping happened.
+struct Reversing;
+
+impl SecretBox for Reversing {
+    fn wrap(&self, _: &str, secret: &[u8]) -> Result<Vec<u8>, Failure> {
+        Ok(secret.iter().rev().copied().collect())
+    }
+
+    fn unwrap(&self, _: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        Ok(Zeroizing::new(wrapped.iter().rev().copied().collect()))
+    }
+}
+
+impl Harness {
+    pub fn new() -> Harness {
+        Harness {
+            folder: tempfile::tempdir().unwrap(),
+            world: World::new(),
+            now: Arc::new(AtomicI64::new(START.0)),
+            drawn: Arc::new(AtomicU64::new(1)),
+            options: quick(),
+        }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("state.db")
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    /// A store and a world behind the same gate.
+    pub async fn store(&self) -> Store {
+        let mut store = Store::open(&self.path()).await.unwrap();
+        store.gate = self.gate();
+        store
+    }
+
+    pub fn gate(&self) -> Gate {
+        self.world.gate.clone()
+    }
+
+    pub async fn start(&self) -> Control {
+        let (now, drawn) = (self.now.clone(), self.drawn.clone());
+        Control::start(Parts {
+            store: self.store().await,
+            replicator: self.world.clone(),
+            images: self.world.clone(),
+            secrets: Arc::new(Reversing),
+            clock: Arc::new(move || Timestamp(now.load(Ordering::SeqCst))),
+            draw: Arc::new(move || {
+                // Spread over the low bits, so that short ids differ, and now and then the same twice.
+                let n = drawn.fetch_add(1, Ordering::SeqCst);
+                u128::from((n - n % 7 / 6).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            }),
+            options: self.options,
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Associates the world and imports its servers.
+    pub async fn catalog(&self, service: &Service) -> Vec<Server> {
+        let config = ConnectorConfig::Qmp { socket: "/run/qmp".into() };
+        service.associate_connector(NewConnector { name: "here".into(), config }, self.now()).await.unwrap();
+        self.import(service).await
+    }
+
+    pub async fn import(&self, service: &Service) -> Vec<Server> {
+        use godwit_model::catalog::CatalogStatus;
+        service.import_server_catalog(self.now()).await.unwrap();
+        until("the import", async || {
+            let catalog = service.get_servers(None, &Page::default()).await.unwrap();
+            catalog.status != CatalogStatus::Importing
+        })
+        .await;
+        service.get_servers(None, &Page::default()).await.unwrap().servers.items
+    }
+
+    /// A catalog of one server, and its id.
+    pub async fn one_server(&self, service: &Service) -> ServerId {
+        self.catalog(service).await[0].id.clone()
+    }
+
+    pub async fn hourly(&self, service: &Service) -> JobId {
+        let server = self.one_server(service).await;
+        let new = NewJob { frequency_hours: Some(1), ..NewJob::new(server.as_str(), self.now()) };
+        service.create_replication_job(new, self.now()).await.unwrap()
+    }
+
+    pub async fn once(&self, service: &Service) -> JobId {
+        let server = self.one_server(service).await;
+        let new = NewJob { run_once: Some(true), ..NewJob::new(server.as_str(), self.now()) };
+        service.create_replication_job(new, self.now()).await.unwrap()
+    }
+
+    /// Time passes.
+    pub fn wait(&self, span: Millis, service: &Service) {
+        self.now.fetch_add(span.0, Ordering::SeqCst);
+        service.wake();
+    }
+
+    pub async fn job(&self, service: &Service, id: &JobId) -> Job {
+        service.get_replication_jobs(Some(id.as_str()), &Page::default()).await.unwrap().items.remove(0)
+    }
+
+    /// All runs of a job, oldest first.
+    pub async fn runs(&self, service: &Service, id: &JobId) -> Vec<Run> {
+        let (_, mut runs) = service.get_replication_runs(id.as_str(), &Page::default()).await.unwrap();
+        runs.items.reverse();
+        runs.items
+    }
+
+    pub async fn run(&self, service: &Service, id: &RunId) -> Run {
+        let filter = RunsFilter { run_ids: Some(vec![id.to_string()]), job_id: None };
+        service.describe_replication_runs(&filter, &Page::default()).await.unwrap().items.remove(0)
+    }
+
+    pub async fn images(&self, service: &Service) -> Vec<Image> {
+        service.describe_images(&ImagesFilter::default(), &Page::default()).await.unwrap().items
+    }
+
+    /// Waits until the job is in a state.
+    pub async fn until_job(&self, service: &Service, id: &JobId, state: JobState) {
+        until(state.as_str(), async || self.job(service, id).await.state == state).await;
+    }
+
+    /// Waits until the job has so many runs in a state.
+    pub async fn until_runs(&self, service: &Service, id: &JobId, n: usize, state: RunState) {
+        let what = format!("{n} runs {}", state.as_str());
+        until(&what, async || self.runs(service, id).await.iter().filter(|r| r.state == state).count() == n).await;
+    }
+}
+
+/// Polls until `done`; fails the test if that does not come.
+pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    for _ in 0..4_000 {
+        if done().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("waited in vain for {what}");
+}

@@ -1,0 +1,374 @@
+//! A VM manager and an object store in memory, with a script of what goes wrong.
+
+use super::Gate;
+use crate::replicator::*;
+use async_trait::async_trait;
+use bytes::Bytes;
+use godwit_model::connector::ConnectorConfig;
+use godwit_model::extent::Extent;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::figures::{Consistency, VolumeFigures};
+use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
+use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
+
+/// Packs per volume of a first copy.
+pub(crate) const PACKS: u64 = 3;
+
+/// Bytes of each.
+pub(crate) const PACK: u64 = 1_000;
+
+/// What happens at a call instead of its work.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    Fail(Code),
+    Hang,
+    /// The source forgets the run's point in time, then works on.
+    LosePoint,
+    /// What was stored is found to be damaged.
+    Damage,
+}
+
+/// A pack in the store: one block of a volume's content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Block {
+    device: String,
+    number: u64,
+    /// The content's version.
+    version: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StoredSnapshot {
+    pub digest: String,
+    blocks: Vec<PackId>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub servers: Vec<DiscoveredServer>,
+    pub manager: String,
+    /// Changes of the guest: every volume's content has this version.
+    pub version: u64,
+    /// Points in time that are held at the source: run, name, version.
+    pub points: BTreeMap<RunId, (String, u64)>,
+    /// Runs that change trackers at the source are advanced to, by server.
+    pub trackers: BTreeMap<String, RunId>,
+    packs: HashMap<PackId, Block>,
+    pub snapshots: BTreeMap<SnapshotId, StoredSnapshot>,
+    pub images: BTreeMap<ImageId, ImageOrder>,
+    script: HashMap<&'static str, VecDeque<Act>>,
+    pub calls: Vec<String>,
+    pub settled: Vec<(RunId, SettleEnd)>,
+    /// Notes that every point in time comes with.
+    pub point_notes: Vec<String>,
+    pub ordered_baselines: Vec<Vec<VolumeBaseline>>,
+    points_taken: u64,
+    packs_drawn: u128,
+}
+
+/// The world outside.
+pub(crate) struct World {
+    state: Mutex<State>,
+    pub gate: Gate,
+}
+
+impl World {
+    pub fn new() -> Arc<World> {
+        let state = State { manager: "manager-1".into(), servers: vec![server("vm-1", "one")], ..State::default() };
+        Arc::new(World { state: Mutex::new(state), gate: Gate::open() })
+    }
+
+    pub fn look(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// What happens at the next calls of this name.
+    pub fn script(&self, call: &'static str, acts: impl IntoIterator<Item = Act>) {
+        self.look().script.insert(call, acts.into_iter().collect());
+    }
+
+    pub fn calls(&self, call: &str) -> usize {
+        self.look().calls.iter().filter(|c| c.as_str() == call).count()
+    }
+
+    /// Whether nothing of ours is left at the source.
+    pub fn nothing_at_the_source(&self) -> bool {
+        let state = self.look();
+        state.points.is_empty() && state.trackers.is_empty()
+    }
+
+    /// Packs that no snapshot names.
+    pub fn loose_packs(&self) -> usize {
+        let state = self.look();
+        state.packs.keys().filter(|p| !state.snapshots.values().any(|s| s.blocks.contains(p))).count()
+    }
+
+    /// One call: through the gate, by the script.
+    async fn call(&self, name: &'static str) -> Result<Option<Act>, Failure> {
+        self.gate.pass(name).await;
+        let act = {
+            let mut state = self.look();
+            state.calls.push(name.to_owned());
+            state.script.get_mut(name).and_then(VecDeque::pop_front)
+        };
+        match act {
+            Some(Act::Fail(code)) => Err(Failure::new(code, format!("scripted failure of {name}"))),
+            Some(Act::Hang) => std::future::pending().await,
+            other => Ok(other),
+        }
+    }
+
+    async fn send(
+        &self,
+        device: &str,
+        number: u64,
+        version: u64,
+        figures: &mut VolumeFigures,
+        report: &dyn TransferReport,
+    ) -> Result<PackId, Failure> {
+        let pack = {
+            let mut state = self.look();
+            state.packs_drawn += 1;
+            PackId::from_bits(state.packs_drawn)
+        };
+        report.pack_begun(&pack, PACK).await?;
+        self.call("send").await?;
+        let block = Block { device: device.to_owned(), number, version };
+        self.look().packs.insert(pack.clone(), block);
+        self.gate.pass("sent").await;
+        figures.bytes_read += PACK;
+        figures.bytes_sent += PACK;
+        figures.bytes_stored += PACK;
+        report.progress(*figures);
+        report.pack_durable(&pack).await?;
+        Ok(pack)
+    }
+}
+
+#[async_trait]
+impl Replicator for World {
+    async fn discover(&self, _: &ConnectorConfig) -> Result<Discovery, Failure> {
+        self.call("discover").await?;
+        let state = self.look();
+        Ok(Discovery {
+            manager_id: state.manager.clone(),
+            manager_name: "a VM manager".into(),
+            manager_version: "1.0".into(),
+            servers: state.servers.clone(),
+            warnings: vec![],
+        })
+    }
+
+    async fn take_point(&self, order: &PointOrder) -> Result<Point, Failure> {
+        self.call("take_point").await?;
+        let (point, tracker, volumes) = {
+            let mut state = self.look();
+            state.ordered_baselines.push(order.baselines.clone());
+            let version = state.version;
+            state.points_taken += 1;
+            let name = format!("point-{}", state.points_taken);
+            let (point, _) = state.points.entry(order.run.clone()).or_insert((name, version)).clone();
+            let tracker = state.trackers.get(&order.source.vm_id).cloned();
+            let volumes = state.servers.iter().find(|s| s.vm_id == order.source.vm_id).map(|s| s.volumes.clone());
+            (point, tracker, volumes)
+        };
+        self.gate.pass("point taken").await;
+        Ok(Point {
+            point,
+            consistency: Consistency::FileSystem,
+            volumes: volumes
+                .unwrap_or_default()
+                .into_iter()
+                .map(|v| PointVolume {
+                    tracked: order.baselines.iter().any(|b| b.device == v.device && Some(&b.run) == tracker.as_ref()),
+                    device: v.device,
+                    size: v.size,
+                    note: None,
+                })
+                .collect(),
+            notes: self.look().point_notes.clone(),
+        })
+    }
+
+    async fn transfer(
+        &self,
+        order: &TransferOrder,
+        report: &dyn TransferReport,
+        cancel: &CancellationToken,
+    ) -> Result<VolumeResult, Failure> {
+        let act = self.call("transfer").await?;
+        let mut figures = VolumeFigures { bytes_total: PACKS * PACK, ..order.figures };
+        let result = |digest: String, figures| VolumeResult {
+            snapshot: order.snapshot.clone(),
+            root_digest: digest,
+            figures,
+            notes: vec![],
+        };
+        if let Some(done) = self.look().snapshots.get(&order.snapshot) {
+            return Ok(result(done.digest.clone(), figures));
+        }
+        if matches!(act, Some(Act::LosePoint)) {
+            self.look().points.remove(&order.run);
+        }
+        let version = match self.look().points.get(&order.run) {
+            Some((name, version)) if *name == order.point => *version,
+            _ => return Err(Failure::new(Code::PointInTimeLost, "the source holds no such point")),
+        };
+        let mut blocks = Vec::new();
+        for number in 0..PACKS {
+            if cancel.is_cancelled() {
+                return Err(Failure::new(Code::Cancelled, "told to stop"));
+            }
+            let wanted = Block { device: order.device.clone(), number, version };
+            let staged = {
+                let state = self.look();
+                let staged = order.staged.iter().find(|s| state.packs.get(&s.pack) == Some(&wanted));
+                staged.map(|s| s.pack.clone())
+            };
+            blocks.push(match staged {
+                Some(pack) => pack,
+                None => self.send(&order.device, number, version, &mut figures, report).await?,
+            });
+            figures.bytes_done = figures.bytes_done.max((number + 1) * PACK);
+            report.progress(figures);
+        }
+        self.gate.pass("commit of a snapshot").await;
+        let digest = format!("digest of {} version {version}", order.device);
+        let snapshot = StoredSnapshot { digest: digest.clone(), blocks };
+        {
+            let mut state = self.look();
+            assert!(
+                snapshot.blocks.iter().all(|p| state.packs.contains_key(p)),
+                "a snapshot names what is not durable"
+            );
+            state.snapshots.insert(order.snapshot.clone(), snapshot);
+        }
+        self.gate.pass("snapshot committed").await;
+        Ok(result(digest, figures))
+    }
+
+    async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure> {
+        self.call("settle").await?;
+        {
+            let mut state = self.look();
+            let had = state.points.remove(run).is_some();
+            match end {
+                SettleEnd::Committed if had => {
+                    state.trackers.insert(source.vm_id.clone(), run.clone());
+                }
+                SettleEnd::Forget => {
+                    state.trackers.remove(&source.vm_id);
+                    state.points.clear();
+                }
+                _ => {}
+            }
+            state.settled.push((run.clone(), end));
+        }
+        self.gate.pass("settled").await;
+        Ok(())
+    }
+
+    async fn sweep_source(&self, _: &ConnectorConfig, keep: &[RunId]) -> Result<Vec<String>, Failure> {
+        self.call("sweep").await?;
+        let mut state = self.look();
+        let before = state.points.len() + state.trackers.len();
+        state.points.retain(|run, _| keep.contains(run));
+        state.trackers.retain(|_, run| keep.contains(run));
+        let after = state.points.len() + state.trackers.len();
+        Ok((after..before).map(|_| "something".to_owned()).collect())
+    }
+}
+
+#[async_trait]
+impl ImageStore for World {
+    async fn verify(
+        &self,
+        snapshot: &SnapshotId,
+        _: VerifyScope,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+        _: &CancellationToken,
+    ) -> Result<VerifyResult, Failure> {
+        let act = self.call("verify").await?;
+        progress(PACKS * PACK, PACKS * PACK);
+        let state = self.look();
+        let stored = state.snapshots.get(snapshot);
+        let stored = stored.ok_or_else(|| Failure::new(Code::StoreCorrupt, "no such snapshot"))?;
+        let damaged = matches!(act, Some(Act::Damage)).then_some(Extent { offset: 64, length: 8 });
+        Ok(VerifyResult {
+            root_digest: stored.digest.clone(),
+            bytes_verified: PACKS * PACK,
+            first_problem: damaged.map(|_| "a block differs".to_owned()),
+            damaged: damaged.into_iter().collect(),
+        })
+    }
+
+    async fn register(&self, order: &ImageOrder) -> Result<(), Failure> {
+        self.call("register").await?;
+        {
+            let mut state = self.look();
+            assert!(order.volumes.iter().all(|(_, s)| state.snapshots.contains_key(s)), "an image names no snapshot");
+            let known = state.images.insert(order.image.clone(), order.clone());
+            assert!(known.is_none_or(|known| known == *order), "the same image, but another content");
+        }
+        self.gate.pass("registered").await;
+        Ok(())
+    }
+
+    async fn discard_staged(&self, packs: &[PackId]) -> Result<(), Failure> {
+        self.call("discard_staged").await?;
+        let mut state = self.look();
+        for pack in packs {
+            assert!(!state.snapshots.values().any(|s| s.blocks.contains(pack)), "a pack that is named is discarded");
+            state.packs.remove(pack);
+        }
+        Ok(())
+    }
+
+    async fn pack_is_complete(&self, pack: &PackId) -> Result<bool, Failure> {
+        self.call("pack_is_complete").await?;
+        Ok(self.look().packs.contains_key(pack))
+    }
+
+    async fn delete_image(&self, image: &ImageId) -> Result<(), Failure> {
+        self.call("delete_image").await?;
+        self.look().images.remove(image);
+        Ok(())
+    }
+
+    async fn delete_snapshots(&self, snapshots: &[SnapshotId]) -> Result<(), Failure> {
+        self.call("delete_snapshots").await?;
+        let mut state = self.look();
+        for snapshot in snapshots {
+            let named = state.images.values().any(|i| i.volumes.iter().any(|(_, s)| s == snapshot));
+            assert!(!named, "a snapshot that an image names is deleted");
+            state.snapshots.remove(snapshot);
+        }
+        Ok(())
+    }
+
+    async fn data_extents(&self, _: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {
+        self.call("data_extents").await?;
+        let all = (0..PACKS).map(|n| Extent { offset: n * PACK, length: PACK / 2 });
+        let extents: Vec<Extent> = all.filter(|e| e.offset >= from).take(limit).collect();
+        let next = extents.last().map(|e| e.offset + PACK).filter(|n| *n < PACKS * PACK);
+        Ok(ExtentPage { extents, next })
+    }
+
+    async fn read(&self, _: &SnapshotId, extent: Extent) -> Result<Bytes, Failure> {
+        self.call("read").await?;
+        Ok(Bytes::from(vec![7; extent.length as usize]))
+    }
+}
+
+pub(crate) fn server(vm_id: &str, name: &str) -> DiscoveredServer {
+    let volume = |device: &str| DiscoveredVolume { device: device.to_owned(), size: PACKS * PACK };
+    DiscoveredServer {
+        vm_id: vm_id.to_owned(),
+        name: name.to_owned(),
+        path: format!("/{name}"),
+        volumes: vec![volume("boot"), volume("data")],
+    }
+}

@@ -1,0 +1,189 @@
+//! The life of jobs and runs when all goes well.
+
+use crate::replicator::SettleEnd;
+use crate::service::*;
+use crate::testing::{Harness, PACK, PACKS};
+use godwit_model::figures::Consistency;
+use godwit_model::job::JobState;
+use godwit_model::run::{RunState, RunType, Stage};
+use godwit_model::time::Millis;
+
+#[tokio::test]
+async fn a_one_time_job_makes_one_image_and_leaves_nothing_at_the_source() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let job = h.once(&service).await;
+    h.until_job(&service, &job, JobState::Completed).await;
+
+    let runs = h.runs(&service, &job).await;
+    assert_eq!(runs.len(), 1);
+    let run = &runs[0];
+    assert_eq!((run.state, run.kind, run.percent), (RunState::Completed, RunType::Automatic, 100.0));
+    assert_eq!(run.stage, Some(Stage::Cleaning));
+    assert_eq!(run.consistency, Some(Consistency::FileSystem));
+    assert!(run.started_at.is_some() && run.completed_at.is_some() && run.point_at.is_some());
+    assert!(run.notes.is_empty() && run.failure.is_none(), "{run:?}");
+    assert_eq!(run.volumes.len(), 2);
+    for volume in &run.volumes {
+        let figures = volume.figures;
+        assert_eq!((figures.bytes_total, figures.bytes_done), (PACKS * PACK, PACKS * PACK));
+        assert_eq!((figures.bytes_sent, figures.bytes_resent, figures.bytes_verified), (3_000, 0, 3_000));
+        assert!(volume.snapshot.is_some() && volume.root_digest.is_some());
+    }
+
+    let images = h.images(&service).await;
+    assert_eq!(images.len(), 1);
+    let image = &images[0];
+    assert_eq!((Some(&image.id), image.size), (run.image.as_ref(), 2 * PACKS * PACK));
+    assert_eq!(image.volumes.iter().map(|v| v.device.as_str()).collect::<Vec<_>>(), ["boot", "data"]);
+    assert_eq!(image.verification.state, VerificationState::Unverified);
+    assert_eq!(h.job(&service, &job).await.latest_image.as_ref(), Some(&image.id));
+
+    let snapshots = service.describe_snapshots(&SnapshotsFilter::default(), &Page::default()).await.unwrap().items;
+    assert_eq!(snapshots.len(), 2);
+    assert!(snapshots.iter().all(|s| s.image.as_ref() == Some(&image.id) && s.parent.is_none()));
+
+    assert!(h.world.nothing_at_the_source());
+    assert_eq!(h.world.look().settled.last().unwrap().1, SettleEnd::Forget);
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_second_run_goes_from_the_baseline_of_the_first() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let job = h.hourly(&service).await;
+    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let first = h.runs(&service, &job).await.remove(0);
+    assert_eq!(h.job(&service, &job).await.state, JobState::Active);
+    assert_eq!(h.job(&service, &job).await.next_start, Some(first.scheduled_at + Millis::HOUR));
+
+    h.world.look().version += 1;
+    h.wait(Millis::HOUR, &service);
+    h.until_runs(&service, &job, 2, RunState::Completed).await;
+    let second = h.runs(&service, &job).await.remove(1);
+    assert!(second.volumes.iter().all(|v| v.tracked), "the tracker of the first run is used");
+    assert_eq!(second.scheduled_at, first.scheduled_at + Millis::HOUR);
+
+    let baselines = h.world.look().ordered_baselines.pop().unwrap();
+    assert_eq!(baselines.len(), 2);
+    for (baseline, volume) in baselines.iter().zip(&first.volumes) {
+        assert_eq!((&baseline.run, Some(&baseline.snapshot)), (&first.id, volume.snapshot.as_ref()));
+        assert_eq!(baseline.size, PACKS * PACK);
+    }
+    assert_eq!(h.world.look().trackers.get("vm-1"), Some(&second.id), "the tracker is advanced to the newest run");
+    assert!(h.world.look().settled.iter().all(|(_, end)| *end == SettleEnd::Committed));
+    let snapshots = service.describe_snapshots(&SnapshotsFilter::default(), &Page::default()).await.unwrap().items;
+    assert_eq!(snapshots.iter().filter(|s| s.parent.is_some()).count(), 2);
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stop_changes_no_state_and_the_next_start_goes_on() {
+    let h = Harness::new();
+    h.world.script("send", [crate::testing::Act::Hang]);
+    let control = h.start().await;
+    let service = control.service();
+    let job = h.once(&service).await;
+    crate::testing::until("the transfer", async || h.world.calls("send") == 1).await;
+    control.shutdown().await;
+
+    let control = h.start().await;
+    let service = control.service();
+    h.until_job(&service, &job, JobState::Completed).await;
+    assert_eq!(h.images(&service).await.len(), 1);
+    let resent: u64 = h.runs(&service, &job).await[0].volumes.iter().map(|v| v.figures.bytes_resent).sum();
+    assert_eq!(resent, PACK, "the pack that was begun is sent again, and counted");
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn only_the_newest_images_are_kept_if_so_told() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let server = h.one_server(&service).await;
+    let new = NewJob { frequency_hours: Some(1), keep_images: Some(2), ..NewJob::new(server.as_str(), h.now()) };
+    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    for n in 1..=4 {
+        h.until_runs(&service, &job, n, RunState::Completed).await;
+        h.world.look().version += 1;
+        h.wait(Millis::HOUR, &service);
+    }
+    let kept: Vec<_> = h.images(&service).await.into_iter().map(|i| i.run).collect();
+    let runs = h.runs(&service, &job).await;
+    assert!(kept.contains(&runs[3].id) && !kept.contains(&runs[0].id), "{kept:?}");
+    crate::testing::until("the removal", async || h.world.look().images.len() <= 3).await;
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn nothing_is_built_on_what_proved_damaged() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let job = h.hourly(&service).await;
+    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let image = h.images(&service).await.remove(0).id;
+
+    h.world.script("verify", [crate::testing::Act::Damage]);
+    service.start_image_verification(image.as_str(), h.now()).await.unwrap();
+    let verification = async || h.images(&service).await[0].verification.clone();
+    crate::testing::until("a verification", async || verification().await.state == VerificationState::Damaged).await;
+    let damaged = verification().await;
+    assert_eq!((damaged.damaged.len(), damaged.damaged[0].volume, damaged.damaged[0].extent.offset), (1, 0, 64));
+    h.wait(Millis::HOUR, &service);
+    h.until_runs(&service, &job, 2, RunState::Completed).await;
+    let baselines = || h.world.look().ordered_baselines.pop().unwrap();
+    assert_eq!(baselines(), [], "after a damaged image");
+
+    h.world.script("verify", [crate::testing::Act::Damage]);
+    h.wait(Millis::HOUR, &service);
+    h.until_runs(&service, &job, 1, RunState::Failed).await;
+    assert_eq!(baselines().len(), 2, "the second run was whole");
+    h.wait(Millis::HOUR, &service);
+    h.until_runs(&service, &job, 3, RunState::Completed).await;
+    assert_eq!(baselines(), [], "after a run whose snapshot proved damaged");
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn images_are_verified_read_and_deleted() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let job = h.hourly(&service).await;
+    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let image = h.images(&service).await.remove(0);
+    let id = image.id.as_str();
+
+    service.start_image_verification(id, h.now()).await.unwrap();
+    let verification = async || h.images(&service).await[0].verification.clone();
+    crate::testing::until("a verification", async || verification().await.state != VerificationState::Running).await;
+    assert_eq!(verification().await.state, VerificationState::Verified);
+    assert_eq!(verification().await.bytes_verified, Some(2 * PACKS * PACK));
+
+    let bytes = service.read_image(id, 1, 100, 50).await.unwrap();
+    assert_eq!(bytes.len(), 50);
+    let extents = service.list_image_extents(id, 0, None, Some(2)).await.unwrap();
+    assert_eq!((extents.size, extents.extents.len(), extents.next), (PACKS * PACK, 2, Some(2 * PACK)));
+
+    service.delete_image(id, h.now()).await.unwrap();
+    assert!(h.images(&service).await.is_empty());
+    assert!(service.read_image(id, 0, 0, 1).await.is_err());
+    crate::testing::until("the removal", async || h.world.look().images.is_empty()).await;
+    crate::testing::until("the end of the removal", async || {
+        let all = service.describe_snapshots(&SnapshotsFilter::default(), &Page::default()).await.unwrap().items;
+        all.iter().all(|s| s.image.is_none())
+    })
+    .await;
+    assert_eq!(h.world.look().snapshots.len(), 2, "the baseline of a live job stays");
+
+    service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
+    h.until_job(&service, &job, JobState::Deleted).await;
+    crate::testing::until("the removal", async || h.world.look().snapshots.is_empty()).await;
+    assert_eq!(h.world.loose_packs(), (2 * PACKS) as usize, "blocks are freed by the store's own sweep, not by us");
+    control.shutdown().await;
+}

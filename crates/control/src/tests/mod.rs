@@ -1,0 +1,8 @@
+//! The decision line as a whole, on a real database, against a world in memory.
+
+mod jobs;
+mod kill;
+mod life;
+mod requests;
+mod store;
+mod trouble;

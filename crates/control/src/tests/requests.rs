@@ -1,0 +1,266 @@
+//! What is refused and how; paging; ids that last.
+
+use crate::service::*;
+use crate::testing::{Act, Harness, START, server};
+use godwit_model::catalog::CatalogStatus;
+use godwit_model::connector::ConnectorConfig;
+use godwit_model::failure::Code;
+use godwit_model::run::RunState;
+use godwit_model::time::Millis;
+
+#[tokio::test]
+async fn jobs_that_are_not_in_order_are_refused() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let id = h.one_server(&service).await.to_string();
+    let far = h.now() + Millis::DAY.times(30) + Millis(1);
+    let new = || NewJob { frequency_hours: Some(1), ..NewJob::new(id.as_str(), START) };
+    use ErrorCode::{InvalidParameter, MissingRequiredParameter};
+    let cases = [
+        (NewJob { frequency_hours: None, ..new() }, MissingRequiredParameter, "runOnce"),
+        (NewJob { frequency_hours: None, run_once: Some(false), ..new() }, MissingRequiredParameter, "frequency"),
+        (NewJob { run_once: Some(true), ..new() }, InvalidParameter, "both"),
+        (NewJob { frequency_hours: Some(0), ..new() }, InvalidParameter, "1 to 24"),
+        (NewJob { frequency_hours: Some(25), ..new() }, InvalidParameter, "1 to 24"),
+        (NewJob { start: far, ..new() }, InvalidParameter, "30 days"),
+        (NewJob { server_id: "s-12345678".into(), ..new() }, InvalidParameter, "s-12345678"),
+        (NewJob { server_id: "nonsense".into(), ..new() }, InvalidParameter, "nonsense"),
+        (NewJob { keep_images: Some(271), ..new() }, InvalidParameter, "1 to 270"),
+        (NewJob { kms_key_id: Some("alias/mine".into()), ..new() }, InvalidParameter, "alias/mine"),
+        (NewJob { description: Some("x".repeat(1_025)), ..new() }, InvalidParameter, "description"),
+    ];
+    for (job, code, words) in cases {
+        let refused = service.create_replication_job(job.clone(), h.now()).await.unwrap_err();
+        assert_eq!(refused.code, code, "{job:?}: {refused}");
+        assert!(refused.message.contains(words), "{refused}");
+    }
+    let edge = NewJob { start: h.now() + Millis::DAY.times(30), ..new() };
+    let job = service.create_replication_job(edge, h.now()).await.unwrap();
+    let second = service.create_replication_job(new(), h.now()).await.unwrap_err();
+    assert_eq!(second.code, ErrorCode::ReplicationJobAlreadyExists);
+    assert!(second.message.contains(job.as_str()));
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_start_in_the_past_means_now() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let id = h.one_server(&service).await;
+    let new = NewJob { run_once: Some(true), ..NewJob::new(id.as_str(), h.now() - Millis::DAY) };
+    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    assert_eq!(h.job(&service, &job).await.start, h.now());
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn unknown_things_are_refused_by_the_code_of_the_operation() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let job = "sms-job-00000000";
+    let page = Page::default();
+    let code = |e: ServiceError| e.code;
+    let not_found = ErrorCode::ReplicationJobNotFound;
+    let invalid = ErrorCode::InvalidParameter;
+    for job in [job, "nonsense"] {
+        assert_eq!(service.delete_replication_job(job, h.now()).await.map_err(code), Err(not_found));
+        let update = service.update_replication_job(job, JobChanges::default(), h.now()).await;
+        assert_eq!(update.map_err(code), Err(not_found));
+        assert_eq!(service.get_replication_jobs(Some(job), &page).await.map(|_| ()).map_err(code), Err(invalid));
+        assert_eq!(service.get_replication_runs(job, &page).await.map(|_| ()).map_err(code), Err(invalid));
+        let demand = service.start_on_demand_replication_run(job, None, h.now()).await;
+        assert_eq!(demand.map(|_| ()).map_err(code), Err(invalid));
+    }
+    assert_eq!(service.disassociate_connector("c-1", h.now()).await.map_err(code), Err(invalid));
+    assert_eq!(service.start_image_verification("ami-1", h.now()).await.map_err(code), Err(invalid));
+    let image = "ami-00000000000000000";
+    assert_eq!(service.delete_image(image, h.now()).await.map_err(code), Err(invalid));
+    assert_eq!(service.read_image(image, 0, 0, 1).await.map(|_| ()).map_err(code), Err(invalid));
+    let refused = service.import_server_catalog(h.now()).await.map_err(code);
+    assert_eq!(refused, Err(ErrorCode::NoConnectorsAvailable));
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn reads_beyond_a_volume_are_refused() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let job = h.hourly(&service).await;
+    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let image = h.images(&service).await.remove(0).id;
+    for (volume, offset, length) in [
+        (2, 0, 1),
+        (-1, 0, 1),
+        (0, 3_000, 1),
+        (0, 2_999, 2),
+        (0, -1, 1),
+        (0, 0, 0),
+        (0, 0, -1),
+        (0, i64::MAX, i64::MAX),
+    ] {
+        let refused = service.read_image(image.as_str(), volume, offset, length).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidParameter, "{volume} {offset} {length}");
+    }
+    assert_eq!(service.read_image(image.as_str(), 0, 2_999, 1).await.unwrap().len(), 1);
+    assert!(service.list_image_extents(image.as_str(), 0, Some(3_001), None).await.is_err());
+    assert!(service.list_image_extents(image.as_str(), 0, None, Some(0)).await.is_err());
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn connectors_that_do_not_answer_are_not_associated() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let associate = async |name: &str, socket: &str| {
+        let config = ConnectorConfig::Qmp { socket: socket.into() };
+        service.associate_connector(NewConnector { name: name.into(), config }, h.now()).await
+    };
+    for (code, expected) in [
+        (Code::SourceUnreachable, ErrorCode::InvalidParameter),
+        (Code::SourceProtocol, ErrorCode::InvalidParameter),
+        (Code::Internal, ErrorCode::Internal),
+    ] {
+        h.world.script("discover", [Act::Fail(code)]);
+        assert_eq!(associate("here", "/run/qmp").await.unwrap_err().code, expected);
+    }
+    assert!(associate("here", "relative").await.unwrap_err().message.contains("absolute"));
+    assert!(associate(" ", "/run/qmp").await.unwrap_err().message.contains("name"));
+    let id = associate("here", "/run/qmp").await.unwrap();
+    assert!(associate("again", "/run/qmp").await.unwrap_err().message.contains(id.as_str()));
+    assert_eq!(service.describe_connectors(None, &Page::default()).await.unwrap().items.len(), 1);
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_connector_in_use_stays_and_servers_find_theirs_again() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    h.world.script("send", [Act::Hang]);
+    let job = h.hourly(&service).await;
+    let connector = service.describe_connectors(None, &Page::default()).await.unwrap().items.remove(0).id;
+    crate::testing::until("the transfer", async || h.world.calls("send") == 1).await;
+    let refused = service.disassociate_connector(connector.as_str(), h.now()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::OperationNotPermitted);
+
+    service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
+    h.until_job(&service, &job, godwit_model::job::JobState::Deleted).await;
+    service.disassociate_connector(connector.as_str(), h.now()).await.unwrap();
+    let id = service.get_servers(None, &Page::default()).await.unwrap().servers.items.remove(0).id;
+    let new = NewJob { run_once: Some(true), ..NewJob::new(id.as_str(), h.now()) };
+    let refused = service.create_replication_job(new.clone(), h.now()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::NoConnectorsAvailable);
+    assert_eq!(h.catalog(&service).await[0].id, id, "the same server, the same id");
+    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    h.until_job(&service, &job, godwit_model::job::JobState::Completed).await;
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn servers_keep_their_ids_through_imports_and_clearing() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    let before = service.get_servers(None, &Page::default()).await.unwrap();
+    assert_eq!((before.status, before.modified_at), (CatalogStatus::NotImported, START));
+    h.world.look().servers.push(server("vm-2", "two"));
+    let both = h.catalog(&service).await;
+    assert_eq!(both.len(), 2);
+
+    h.world.look().servers.remove(0);
+    let left = h.import(&service).await;
+    assert_eq!((left.len(), left[0].name.as_str()), (1, "two"));
+    service.delete_server_catalog(h.now()).await.unwrap();
+    let cleared = service.get_servers(None, &Page::default()).await.unwrap();
+    assert_eq!((cleared.status, cleared.servers.items.len()), (CatalogStatus::Deleted, 0));
+    h.world.look().servers.push(server("vm-1", "renamed"));
+    let again = h.import(&service).await;
+    let id = |list: &[Server], vm: &str| list.iter().find(|s| s.address.vm_id == vm).unwrap().id.clone();
+    for vm in ["vm-1", "vm-2"] {
+        assert_eq!(id(&both, vm), id(&again, vm));
+    }
+    assert!(again.iter().any(|s| s.name == "renamed"));
+
+    let address = VmAddress { manager_id: "manager-1".into(), vm_id: "vm-2".into() };
+    let unknown = VmAddress { vm_id: "vm-9".into(), ..address.clone() };
+    let some = service.get_servers(Some(&[address, unknown]), &Page::default()).await.unwrap();
+    assert_eq!(some.servers.items.len(), 1);
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let h = Harness::new();
+    h.world.look().servers = (0..7).map(|n| server(&format!("vm-{n}"), &format!("server {n}"))).collect();
+    let control = h.start().await;
+    let service = control.service();
+    let all = h.catalog(&service).await;
+    for server in &all {
+        let start = h.now() + Millis::DAY;
+        let new = NewJob { frequency_hours: Some(1), ..NewJob::new(server.id.as_str(), start) };
+        service.create_replication_job(new, h.now()).await.unwrap();
+    }
+    let mut servers = Vec::new();
+    let mut jobs = Vec::new();
+    let mut runs = Vec::new();
+    let mut page = Page { token: None, limit: Some(3) };
+    loop {
+        let got = service.get_servers(None, &page).await.unwrap().servers;
+        servers.extend(got.items.into_iter().map(|s| s.id));
+        page.token = got.next;
+        if page.token.is_none() {
+            break;
+        }
+        assert!(service.get_replication_jobs(None, &page).await.is_err(), "a token of another list");
+    }
+    loop {
+        let got = service.get_replication_jobs(None, &page).await.unwrap();
+        jobs.extend(got.items.into_iter().map(|j| j.id));
+        page.token = got.next;
+        if page.token.is_none() {
+            break;
+        }
+    }
+    loop {
+        let got = service.describe_replication_runs(&RunsFilter::default(), &page).await.unwrap();
+        runs.extend(got.items.into_iter().map(|r| r.id));
+        page.token = got.next;
+        if page.token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(servers, all.into_iter().map(|s| s.id).collect::<Vec<_>>());
+    for n in [jobs.len(), runs.len()] {
+        assert_eq!(n, 7);
+    }
+    jobs.sort();
+    jobs.dedup();
+    runs.sort();
+    runs.dedup();
+    assert_eq!((jobs.len(), runs.len()), (7, 7));
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn secrets_are_wrapped_and_come_back() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    assert!(!service.has_administrator().await.unwrap());
+    let secret = Secret::new("very secret".into());
+    for _ in 0..2 {
+        service.create_administrator("AKIA1", &secret, h.now()).await.unwrap();
+    }
+    assert!(service.has_administrator().await.unwrap());
+    assert_eq!(service.secret_of("AKIA1").await.unwrap().unwrap().expose(), "very secret");
+    assert!(service.secret_of("AKIA2").await.unwrap().is_none());
+    assert!(!format!("{secret:?}").contains("very"));
+    control.shutdown().await;
+    let file = std::fs::read(h.path()).unwrap();
+    assert!(!file.windows(11).any(|w| w == b"very secret"));
+}

@@ -1,0 +1,84 @@
+//! The store by itself: versions, late writers.
+
+use crate::service::*;
+use crate::store::{Done, Store, StoreError};
+use crate::testing::{Act, Harness, until};
+use godwit_model::run::RunState;
+use sqlx::{ConnectOptions, Connection};
+use std::collections::BTreeMap;
+
+fn folder(path: &std::path::Path) -> BTreeMap<String, Vec<u8>> {
+    std::fs::read_dir(path.parent().unwrap())
+        .unwrap()
+        .map(|e| e.unwrap())
+        .map(|e| (e.file_name().to_string_lossy().into_owned(), std::fs::read(e.path()).unwrap()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused_and_left_untouched() {
+    let h = Harness::new();
+    h.store().await.close().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(h.path());
+    let mut connection = options.connect().await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (7, 'from the future', 1, X'00', 0)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    let before = folder(&h.path());
+    let refused = Store::open(&h.path()).await.err().unwrap();
+    assert!(matches!(refused, StoreError::NewerVersion { found: 7, known: 1 }), "{refused:?}");
+    assert!(refused.to_string().contains("start the newer program"));
+    assert_eq!(folder(&h.path()), before);
+}
+
+#[tokio::test]
+async fn opening_twice_migrates_once_and_keeps_everything() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let id = h.one_server(&control.service()).await;
+    control.shutdown().await;
+    let control = h.start().await;
+    let servers = control.service().get_servers(None, &Page::default()).await.unwrap().servers.items;
+    assert_eq!(servers.into_iter().map(|s| s.id).collect::<Vec<_>>(), [id]);
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused() {
+    let h = Harness::new();
+    std::fs::write(h.path(), vec![b'x'; 8_192]).unwrap();
+    assert!(matches!(Store::open(&h.path()).await, Err(StoreError::Database { .. })));
+}
+
+#[tokio::test]
+async fn late_and_repeated_writers_change_nothing() {
+    let h = Harness::new();
+    h.world.script("send", [Act::Hang]);
+    let control = h.start().await;
+    let service = control.service();
+    let job = h.hourly(&service).await;
+    until("the transfer", async || h.world.calls("send") == 1).await;
+    let id = h.runs(&service, &job).await.remove(0).id;
+    let store = h.store().await;
+    let seen = store.run(&id).await.unwrap().unwrap();
+    service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
+    h.until_runs(&service, &job, 2, RunState::Deleted).await;
+
+    let draw: crate::Draw = std::sync::Arc::new(|| 4_711);
+    let late = store.stage_done(&seen, &Done::Stage, &draw, h.now()).await.unwrap_err();
+    assert!(matches!(late, StoreError::Stale), "{late:?}");
+    let pack = godwit_model::id::PackId::from_bits(9);
+    assert!(matches!(store.pack_begun(&seen, "boot", &pack, 1).await, Err(StoreError::Stale)));
+    assert!(matches!(store.record_figures(&seen, &[]).await, Err(StoreError::Stale)));
+    let failure = godwit_model::failure::Failure::new(godwit_model::failure::Code::Internal, "late");
+    assert!(matches!(store.give_up(&seen, &failure, h.now()).await, Err(StoreError::Stale)));
+    assert!(store.start_run(&id, h.now()).await.is_err());
+    assert_eq!(h.run(&service, &id).await.state, RunState::Deleted);
+    store.close().await;
+    control.shutdown().await;
+}
