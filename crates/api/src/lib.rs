@@ -1,1 +1,21 @@
-//! godwit-api
+//! AWS JSON 1.1 at `POST /`: the outer ring through which people and programs ask for things.
+//!
+//! Purpose: turn a signed HTTP request into a call of [`godwit_control::service::Service`], and its outcome into an
+//! answer that unmodified AWS clients understand.
+//!
+//! Flow: [`router`] receives → [`sigv4`] finds out who asks → [`wire`] reads target and JSON → [`operations`] checks
+//! the request against the rules of its operation and calls it → `calls` converts between the wire's types and the
+//! inner ones → [`wire`] writes the answer, or [`errors`] gives the refusal its code.
+//!
+//! Invariants: no state is kept here; inner types are not the wire's types ([`shapes`]); nothing of a request is
+//! looked at before its signature is proven, other than what the signature needs; no parameter of a request is logged.
+
+mod calls;
+pub mod errors;
+pub mod operations;
+mod router;
+pub mod shapes;
+pub mod sigv4;
+pub mod wire;
+
+pub use router::{ApiState, router};

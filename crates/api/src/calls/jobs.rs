@@ -1,0 +1,129 @@
+//! Replication jobs.
+
+use super::{Outcome, page, runs, servers};
+use crate::shapes::answers::{
+    CreateReplicationJobResponse, DeleteReplicationJobResponse, GetReplicationJobsResponse,
+    UpdateReplicationJobResponse,
+};
+use crate::shapes::enums::{self, ReplicationJobState, ServerType};
+use crate::shapes::requests::{
+    CreateReplicationJobRequest, DeleteReplicationJobRequest, GetReplicationJobsRequest, UpdateReplicationJobRequest,
+};
+use crate::shapes::structures::ReplicationJob;
+use godwit_control::service::{Job, JobChanges, NewJob, Service};
+use godwit_model::job::{Interval, JobState, LicenseType};
+use godwit_model::time::Timestamp;
+
+/// `CreateReplicationJob`.
+pub async fn create(
+    service: &Service,
+    now: Timestamp,
+    request: CreateReplicationJobRequest,
+) -> Outcome<CreateReplicationJobResponse> {
+    let new = NewJob {
+        server_id: request.server_id,
+        start: request.seed_replication_time.into(),
+        frequency_hours: request.frequency.map(i64::from),
+        run_once: request.run_once,
+        license: request.license_type.map(license),
+        role_name: request.role_name,
+        description: request.description,
+        keep_images: request.number_of_recent_amis_to_keep.map(i64::from),
+        encrypted: request.encrypted,
+        kms_key_id: request.kms_key_id,
+    };
+    let id = service.create_replication_job(new, now).await?;
+    Ok(CreateReplicationJobResponse { replication_job_id: Some(id.to_string()) })
+}
+
+/// `UpdateReplicationJob`.
+pub async fn update(
+    service: &Service,
+    now: Timestamp,
+    request: UpdateReplicationJobRequest,
+) -> Outcome<UpdateReplicationJobResponse> {
+    let changes = JobChanges {
+        frequency_hours: request.frequency.map(i64::from),
+        next_start: request.next_replication_run_start_time.map(Timestamp::from),
+        license: request.license_type.map(license),
+        role_name: request.role_name,
+        description: request.description,
+        keep_images: request.number_of_recent_amis_to_keep.map(i64::from),
+        encrypted: request.encrypted,
+        kms_key_id: request.kms_key_id,
+    };
+    service.update_replication_job(&request.replication_job_id, changes, now).await?;
+    Ok(UpdateReplicationJobResponse {})
+}
+
+/// `DeleteReplicationJob`.
+pub async fn delete(
+    service: &Service,
+    now: Timestamp,
+    request: DeleteReplicationJobRequest,
+) -> Outcome<DeleteReplicationJobResponse> {
+    service.delete_replication_job(&request.replication_job_id, now).await?;
+    Ok(DeleteReplicationJobResponse {})
+}
+
+/// `GetReplicationJobs`.
+pub async fn get(
+    service: &Service,
+    _now: Timestamp,
+    request: GetReplicationJobsRequest,
+) -> Outcome<GetReplicationJobsResponse> {
+    let page = page(request.next_token, request.max_results);
+    let found = service.get_replication_jobs(request.replication_job_id.as_deref(), &page).await?.map(job);
+    Ok(GetReplicationJobsResponse { replication_job_list: Some(found.items), next_token: found.next })
+}
+
+/// A job.
+pub fn job(job: Job) -> ReplicationJob {
+    ReplicationJob {
+        replication_job_id: Some(job.id.to_string()),
+        server_id: Some(job.server.id.to_string()),
+        server_type: Some(ServerType::VirtualMachine),
+        seed_replication_time: Some(job.start.into()),
+        frequency: job.frequency_hours().and_then(|hours| i32::try_from(hours).ok()),
+        run_once: Some(job.interval == Interval::Once),
+        next_replication_run_start_time: job.next_start.map(Into::into),
+        license_type: job.license.map(license_on_wire),
+        role_name: Some(job.role_name),
+        latest_ami_id: job.latest_image.map(|id| id.to_string()),
+        state: Some(state(job.state)),
+        status_message: job.status_message,
+        description: job.description,
+        number_of_recent_amis_to_keep: job.keep_images.and_then(|n| i32::try_from(n).ok()),
+        encrypted: job.encrypted,
+        kms_key_id: job.kms_key_id,
+        replication_run_list: Some(job.latest_runs.into_iter().map(runs::run).collect()),
+        vm_server: Some(servers::vm_server(job.server)),
+    }
+}
+
+fn license(license: enums::LicenseType) -> LicenseType {
+    match license {
+        enums::LicenseType::Aws => LicenseType::Aws,
+        enums::LicenseType::Byol => LicenseType::Byol,
+    }
+}
+
+fn license_on_wire(license: LicenseType) -> enums::LicenseType {
+    match license {
+        LicenseType::Aws => enums::LicenseType::Aws,
+        LicenseType::Byol => enums::LicenseType::Byol,
+    }
+}
+
+fn state(state: JobState) -> ReplicationJobState {
+    match state {
+        JobState::Pending => ReplicationJobState::Pending,
+        JobState::Active => ReplicationJobState::Active,
+        JobState::Failing => ReplicationJobState::Failing,
+        JobState::Failed => ReplicationJobState::Failed,
+        JobState::Deleting => ReplicationJobState::Deleting,
+        JobState::Deleted => ReplicationJobState::Deleted,
+        JobState::Completed => ReplicationJobState::Completed,
+        JobState::PausedOnFailure => ReplicationJobState::PausedOnFailure,
+    }
+}

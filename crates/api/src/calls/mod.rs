@@ -1,0 +1,25 @@
+//! Between the wire's types and the inner ones: one file per noun, one function per operation.
+//!
+//! Each function takes the request as the wire has it, calls the service, and gives the answer as the wire wants it.
+//! No rule lives here: what may be asked for is said by the tables of `shapes` and by the service.
+
+pub mod connectors;
+pub mod images;
+pub mod jobs;
+pub mod runs;
+pub mod servers;
+pub mod snapshots;
+
+use crate::errors::ApiError;
+use godwit_control::service::Page;
+
+type Outcome<T> = Result<T, ApiError>;
+
+fn page(token: Option<String>, limit: Option<i32>) -> Page {
+    Page { token, limit: limit.map(i64::from) }
+}
+
+/// A count as the service takes it. The rules of the request bound it by the largest signed number.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,217 @@
+//! The table of operations: name, request, answer, function, permission.
+//!
+//! Every operation of the SMS model is in it, also those that do not work yet; a test holds the table against the
+//! model.
+
+use crate::calls::{connectors, images, jobs, runs, servers, snapshots};
+use crate::errors::{ApiError, ErrorCode};
+use crate::shapes::godwit::{self, OwnOperation};
+use crate::shapes::operations::{self as sms, Operation};
+use crate::shapes::rule::Structure;
+use crate::wire::Answer;
+use futures::future::BoxFuture;
+use godwit_control::service::Service;
+use godwit_model::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// An operation and what carries it out.
+pub struct Entry {
+    /// What precedes the name in `X-Amz-Target`.
+    pub prefix: &'static str,
+    /// The operation's name.
+    pub name: &'static str,
+    /// What a caller must be allowed to do.
+    pub permission: &'static str,
+    rules: &'static Structure,
+    run: Run,
+}
+
+/// How an operation is carried out.
+#[derive(Clone, Copy)]
+enum Run {
+    /// The answer is a structure.
+    Json(Function),
+    /// The answer is bytes, up to 8 MiB of them.
+    Octets(Function),
+    /// Not yet.
+    Later,
+}
+
+type Function = fn(Service, Timestamp, Map<String, Value>) -> BoxFuture<'static, Result<Answer, ApiError>>;
+
+impl Entry {
+    /// Whether the operation works in this version.
+    pub fn works(&self) -> bool {
+        !matches!(self.run, Run::Later)
+    }
+
+    /// How much of the memory for answers it takes, in permits of the router.
+    pub fn weight(&self) -> u32 {
+        if matches!(self.run, Run::Octets(_)) { 8 } else { 1 }
+    }
+
+    /// Checks a request and carries it out.
+    pub async fn call(
+        &self,
+        service: Service,
+        now: Timestamp,
+        request: Map<String, Value>,
+    ) -> Result<Answer, ApiError> {
+        let (Run::Json(function) | Run::Octets(function)) = self.run else {
+            let message = format!("{} does not work in this version of Godwit yet.", self.name);
+            return Err(ApiError::new(ErrorCode::UnknownOperationException, message));
+        };
+        self.rules.check(&request)?;
+        function(service, now, request).await
+    }
+}
+
+/// The operation of an `X-Amz-Target`.
+pub fn find(target: &str) -> Option<&'static Entry> {
+    let (prefix, name) = target.split_once('.')?;
+    TABLE.iter().find(|entry| entry.prefix == prefix && entry.name == name)
+}
+
+/// The request as its structure. The rules have been checked, so what fails here was not said in them.
+fn read<T: DeserializeOwned>(request: Map<String, Value>) -> Result<T, ApiError> {
+    serde_json::from_value(Value::Object(request)).map_err(|error| {
+        ApiError::new(ErrorCode::SerializationException, format!("The request is not understood: {error}."))
+    })
+}
+
+macro_rules! entry {
+    (sms $name:ident, $run:expr) => {
+        Entry {
+            prefix: sms::TARGET_PREFIX,
+            name: Operation::$name.name(),
+            permission: concat!("sms:", stringify!($name)),
+            rules: Operation::$name.rules(),
+            run: $run,
+        }
+    };
+    (own $name:ident, $run:expr) => {
+        Entry {
+            prefix: godwit::TARGET_PREFIX,
+            name: OwnOperation::$name.name(),
+            permission: concat!("godwit:", stringify!($name)),
+            rules: OwnOperation::$name.rules(),
+            run: $run,
+        }
+    };
+}
+
+macro_rules! table {
+    ($($target:ident $name:ident: $kind:ident $($function:path)?;)*) => {
+        /// Every operation.
+        pub static TABLE: &[Entry] = &[$(entry!($target $name, run!($kind $($function)?)),)*];
+    };
+}
+
+macro_rules! run {
+    (json $function:path) => {
+        Run::Json(|service, now, request| {
+            Box::pin(async move { Answer::json(&$function(&service, now, read(request)?).await?) })
+        })
+    };
+    (octets $function:path) => {
+        Run::Octets(|service, now, request| {
+            Box::pin(async move { Ok(Answer::Octets($function(&service, now, read(request)?).await?)) })
+        })
+    };
+    (later) => {
+        Run::Later
+    };
+}
+
+table! {
+    sms CreateApp: later;
+    sms CreateReplicationJob: json jobs::create;
+    sms DeleteApp: later;
+    sms DeleteAppLaunchConfiguration: later;
+    sms DeleteAppReplicationConfiguration: later;
+    sms DeleteAppValidationConfiguration: later;
+    sms DeleteReplicationJob: json jobs::delete;
+    sms DeleteServerCatalog: json servers::delete_catalog;
+    sms DisassociateConnector: json connectors::disassociate;
+    sms GenerateChangeSet: later;
+    sms GenerateTemplate: later;
+    sms GetApp: later;
+    sms GetAppLaunchConfiguration: later;
+    sms GetAppReplicationConfiguration: later;
+    sms GetAppValidationConfiguration: later;
+    sms GetAppValidationOutput: later;
+    sms GetConnectors: json connectors::get;
+    sms GetReplicationJobs: json jobs::get;
+    sms GetReplicationRuns: json runs::get;
+    sms GetServers: json servers::get;
+    sms ImportAppCatalog: later;
+    sms ImportServerCatalog: json servers::import_catalog;
+    sms LaunchApp: later;
+    sms ListApps: later;
+    sms NotifyAppValidationOutput: later;
+    sms PutAppLaunchConfiguration: later;
+    sms PutAppReplicationConfiguration: later;
+    sms PutAppValidationConfiguration: later;
+    sms StartAppReplication: later;
+    sms StartOnDemandAppReplication: later;
+    sms StartOnDemandReplicationRun: json runs::start;
+    sms StopAppReplication: later;
+    sms TerminateApp: later;
+    sms UpdateApp: later;
+    sms UpdateReplicationJob: json jobs::update;
+    own AssociateConnector: json connectors::associate;
+    own DescribeConnectors: json connectors::describe;
+    own DescribeReplicationRuns: json runs::describe;
+    own DescribeImages: json images::describe;
+    own DescribeSnapshots: json snapshots::describe;
+    own StartImageVerification: json images::start_verification;
+    own ListImageExtents: json images::list_extents;
+    own ReadImage: octets images::read;
+    own DeleteImage: json images::delete;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_operation_is_in_the_table_once() {
+        let model = Operation::ALL.iter().map(|o| (sms::TARGET_PREFIX, o.name()));
+        let own = OwnOperation::ALL.iter().map(|o| (godwit::TARGET_PREFIX, o.name()));
+        let wanted: BTreeSet<_> = model.chain(own).collect();
+        let there: BTreeSet<_> = TABLE.iter().map(|e| (e.prefix, e.name)).collect();
+        assert_eq!(there, wanted);
+        assert_eq!(there.len(), TABLE.len(), "none twice");
+    }
+
+    #[test]
+    fn permissions_are_named_after_their_operations() {
+        for entry in TABLE {
+            let wanted = if entry.prefix == sms::TARGET_PREFIX { "sms:" } else { "godwit:" };
+            assert_eq!(entry.permission.strip_prefix(wanted), Some(entry.name));
+        }
+    }
+
+    #[test]
+    fn what_works_is_what_the_documentation_promises() {
+        let working: Vec<_> = TABLE.iter().filter(|e| e.prefix == sms::TARGET_PREFIX && e.works()).collect();
+        let names: Vec<_> = working.iter().map(|e| e.name).collect();
+        let promised = [
+            "CreateReplicationJob",
+            "DeleteReplicationJob",
+            "DeleteServerCatalog",
+            "DisassociateConnector",
+            "GetConnectors",
+            "GetReplicationJobs",
+            "GetReplicationRuns",
+            "GetServers",
+            "ImportServerCatalog",
+            "StartOnDemandReplicationRun",
+            "UpdateReplicationJob",
+        ];
+        assert_eq!(names, promised);
+        assert!(TABLE.iter().all(|e| e.works() || e.prefix == sms::TARGET_PREFIX), "all of our own work");
+    }
+}

@@ -1,0 +1,136 @@
+//! Receives requests, finds out who asks, lets the table do the work, and writes one line of log per call.
+
+use crate::errors::{ApiError, ErrorCode};
+use crate::operations::Entry;
+use crate::sigv4::{Claim, SignedParts};
+use crate::wire::{self, Answer};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::post;
+use godwit_control::service::Service;
+use godwit_control::{Clock, Draw};
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+/// How long a client may take to send a body of at most a mebibyte.
+const BODY_BOUND: Duration = Duration::from_secs(30);
+/// How long a call may take: longer than the longest bound that the service itself has, so this one is never hit
+/// unless that one fails.
+const CALL_BOUND: Duration = Duration::from_secs(180);
+/// Calls at work at the same time; more wait their turn. Those that answer with up to 8 MiB count as several: the sum
+/// bounds memory.
+const CALLS_AT_ONCE: usize = 32;
+
+const ABOUT: &str = "This is Godwit, a server migration service with the API of AWS SMS.\n\
+    Requests of AWS clients go to POST / here, for instance: aws sms get-servers --endpoint-url ...\n";
+const NOWHERE: &str = "There is nothing at this path. Requests of AWS clients go to POST /\n";
+const NOT_THIS_WAY: &str = "Requests of AWS clients are POST requests.\n";
+
+/// What the API works with.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The operations.
+    pub service: Service,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Draws the ids of requests.
+    pub draw: Draw,
+}
+
+struct Shared {
+    state: ApiState,
+    calls: Semaphore,
+}
+
+/// What the log says about a call.
+#[derive(Default)]
+struct Note {
+    operation: Option<&'static str>,
+    caller: Option<String>,
+}
+
+/// The API: AWS JSON 1.1 at `POST /`.
+pub fn router(state: ApiState) -> Router {
+    let shared = Arc::new(Shared { state, calls: Semaphore::new(CALLS_AT_ONCE) });
+    let about = |State(shared): State<Arc<Shared>>| async move { wire::plain(StatusCode::OK, ABOUT, &shared.new_id()) };
+    let nowhere = |State(shared): State<Arc<Shared>>| async move {
+        wire::plain(StatusCode::NOT_FOUND, NOWHERE, &shared.new_id())
+    };
+    let not_this_way = |State(shared): State<Arc<Shared>>| async move {
+        wire::plain(StatusCode::METHOD_NOT_ALLOWED, NOT_THIS_WAY, &shared.new_id())
+    };
+    Router::new()
+        .route("/", post(receive).get(about))
+        .method_not_allowed_fallback(not_this_way)
+        .fallback(nowhere)
+        .with_state(shared)
+}
+
+impl Shared {
+    /// A new id in the form that AWS clients know: 32 digits in five groups.
+    fn new_id(&self) -> String {
+        let hex = format!("{:032x}", (self.state.draw)());
+        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    }
+}
+
+async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let started = Instant::now();
+    let id = shared.new_id();
+    // A task of its own: a panic ends this call only, and a client that goes away does not stop a call half-way.
+    let task = tokio::spawn(async move {
+        let mut note = Note::default();
+        let outcome = timeout(CALL_BOUND, handle(&shared, request, &mut note)).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            tracing::error!(operation = note.operation, "call took longer than its bound");
+            Err(ApiError::new(ErrorCode::InternalError, "The operation took too long and was given up."))
+        });
+        (note, outcome)
+    });
+    let (note, outcome) = task.await.unwrap_or_else(|error| {
+        tracing::error!(request_id = id, %error, "call ended by a panic");
+        let message = format!("Godwit broke one of its own rules. Its log says more about the request {id}.");
+        (Note::default(), Err(ApiError::new(ErrorCode::InternalError, message)))
+    });
+    log(&note, &outcome, started, &id);
+    wire::response(outcome, &id)
+}
+
+async fn handle(shared: &Shared, request: Request, note: &mut Note) -> Result<Answer, ApiError> {
+    let (head, body) = request.into_parts();
+    let body = timeout(BODY_BOUND, wire::body(body)).await.unwrap_or_else(|_| {
+        let message = format!("The body did not arrive within {} s.", BODY_BOUND.as_secs());
+        Err(ApiError::new(ErrorCode::SerializationException, message))
+    })?;
+    let now = (shared.state.clock)();
+    let uri = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let parts = SignedParts { method: head.method.as_str(), uri, headers: &head.headers, body: &body };
+    let claim = Claim::read(parts, now)?;
+    let secret = shared.state.service.secret_of(claim.access_key()).await?;
+    claim.prove(secret.as_ref().map(|secret| secret.expose()))?;
+    note.caller = Some(claim.access_key().to_owned());
+
+    let entry: &'static Entry = wire::target(&head.headers)?;
+    note.operation = Some(entry.name);
+    let _turn = shared.calls.acquire_many(entry.weight()).await.expect("the semaphore is never closed");
+    let request = wire::members(&body)?;
+    entry.call(shared.state.service.clone(), now, request).await
+}
+
+/// One line per call. Parameters are never in it: some of them may be secret.
+fn log(note: &Note, outcome: &Result<Answer, ApiError>, started: Instant, id: &str) {
+    let operation = note.operation.unwrap_or("-");
+    let caller = note.caller.as_deref().unwrap_or("-");
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let code = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "OK");
+    tracing::info!(operation, caller, outcome = code, ms, request_id = id, "call");
+    if let Err(error) = outcome
+        && error.code().status().is_server_error()
+    {
+        tracing::warn!(operation, request_id = id, message = error.message(), "call could not be answered");
+    }
+}

@@ -1,0 +1,292 @@
+//! The real service over a temporary SQLite file, with a data line of a few lines: everything succeeds at once.
+
+use crate::oracle::{ACCESS_KEY, Draft, SECRET};
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use godwit_api::{ApiState, router};
+use godwit_control::options::Options;
+use godwit_control::replicator::{
+    ExtentPage, ImageOrder, ImageStore, Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer,
+    TransferOrder, TransferReport, VerifyResult, VerifyScope, VolumeResult,
+};
+use godwit_control::service::{Secret, SecretBox};
+use godwit_control::store::Store;
+use godwit_control::{Clock, Control, Parts};
+use godwit_model::connector::ConnectorConfig;
+use godwit_model::extent::Extent;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::figures::{Consistency, VolumeFigures};
+use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
+use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
+use godwit_model::time::Timestamp;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use zeroize::Zeroizing;
+
+/// Size of the only volume.
+pub const DISK: u64 = 1 << 20;
+/// A socket behind which somebody answers.
+pub const SOCKET: &str = "/run/guests";
+/// A socket that nobody listens at.
+pub const DEAD_SOCKET: &str = "/run/dead.sock";
+/// A socket that makes the data line panic.
+pub const PANIC_SOCKET: &str = "/run/panic.sock";
+/// Begin of the operations' names.
+pub const SMS: &str = "AWSServerMigrationService_V2016_10_24.";
+/// Begin of our own operations' names.
+pub const OWN: &str = "Godwit_V1.";
+/// 2026-11-23T04:12:44Z
+pub const TIME: &str = "20261123T041244Z";
+/// The same.
+pub const NOW: i64 = 1_795_407_164_000;
+
+const DIGEST: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+
+struct DataLine;
+
+#[async_trait]
+impl Replicator for DataLine {
+    async fn discover(&self, config: &ConnectorConfig) -> Result<Discovery, Failure> {
+        let ConnectorConfig::Qmp { socket } = config;
+        assert_ne!(socket, PANIC_SOCKET, "what this socket is for");
+        if socket != SOCKET {
+            return Err(Failure::new(Code::SourceUnreachable, format!("nobody answers at the socket {socket}")));
+        }
+        let server = |n: u32| DiscoveredServer {
+            vm_id: format!("vm-{n}"),
+            name: format!("guest {n}"),
+            path: format!("/guests/guest {n}"),
+            volumes: vec![DiscoveredVolume { device: "drive0".into(), size: DISK }],
+        };
+        Ok(Discovery {
+            manager_id: "9d2f3c0e".into(),
+            manager_name: "QEMU at /run/guests".into(),
+            manager_version: "10.0.2".into(),
+            servers: (0..3).map(server).collect(),
+            warnings: vec![],
+        })
+    }
+
+    async fn take_point(&self, _order: &PointOrder) -> Result<Point, Failure> {
+        let volume = PointVolume { device: "drive0".into(), size: DISK, tracked: false, note: None };
+        Ok(Point {
+            point: "p1".into(),
+            consistency: Consistency::FileSystem,
+            volumes: vec![volume],
+            notes: vec!["the guest agent answered".into()],
+        })
+    }
+
+    async fn transfer(
+        &self,
+        order: &TransferOrder,
+        report: &dyn TransferReport,
+        _cancel: &CancellationToken,
+    ) -> Result<VolumeResult, Failure> {
+        let pack = PackId::from_bits(7);
+        report.pack_begun(&pack, 4_096).await?;
+        report.pack_durable(&pack).await?;
+        let figures = VolumeFigures {
+            bytes_total: DISK,
+            bytes_done: DISK,
+            bytes_read: DISK,
+            bytes_sent: 4_096,
+            bytes_stored: 4_096,
+            ..order.figures
+        };
+        report.progress(figures);
+        let root_digest = DIGEST.to_owned();
+        Ok(VolumeResult { snapshot: order.snapshot.clone(), root_digest, figures, notes: vec![] })
+    }
+
+    async fn settle(&self, _source: &SourceServer, _run: &RunId, _end: SettleEnd) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn sweep_source(&self, _config: &ConnectorConfig, _keep: &[RunId]) -> Result<Vec<String>, Failure> {
+        Ok(vec![])
+    }
+}
+
+#[async_trait]
+impl ImageStore for DataLine {
+    async fn verify(
+        &self,
+        _snapshot: &SnapshotId,
+        _scope: VerifyScope,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+        _cancel: &CancellationToken,
+    ) -> Result<VerifyResult, Failure> {
+        progress(DISK, DISK);
+        let root_digest = DIGEST.to_owned();
+        Ok(VerifyResult { root_digest, bytes_verified: DISK, damaged: vec![], first_problem: None })
+    }
+
+    async fn register(&self, _order: &ImageOrder) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn discard_staged(&self, _packs: &[PackId]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn pack_is_complete(&self, _pack: &PackId) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    async fn delete_image(&self, _image: &ImageId) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn delete_snapshots(&self, _snapshots: &[SnapshotId]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn data_extents(&self, _snapshot: &SnapshotId, _from: u64, _limit: usize) -> Result<ExtentPage, Failure> {
+        Ok(ExtentPage { extents: vec![Extent::between(65_536, 131_072)], next: None })
+    }
+
+    async fn read(&self, _snapshot: &SnapshotId, extent: Extent) -> Result<Bytes, Failure> {
+        Ok((extent.offset..extent.end()).map(|at| (at / 65_536) as u8).collect())
+    }
+}
+
+struct Unwrapped;
+
+impl SecretBox for Unwrapped {
+    fn wrap(&self, _context: &str, secret: &[u8]) -> Result<Vec<u8>, Failure> {
+        Ok(secret.to_vec())
+    }
+
+    fn unwrap(&self, _context: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        Ok(Zeroizing::new(wrapped.to_vec()))
+    }
+}
+
+/// A service with one administrator.
+pub struct Scene {
+    /// The API.
+    pub router: axum::Router,
+    control: Control,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    /// At [`NOW`], a millisecond later with every look at the clock.
+    pub async fn new() -> Scene {
+        let clock = AtomicI64::new(NOW);
+        Scene::at(Arc::new(move || Timestamp(clock.fetch_add(1, Ordering::Relaxed)))).await
+    }
+
+    /// With a clock.
+    pub async fn at(clock: Clock) -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("state.db")).await.unwrap();
+        // SplitMix64: ids that look random, and the same ones every time.
+        let drawn = AtomicU64::new(0);
+        let draw = Arc::new(move || {
+            let mut z = drawn.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(1);
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            u128::from(z ^ (z >> 31)) << 64 | u128::from(z)
+        });
+        let parts = Parts {
+            store,
+            replicator: Arc::new(DataLine),
+            images: Arc::new(DataLine),
+            secrets: Arc::new(Unwrapped),
+            clock: clock.clone(),
+            draw: draw.clone(),
+            options: Options::default(),
+        };
+        let control = Control::start(parts).await.unwrap();
+        let service = control.service();
+        service.create_administrator(ACCESS_KEY, &Secret::new(SECRET.to_owned()), clock()).await.unwrap();
+        Scene { router: router(ApiState { service, clock, draw }), control, _folder: folder }
+    }
+
+    /// Stops the service.
+    pub async fn end(self) {
+        self.control.shutdown().await;
+    }
+
+    /// Sends a request as it is.
+    pub async fn send(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Sends a signed draft; status, headers and body of the answer.
+    pub async fn send_draft(&self, draft: &Draft) -> (u16, http::HeaderMap, Bytes) {
+        let mut request =
+            Request::builder().method(draft.method.as_str()).uri("/").body(Body::from(draft.body.clone()));
+        *request.as_mut().unwrap().headers_mut() = draft.sign();
+        let (head, body) = self.send(request.unwrap()).await.into_parts();
+        (head.status.as_u16(), head.headers, axum::body::to_bytes(body, usize::MAX).await.unwrap())
+    }
+
+    /// Calls an operation; its answer, or code and message of its refusal.
+    pub async fn call(&self, target: &str, request: Value) -> Result<Value, (String, String)> {
+        let (status, headers, body) = self.send_draft(&Draft::new(target, TIME, request.to_string().as_bytes())).await;
+        assert!(headers.contains_key("x-amzn-requestid"), "{target}: {headers:?}");
+        assert_eq!(headers["content-type"], "application/x-amz-json-1.1", "{target}");
+        let answer: Value = serde_json::from_slice(&body).expect("the answer is JSON");
+        if status == 200 {
+            return Ok(answer);
+        }
+        let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}")).to_owned();
+        assert_eq!(headers["x-amzn-errortype"], text("__type").as_str());
+        Err((text("__type"), text("message")))
+    }
+
+    /// Calls an operation of the SMS API that succeeds.
+    pub async fn sms(&self, name: &str, request: Value) -> Value {
+        let answer = self.call(&format!("{SMS}{name}"), request.clone()).await;
+        answer.unwrap_or_else(|error| panic!("{name} {request}: {error:?}"))
+    }
+
+    /// Calls one of our own operations that succeeds.
+    pub async fn own(&self, name: &str, request: Value) -> Value {
+        let answer = self.call(&format!("{OWN}{name}"), request.clone()).await;
+        answer.unwrap_or_else(|error| panic!("{name} {request}: {error:?}"))
+    }
+
+    /// Insists that a call is refused with this code and a message that holds these words.
+    pub async fn refused(&self, target: &str, request: Value, code: &str, words: &str) {
+        let (was, message) = self.call(target, request.clone()).await.expect_err(&format!("{target} {request}"));
+        assert_eq!(was, code, "{target} {request}: {message}");
+        assert!(message.contains(words), "{target} {request}: '{words}' is missing in: {message}");
+    }
+
+    /// Associates a connector and imports its three servers; their ids.
+    pub async fn with_servers(&self) -> Vec<String> {
+        let associate = json!({"name": "guests", "type": "QMP", "socket": SOCKET});
+        self.own("AssociateConnector", associate).await;
+        self.sms("ImportServerCatalog", json!({})).await;
+        let catalog = self
+            .until("the import ends", || async {
+                let answer = self.sms("GetServers", json!({})).await;
+                (answer["serverCatalogStatus"] == "AVAILABLE").then_some(answer)
+            })
+            .await;
+        let servers = catalog["serverList"].as_array().unwrap();
+        servers.iter().map(|server| server["serverId"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Polls until there is something; panics after half a minute.
+    pub async fn until<T, F: Future<Output = Option<T>>>(&self, what: &str, mut probe: impl FnMut() -> F) -> T {
+        for _ in 0..1_500 {
+            if let Some(found) = probe().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("in vain waited for: {what}");
+    }
+}
