@@ -1,0 +1,141 @@
+//! `godwit connectors`.
+
+use crate::cli::error::CliError;
+use crate::cli::table::{Field, table};
+use crate::cli::{human, output};
+use crate::client::{Client, ClientError, all_pages};
+use crate::outside;
+use clap::Subcommand;
+use godwit_api::shapes::godwit::{
+    AssociateConnectorRequest, ConnectorDescription, ConnectorType, DescribeConnectorsRequest,
+};
+use godwit_api::shapes::requests::DisassociateConnectorRequest;
+use serde_json::json;
+
+/// What to do with connectors.
+#[derive(Subcommand, Debug)]
+pub enum ConnectorsCommand {
+    /// List connectors with their status
+    List,
+    /// Associate a VM manager
+    #[command(subcommand)]
+    Add(AddCommand),
+    /// Disassociate a connector
+    #[command(after_help = "Example:\n  godwit connectors remove c-415fef98f4c66c487")]
+    Remove {
+        /// Id or name of the connector
+        connector: String,
+    },
+}
+
+const QMP_EXAMPLES: &str = "\
+A folder stands for all QMP sockets in it, also those that appear later.
+The service must be able to open them.
+
+Examples:
+  godwit connectors add qmp --name rack1 --socket /run/qemu
+  godwit connectors add qmp --name web01 --socket /run/qemu/web01.qmp";
+
+/// Kinds of connectors.
+#[derive(Subcommand, Debug)]
+pub enum AddCommand {
+    /// QEMU guests and storage daemons, by their QMP sockets
+    #[command(after_help = QMP_EXAMPLES)]
+    Qmp {
+        /// What you call it
+        #[arg(long)]
+        name: String,
+        /// QMP socket, or a folder of them, on the service's machine
+        #[arg(long, value_name = "PATH-OR-FOLDER")]
+        socket: std::path::PathBuf,
+    },
+}
+
+/// Does it.
+pub async fn run(command: ConnectorsCommand, client: &Client, json: bool) -> Result<(), CliError> {
+    match command {
+        ConnectorsCommand::List => list(client, json).await,
+        ConnectorsCommand::Add(AddCommand::Qmp { name, socket }) => {
+            // The service may have another working folder.
+            let socket = std::path::absolute(&socket)
+                .map_err(|error| CliError::usage(format!("'{}' is not a path: {error}", socket.display())))?;
+            add(client, json, name, socket.to_string_lossy().into_owned()).await
+        }
+        ConnectorsCommand::Remove { connector } => remove(client, json, &connector).await,
+    }
+}
+
+/// All connectors.
+pub async fn all(client: &Client) -> Result<Vec<ConnectorDescription>, ClientError> {
+    all_pages(|next_token| async {
+        let request = DescribeConnectorsRequest { next_token, ..DescribeConnectorsRequest::default() };
+        let answer = client.describe_connectors(&request).await?;
+        Ok((answer.connectors, answer.next_token))
+    })
+    .await
+}
+
+async fn list(client: &Client, json: bool) -> Result<(), CliError> {
+    let connectors = all(client).await?;
+    if json {
+        return output::json(&connectors);
+    }
+    if connectors.is_empty() {
+        return output::line(
+            "No connectors yet. Add one: godwit connectors add qmp --name NAME --socket PATH-OR-FOLDER",
+        );
+    }
+    let now = outside::now();
+    let rows = connectors.iter().map(|c| {
+        [
+            c.connector_id.as_str().into(),
+            c.name.as_str().into(),
+            Field::state(c.status.as_str()),
+            c.socket.as_str().into(),
+            c.manager_version.as_str().into(),
+            human::ago(c.last_contact_on.into(), now).into(),
+        ]
+    });
+    let header = ["connector", "name", "status", "socket", "version", "last contact"];
+    table(header, &["last contact", "version"], &rows.collect::<Vec<_>>())?;
+    for connector in &connectors {
+        if let Some(reason) = &connector.status_reason {
+            output::line(format!("\n{} ({}): {reason}", connector.name, connector.connector_id))?;
+        }
+    }
+    Ok(())
+}
+
+async fn add(client: &Client, json: bool, name: String, socket: String) -> Result<(), CliError> {
+    let request = AssociateConnectorRequest { name: name.clone(), r#type: ConnectorType::Qmp, socket };
+    let id = client.associate_connector(&request).await?.connector_id;
+    if json {
+        return output::json(&json!({ "connector_id": id }));
+    }
+    output::line(format!("Associated {name} as {id}. See what it offers: godwit servers import"))
+}
+
+async fn remove(client: &Client, json: bool, connector: &str) -> Result<(), CliError> {
+    let id = match connector.starts_with("c-") {
+        true => connector.to_owned(),
+        false => by_name(client, connector).await?,
+    };
+    client.disassociate_connector(&DisassociateConnectorRequest { connector_id: id.clone() }).await?;
+    if json {
+        return output::json(&json!({ "connector_id": id }));
+    }
+    output::line(format!("Disassociated {id}."))
+}
+
+async fn by_name(client: &Client, name: &str) -> Result<String, CliError> {
+    let mut found = all(client).await?.into_iter().filter(|c| c.name == name).map(|c| c.connector_id);
+    match (found.next(), found.next()) {
+        (Some(id), None) => Ok(id),
+        (None, _) => Err(CliError::failed(format!("there is no connector named '{name}'"))
+            .next("see which there are: godwit connectors list")),
+        (Some(first), Some(second)) => {
+            Err(CliError::failed(format!("several connectors are named '{name}': {first}, {second} …"))
+                .next("give an id"))
+        }
+    }
+}

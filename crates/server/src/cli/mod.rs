@@ -1,0 +1,204 @@
+//! The command line: one file per noun.
+
+mod connection;
+mod connectors;
+mod error;
+mod export;
+mod human;
+mod images;
+mod jobs;
+mod output;
+mod progress;
+mod runs;
+mod serve;
+mod servers;
+mod table;
+mod watch;
+mod when;
+
+use crate::cli::connection::Connection;
+use crate::cli::error::CliError;
+use crate::client::Client;
+use crate::serve::{THAW_GUARD, thaw_guard};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// How the service is reached, and how answers are shown.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// Where the service is
+    #[arg(long, global = true, env = "GODWIT_ENDPOINT", value_name = "URL", help_heading = "Connection")]
+    endpoint: Option<String>,
+    /// Profile of the credentials file [env: AWS_PROFILE=] [default: default]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Connection")]
+    profile: Option<String>,
+    /// Region that requests are signed for [env: AWS_REGION=] [default: us-east-1]
+    #[arg(long, global = true, value_name = "REGION", help_heading = "Connection")]
+    region: Option<String>,
+    /// Answer in JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+const ABOUT: &str = "Moves servers: replicates live virtual machines into verified, bootable images";
+
+const EXAMPLES: &str = "\
+Examples:
+  godwit serve --data /var/lib/godwit             start the service
+  export AWS_SHARED_CREDENTIALS_FILE=/var/lib/godwit/credentials
+  godwit connectors add qmp --name rack1 --socket /run/qemu
+  godwit servers import                           what is there?
+  godwit jobs create --server web01 --every 12h   replicate it, starting now
+  godwit runs watch sms-job-1a2b3c4d              see it happen
+  godwit images list
+
+Access keys are found as AWS tools find them: AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY, else the profile in AWS_SHARED_CREDENTIALS_FILE or
+~/.aws/credentials. The first 'godwit serve' writes such a file.
+
+Exit status:
+  0 success                 3 the service cannot be reached
+  1 the operation failed    4 not authorised
+  2 wrong usage";
+
+#[derive(Parser, Debug)]
+#[command(name = "godwit", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 110)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the service
+    Serve(serve::ServeArgs),
+    /// VM managers that servers are found at
+    #[command(subcommand, visible_alias = "connector")]
+    Connectors(connectors::ConnectorsCommand),
+    /// The server catalog: what could be replicated
+    #[command(subcommand, visible_alias = "server")]
+    Servers(servers::ServersCommand),
+    /// Replication jobs: which server, how often
+    #[command(subcommand, visible_alias = "job")]
+    Jobs(jobs::JobsCommand),
+    /// Replication runs: each makes an image
+    #[command(subcommand, visible_alias = "run")]
+    Runs(runs::RunsCommand),
+    /// Bootable images that runs made
+    #[command(subcommand, visible_alias = "image")]
+    Images(images::ImagesCommand),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  godwit completions bash > /etc/bash_completion.d/godwit")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    #[command(name = THAW_GUARD, hide = true)]
+    ThawGuard {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.tell(),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), CliError> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Serve(args) => serve::serve(&args, global),
+        Command::ThawGuard { args } => guard(&args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "godwit", &mut text);
+            output::line(String::from_utf8_lossy(&text).trim_end())
+        }
+        Command::Connectors(command) => {
+            with_client(global, async |client| connectors::run(command, client, global.json).await)
+        }
+        Command::Servers(command) => {
+            with_client(global, async |client| servers::run(command, client, global.json).await)
+        }
+        Command::Jobs(command) => with_client(global, async |client| jobs::run(command, client, global.json).await),
+        Command::Runs(command) => with_client(global, async |client| runs::run(command, client, global.json).await),
+        Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
+    }
+}
+
+fn with_client(global: &Global, work: impl AsyncFnOnce(&Client) -> Result<(), CliError>) -> Result<(), CliError> {
+    let client = Connection::find(global)?.client()?;
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(work(&client));
+    // Nothing that is left matters: the answer is there.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn guard(args: &[String]) -> Result<(), CliError> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(thaw_guard(args));
+    // Standard input may never end.
+    runtime.shutdown_background();
+    Ok(outcome?)
+}
+
+/// One thread is enough for a command.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("the runtime could not be started: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_names_that_scripts_rely_on_are_there() {
+        for line in [
+            "godwit connectors add qmp --name NAME --socket /x",
+            "godwit images export ami-00000000000000000 --volume 0 --format raw --output f",
+            "godwit images export ami-00000000000000000 --volume 0 --format qcow2 --output f --force",
+            "godwit images verify ami-00000000000000000",
+            "godwit runs show sms-run-00000000 --json",
+            "godwit --json runs show sms-run-00000000 --endpoint http://127.0.0.1:1",
+            "godwit jobs create --server web01 --every 12h",
+            "godwit jobs create --server web01 --once --start now --keep 3 --licence byol",
+            "godwit serve --data d --listen 127.0.0.1:0",
+            "godwit serve --data d",
+        ] {
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in [
+            "godwit jobs create --server web01",
+            "godwit jobs create --server web01 --every 12h --once",
+            "godwit jobs create --every 12h",
+            "godwit jobs create --server w --every 90m",
+            "godwit jobs update sms-job-00000000",
+            "godwit images export ami-0 --volume 0 --format vmdk --output f",
+            "godwit serve",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

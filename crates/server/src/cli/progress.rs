@@ -1,0 +1,170 @@
+//! Progress of long work: a bar where somebody looks at it, plain lines where it is written down.
+
+use crate::cli::human;
+use crate::cli::output;
+use crate::outside;
+use godwit_model::time::{Millis, Timestamp};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+
+/// A line at least this often, so that a log shows that something goes on.
+const LINE_EVERY: Millis = Millis::SECOND.times(10);
+/// A line at least every so many percent.
+const LINE_PERCENT: f64 = 10.0;
+/// The bar counts in tenths of percents.
+const TENTHS: f64 = 10.0;
+
+/// How far the work is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Step {
+    /// What is being done: a stage.
+    pub stage: String,
+    /// With what: a volume, for example. May be empty.
+    pub subject: String,
+    /// 0 to 100; `None` if nobody knows.
+    pub percent: Option<f64>,
+    /// Content bytes per second.
+    pub pace: Option<f64>,
+    /// Seconds left.
+    pub seconds_left: Option<f64>,
+}
+
+impl Step {
+    /// A step of which only the name is known.
+    pub fn named(stage: impl Into<String>) -> Self {
+        Self { stage: stage.into(), subject: String::new(), percent: None, pace: None, seconds_left: None }
+    }
+
+    fn tail(&self) -> String {
+        let pace = self.pace.filter(|pace| *pace > 0.0).map(human::pace);
+        let left = self.seconds_left.filter(|left| left.is_finite()).map(|seconds| {
+            let ms = (seconds.clamp(0.0, 1e9) * 1e3) as i64;
+            format!("{} left", human::span(Millis(ms)))
+        });
+        [pace, left].into_iter().flatten().collect::<Vec<_>>().join("  ")
+    }
+}
+
+/// Shows steps.
+pub enum Progress {
+    /// On a terminal.
+    Bar {
+        /// The line on the terminal.
+        bar: ProgressBar,
+        /// Whether it shows how far the work is.
+        measured: bool,
+    },
+    /// In a log.
+    Lines {
+        /// What was told last, and when.
+        told: Option<(Step, Timestamp)>,
+    },
+}
+
+impl Progress {
+    /// As fits standard error.
+    pub fn new() -> Self {
+        if output::draws() {
+            let bar = ProgressBar::new((100.0 * TENTHS) as u64).with_style(style(false));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            Progress::Bar { bar, measured: false }
+        } else {
+            Progress::Lines { told: None }
+        }
+    }
+
+    /// Shows where the work is.
+    pub fn show(&mut self, step: &Step) {
+        match self {
+            Progress::Bar { bar, measured } => {
+                let is_measured = step.percent.is_some();
+                if *measured != is_measured {
+                    bar.set_style(style(is_measured));
+                    *measured = is_measured;
+                }
+                bar.set_prefix(heading(step));
+                bar.set_position((step.percent.unwrap_or_default().clamp(0.0, 100.0) * TENTHS) as u64);
+                let percent = step.percent.map(|percent| format!("{percent:>3.0} %")).unwrap_or_default();
+                bar.set_message([percent, step.tail()].join("  ").trim_end().to_owned());
+            }
+            Progress::Lines { told } => {
+                let now = outside::now();
+                if is_news(told.as_ref(), step, now) {
+                    output::aside(line(step, now));
+                    *told = Some((step.clone(), now));
+                }
+            }
+        }
+    }
+
+    /// Takes the bar away: what comes next is the result.
+    pub fn end(self) {
+        if let Progress::Bar { bar, .. } = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn heading(step: &Step) -> String {
+    [step.stage.as_str(), step.subject.as_str()].join("  ").trim_end().to_owned()
+}
+
+fn style(is_measured: bool) -> ProgressStyle {
+    let template = if is_measured {
+        "{spinner:.cyan} {prefix}  {bar:28.cyan/238} {msg}"
+    } else {
+        "{spinner:.cyan} {prefix}  {msg}"
+    };
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸━")
+        .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
+}
+
+fn is_news(told: Option<&(Step, Timestamp)>, step: &Step, now: Timestamp) -> bool {
+    let Some((last, at)) = told else { return true };
+    (&last.stage, &last.subject) != (&step.stage, &step.subject)
+        || step.percent.unwrap_or_default() - last.percent.unwrap_or_default() >= LINE_PERCENT
+        || now - *at >= LINE_EVERY
+}
+
+fn line(step: &Step, now: Timestamp) -> String {
+    let percent = step.percent.map(|percent| format!("{percent:>3.0} %")).unwrap_or_default();
+    let parts = [human::clock(now), step.stage.clone(), step.subject.clone(), percent, step.tail()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(stage: &str, percent: f64) -> Step {
+        Step { percent: Some(percent), pace: Some(12.3e6), seconds_left: Some(83.0), ..Step::named(stage) }
+    }
+
+    #[test]
+    fn a_line_tells_all_that_is_known() {
+        let told = line(&Step { subject: "vda (1 of 2)".into(), ..step("Transferring", 41.6) }, Timestamp(0));
+        assert!(told.ends_with("  Transferring  vda (1 of 2)   42 %  12.3 MB/s  1 min 23 s left"), "{told}");
+        assert!(line(&Step::named("Cleaning"), Timestamp(0)).ends_with("  Cleaning"));
+    }
+
+    #[test]
+    fn lines_come_when_there_is_news_and_now_and_then() {
+        let (at, last) = (Timestamp(0), step("Transferring", 10.0));
+        let told = (last.clone(), at);
+        assert!(is_news(None, &last, at));
+        assert!(!is_news(Some(&told), &step("Transferring", 19.0), at + Millis::SECOND));
+        assert!(is_news(Some(&told), &step("Transferring", 20.0), at + Millis::SECOND));
+        assert!(is_news(Some(&told), &step("Verifying", 0.0), at + Millis::SECOND));
+        assert!(is_news(Some(&told), &last, at + LINE_EVERY));
+    }
+
+    #[test]
+    fn both_styles_are_valid() {
+        for is_measured in [true, false] {
+            let _ = style(is_measured);
+        }
+        assert!(ProgressStyle::with_template("{spinner:.cyan} {prefix}  {bar:28.cyan/238} {msg}").is_ok());
+    }
+}

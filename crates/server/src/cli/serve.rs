@@ -1,0 +1,74 @@
+//! `godwit serve`.
+
+use crate::cli::Global;
+use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::outside;
+use crate::serve::allocator;
+use crate::serve::config::{Config, DEFAULT_PORT};
+use crate::serve::{Ready, serve as serve_until_stopped};
+use clap::Args;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+
+const EXAMPLES: &str = "\
+The first start creates the data folder and writes DIR/credentials, the keys of
+the administrator, readable by you alone. SIGINT or SIGTERM stop the service;
+runs that were at work go on at the next start, also after a crash.
+
+Examples:
+  godwit serve --data /var/lib/godwit
+  godwit serve --data /tmp/try --listen 127.0.0.1:0   # a free port
+  godwit serve --data /var/lib/godwit --log godwit_sources=debug,info";
+
+/// Options of `godwit serve`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// Folder of state, keys and images; created if it is not there
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Address to listen on: loopback only in this version; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value_t = format!("127.0.0.1:{DEFAULT_PORT}"))]
+    listen: String,
+    /// Folder for QEMU's scratch files: they take what a guest overwrites during a run [default: DIR/scratch]
+    #[arg(long, value_name = "DIR")]
+    scratch_dir: Option<PathBuf>,
+    /// What to log on standard error: a level, or levels of modules
+    #[arg(long, value_name = "FILTER", env = "GODWIT_LOG", default_value = "info")]
+    log: String,
+}
+
+/// Serves until it is told to stop.
+pub fn serve(args: &ServeArgs, global: &Global) -> Result<(), CliError> {
+    let region = global.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
+    let config = Config::new(&args.data, &args.listen, &region, args.scratch_dir.as_deref())?;
+    log_to_stderr(&args.log)?;
+    allocator::return_freed_memory();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("the runtime could not be started: {error}")))?;
+    let outcome = runtime.block_on(serve_until_stopped(&config, announce));
+    // What is left is not needed to end: every step can be repeated.
+    runtime.shutdown_background();
+    Ok(outcome?)
+}
+
+/// Two lines that people and scripts read: where it listens and, the first time, where the keys are.
+fn announce(ready: Ready<'_>) -> anyhow::Result<()> {
+    output::line(format!("godwit listening on http://{}", ready.address))?;
+    if let Some(file) = ready.new_credentials {
+        output::line(format!("credentials of the administrator: {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn log_to_stderr(filter: &str) -> Result<(), CliError> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| CliError::usage(format!("'{filter}' is not a log filter: {error}")).next("try --log info"))?;
+    let colours = io::stderr().is_terminal() && outside::variable("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! `godwit servers`.
+
+use crate::cli::connectors;
+use crate::cli::error::CliError;
+use crate::cli::progress::{Progress, Step};
+use crate::cli::table::{Field, table};
+use crate::cli::{human, output};
+use crate::client::{Client, ClientError, all_pages};
+use clap::{ArgAction, Subcommand};
+use godwit_api::shapes::enums::{ConnectorStatus, ServerCatalogStatus};
+use godwit_api::shapes::requests::{DeleteServerCatalogRequest, GetServersRequest, ImportServerCatalogRequest};
+use godwit_api::shapes::structures::{Server, VmServer};
+use serde_json::json;
+use std::cell::Cell;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Between two looks at an import.
+const LOOK: Duration = Duration::from_millis(300);
+/// An import has a bound in the service; this one is beyond it.
+const IMPORT_BOUND: Duration = Duration::from_secs(180);
+
+/// What to do with the catalog.
+#[derive(Subcommand, Debug)]
+pub enum ServersCommand {
+    /// List the servers of the catalog
+    List,
+    /// Ask all connectors what servers there are; known ones keep their ids
+    Import {
+        /// Wait until it is done (the default)
+        #[arg(long, overrides_with = "no_wait", action = ArgAction::SetTrue)]
+        wait: bool,
+        /// Come back at once
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Empty the catalog; jobs go on
+    Clear,
+}
+
+/// The catalog.
+pub struct Catalog {
+    /// Its servers.
+    pub servers: Vec<Server>,
+    /// Its status.
+    pub status: Option<ServerCatalogStatus>,
+}
+
+/// Does it.
+pub async fn run(command: ServersCommand, client: &Client, json: bool) -> Result<(), CliError> {
+    match command {
+        ServersCommand::List => list(client, json).await,
+        ServersCommand::Import { wait: _, no_wait } => import(client, json, !no_wait).await,
+        ServersCommand::Clear => {
+            client.delete_server_catalog(&DeleteServerCatalogRequest {}).await?;
+            if json {
+                return output::json(&json!({}));
+            }
+            output::line("The catalog is empty. Fill it again: godwit servers import")
+        }
+    }
+}
+
+/// The whole catalog.
+pub async fn catalog(client: &Client) -> Result<Catalog, ClientError> {
+    let status = Cell::new(None);
+    let servers = all_pages(|next_token| async {
+        let request = GetServersRequest { next_token, ..GetServersRequest::default() };
+        let answer = client.get_servers(&request).await?;
+        status.set(answer.server_catalog_status);
+        Ok((answer.server_list.unwrap_or_default(), answer.next_token))
+    })
+    .await?;
+    Ok(Catalog { servers, status: status.get() })
+}
+
+/// The id of a server that was named by its id or by its name.
+pub async fn id_of(client: &Client, server: &str) -> Result<String, CliError> {
+    let is_id = server.parse::<godwit_model::id::ServerId>().is_ok();
+    if is_id {
+        return Ok(server.to_owned());
+    }
+    let catalog = catalog(client).await?;
+    let named = |s: &&Server| s.vm_server.as_ref().and_then(|vm| vm.vm_name.as_deref()) == Some(server);
+    let found: Vec<_> = catalog.servers.iter().filter(named).filter_map(|s| s.server_id.clone()).collect();
+    match found.as_slice() {
+        [id] => Ok(id.clone()),
+        [] => Err(CliError::failed(format!("the catalog has no server named '{server}'"))
+            .next("see which there are: godwit servers list; look again at the sources: godwit servers import")),
+        several => Err(CliError::failed(format!("several servers are named '{server}': {}", several.join(", ")))
+            .next("give the id")),
+    }
+}
+
+/// The name of a server.
+pub fn name_of(vm: Option<&VmServer>) -> &str {
+    vm.and_then(|vm| vm.vm_name.as_deref()).unwrap_or("–")
+}
+
+async fn list(client: &Client, json: bool) -> Result<(), CliError> {
+    let catalog = catalog(client).await?;
+    if json {
+        return output::json(&catalog.servers);
+    }
+    if catalog.servers.is_empty() {
+        return output::line(empty(client, catalog.status).await?);
+    }
+    let rows = catalog.servers.iter().map(row);
+    table(["server", "name", "vm manager", "path", "job"], &["path", "vm manager"], &rows.collect::<Vec<_>>())
+}
+
+fn row(server: &Server) -> [Field; 5] {
+    let vm = server.vm_server.as_ref();
+    let text = |text: Option<&String>| text.cloned().unwrap_or_else(|| "–".to_owned());
+    let job = match (&server.replication_job_id, server.replication_job_terminated) {
+        (Some(job), Some(true)) => Field::from(format!("{job} (ended)")).tone(output::Tone::Faint),
+        (job, _) => Field::from(text(job.as_ref())),
+    };
+    [
+        text(server.server_id.as_ref()).into(),
+        name_of(vm).into(),
+        text(vm.and_then(|vm| vm.vm_manager_name.as_ref())).into(),
+        text(vm.and_then(|vm| vm.vm_path.as_ref())).into(),
+        job,
+    ]
+}
+
+/// What to do if there are no servers.
+async fn empty(client: &Client, status: Option<ServerCatalogStatus>) -> Result<&'static str, CliError> {
+    if connectors::all(client).await?.is_empty() {
+        return Ok(
+            "No servers: there is no connector to find them. Add one: godwit connectors add qmp --name NAME --socket PATH-OR-FOLDER",
+        );
+    }
+    Ok(match status {
+        Some(ServerCatalogStatus::Importing) => "An import is under way. Look again in a moment.",
+        Some(ServerCatalogStatus::Available) => {
+            "The connectors offer no servers. Start one at its VM manager, then: godwit servers import"
+        }
+        _ => "The catalog is empty. Fill it: godwit servers import",
+    })
+}
+
+async fn import(client: &Client, json: bool, wait: bool) -> Result<(), CliError> {
+    client.import_server_catalog(&ImportServerCatalogRequest {}).await?;
+    if !wait {
+        if json {
+            return output::json(&json!({ "server_catalog_status": "IMPORTING" }));
+        }
+        return output::line("The import has begun. See the result: godwit servers list");
+    }
+    let mut progress = Progress::new();
+    let since = Instant::now();
+    let step = Step::named("Importing");
+    let status = loop {
+        // One server is enough to learn the status.
+        let request = GetServersRequest { max_results: Some(1), ..GetServersRequest::default() };
+        match client.get_servers(&request).await?.server_catalog_status {
+            Some(ServerCatalogStatus::Importing) if since.elapsed() < IMPORT_BOUND => progress.show(&step),
+            status => break status,
+        }
+        sleep(LOOK).await;
+    };
+    progress.end();
+    if status == Some(ServerCatalogStatus::Importing) {
+        return Err(CliError::failed("the import is still under way").next("look again later: godwit servers list"));
+    }
+    imported(client, json, status).await
+}
+
+async fn imported(client: &Client, json: bool, status: Option<ServerCatalogStatus>) -> Result<(), CliError> {
+    let catalog = catalog(client).await?;
+    let connectors = connectors::all(client).await?;
+    let sick: Vec<_> = connectors.iter().filter(|c| c.status == ConnectorStatus::Unhealthy).collect();
+    for connector in &sick {
+        let reason = connector.status_reason.as_deref().unwrap_or("it does not answer");
+        output::aside(format!(
+            "{} {}: {reason}",
+            output::paint_aside("warning:", output::Tone::Warning),
+            connector.name
+        ));
+    }
+    if status != Some(ServerCatalogStatus::Available) || (!sick.is_empty() && sick.len() == connectors.len()) {
+        return Err(CliError::failed("no connector answered: the catalog is as it was before")
+            .next("see why: godwit connectors list"));
+    }
+    if json {
+        return output::json(&catalog.servers);
+    }
+    let next =
+        if catalog.servers.is_empty() { "" } else { ". Replicate one: godwit jobs create --server NAME --every 12h" };
+    output::line(format!("{} in the catalog{next}", human::count(catalog.servers.len(), "server")))
+}

@@ -1,0 +1,389 @@
+//! Calls the service as any AWS client would: AWS JSON 1.1, signed, with the very shapes that the service uses.
+
+use crate::credentials::AccessKey;
+use crate::outside;
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use bytes::Bytes;
+use godwit_api::shapes::answers::{
+    CreateReplicationJobResponse, DeleteReplicationJobResponse, DeleteServerCatalogResponse,
+    DisassociateConnectorResponse, GetReplicationJobsResponse, GetServersResponse, ImportServerCatalogResponse,
+    StartOnDemandReplicationRunResponse, UpdateReplicationJobResponse,
+};
+use godwit_api::shapes::godwit::{
+    self, AssociateConnectorRequest, AssociateConnectorResponse, DescribeConnectorsRequest, DescribeConnectorsResponse,
+    DescribeImagesRequest, DescribeImagesResponse, DescribeReplicationRunsRequest, DescribeReplicationRunsResponse,
+    ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, ReadImageRequest,
+};
+use godwit_api::shapes::operations::{self, Operation};
+use godwit_api::shapes::requests::{
+    CreateReplicationJobRequest, DeleteReplicationJobRequest, DeleteServerCatalogRequest, DisassociateConnectorRequest,
+    GetReplicationJobsRequest, GetServersRequest, ImportServerCatalogRequest, StartOnDemandReplicationRunRequest,
+    UpdateReplicationJobRequest,
+};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// How long a connection may take to be made: the service is on the same machine.
+const CONNECT_BOUND: Duration = Duration::from_secs(5);
+/// How long an answer may take: longer than the service's own bound of a call.
+const ANSWER_BOUND: Duration = Duration::from_secs(200);
+/// Pauses before the second, third … attempt of a call that only reads.
+const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(600), Duration::from_millis(1500)];
+/// Pages of one list at most: a service that never ends a list must not keep us for ever.
+const MOST_PAGES: usize = 10_000;
+
+/// Why a call brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers.
+    #[error("the service at {endpoint} cannot be reached: {reason}")]
+    Unreachable {
+        /// Where.
+        endpoint: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// The service refused.
+    #[error("{message}")]
+    Refused {
+        /// Code as AWS clients know it.
+        code: String,
+        /// For people.
+        message: String,
+        /// Whether the fault is the service's.
+        by_server: bool,
+    },
+    /// Something answers that is not the service.
+    #[error("what answers at {endpoint} is not a Godwit service: {seen}")]
+    NotTheService {
+        /// Where.
+        endpoint: String,
+        /// What came.
+        seen: String,
+    },
+    /// The request could not be made.
+    #[error("the request could not be signed: {0}")]
+    Signing(String),
+}
+
+impl ClientError {
+    /// Whether the same call may succeed in a moment.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, ClientError::Unreachable { .. } | ClientError::Refused { by_server: true, .. })
+    }
+}
+
+/// An operation as it is called.
+#[derive(Clone, Copy)]
+struct Call {
+    prefix: &'static str,
+    name: &'static str,
+    /// Whether it may be tried again.
+    reads: bool,
+}
+
+/// Calls one service with one key pair.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    endpoint: Url,
+    key: AccessKey,
+    region: String,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.endpoint)
+    }
+}
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident: $target:ident $operation:ident $kind:ident ($request:ty) -> $answer:ty;)*) => {
+        impl Client {
+            $(
+                $(#[$doc])*
+                pub async fn $name(&self, request: &$request) -> Result<$answer, ClientError> {
+                    self.json(calls!(@call $target $operation $kind), request).await
+                }
+            )*
+        }
+    };
+    (@call sms $operation:ident $kind:ident) => {
+        Call { prefix: operations::TARGET_PREFIX, name: Operation::$operation.name(), reads: calls!(@$kind) }
+    };
+    (@call own $operation:ident $kind:ident) => {
+        Call { prefix: godwit::TARGET_PREFIX, name: OwnOperation::$operation.name(), reads: calls!(@$kind) }
+    };
+    (@reads) => { true };
+    (@changes) => { false };
+}
+
+calls! {
+    /// `AssociateConnector`.
+    associate_connector: own AssociateConnector changes (AssociateConnectorRequest) -> AssociateConnectorResponse;
+    /// `DescribeConnectors`.
+    describe_connectors: own DescribeConnectors reads (DescribeConnectorsRequest) -> DescribeConnectorsResponse;
+    /// `DisassociateConnector`.
+    disassociate_connector: sms DisassociateConnector changes (DisassociateConnectorRequest) -> DisassociateConnectorResponse;
+    /// `GetServers`.
+    get_servers: sms GetServers reads (GetServersRequest) -> GetServersResponse;
+    /// `ImportServerCatalog`.
+    import_server_catalog: sms ImportServerCatalog changes (ImportServerCatalogRequest) -> ImportServerCatalogResponse;
+    /// `DeleteServerCatalog`.
+    delete_server_catalog: sms DeleteServerCatalog changes (DeleteServerCatalogRequest) -> DeleteServerCatalogResponse;
+    /// `GetReplicationJobs`.
+    get_replication_jobs: sms GetReplicationJobs reads (GetReplicationJobsRequest) -> GetReplicationJobsResponse;
+    /// `CreateReplicationJob`.
+    create_replication_job: sms CreateReplicationJob changes (CreateReplicationJobRequest) -> CreateReplicationJobResponse;
+    /// `UpdateReplicationJob`.
+    update_replication_job: sms UpdateReplicationJob changes (UpdateReplicationJobRequest) -> UpdateReplicationJobResponse;
+    /// `DeleteReplicationJob`.
+    delete_replication_job: sms DeleteReplicationJob changes (DeleteReplicationJobRequest) -> DeleteReplicationJobResponse;
+    /// `StartOnDemandReplicationRun`.
+    start_run: sms StartOnDemandReplicationRun changes (StartOnDemandReplicationRunRequest) -> StartOnDemandReplicationRunResponse;
+    /// `DescribeReplicationRuns`.
+    describe_runs: own DescribeReplicationRuns reads (DescribeReplicationRunsRequest) -> DescribeReplicationRunsResponse;
+    /// `DescribeImages`.
+    describe_images: own DescribeImages reads (DescribeImagesRequest) -> DescribeImagesResponse;
+    /// `StartImageVerification`.
+    start_image_verification: own StartImageVerification changes (ImageRequest) -> NoAnswer;
+    /// `ListImageExtents`.
+    list_image_extents: own ListImageExtents reads (ListImageExtentsRequest) -> ListImageExtentsResponse;
+    /// `DeleteImage`.
+    delete_image: own DeleteImage changes (ImageRequest) -> NoAnswer;
+}
+
+impl Client {
+    /// A client; nothing is contacted.
+    pub fn new(endpoint: Url, key: AccessKey, region: String) -> Result<Self, ClientError> {
+        let unusable = |error: reqwest::Error| ClientError::Unreachable {
+            endpoint: endpoint.to_string(),
+            reason: innermost(&error),
+        };
+        let http = reqwest::Client::builder()
+            // The service is on this machine: a proxy could only read along.
+            .no_proxy()
+            .connect_timeout(CONNECT_BOUND)
+            .timeout(ANSWER_BOUND)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(unusable)?;
+        Ok(Self { http, endpoint, key, region })
+    }
+
+    /// `ReadImage`: exactly the bytes that were asked for.
+    pub async fn read_image(&self, request: &ReadImageRequest) -> Result<Bytes, ClientError> {
+        let call = Call { prefix: godwit::TARGET_PREFIX, name: OwnOperation::ReadImage.name(), reads: true };
+        let bytes = self.answer(call, &body_of(request)?).await?;
+        if bytes.len() as u64 == request.length {
+            return Ok(bytes);
+        }
+        Err(self.strange(format!("{} bytes where {} were asked for", bytes.len(), request.length)))
+    }
+
+    async fn json<A: DeserializeOwned>(&self, call: Call, request: &impl Serialize) -> Result<A, ClientError> {
+        let bytes = self.answer(call, &body_of(request)?).await?;
+        serde_json::from_slice(&bytes).map_err(|error| self.strange(format!("its answer is not understood ({error})")))
+    }
+
+    async fn answer(&self, call: Call, body: &Bytes) -> Result<Bytes, ClientError> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            match self.once(call, body).await {
+                Err(error) if call.reads && error.is_passing() => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(*pause).await,
+                    None => return Err(error),
+                },
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn once(&self, call: Call, body: &Bytes) -> Result<Bytes, ClientError> {
+        let headers = self.signed(call, body)?;
+        let request = self.http.post(self.endpoint.clone()).headers(headers).body(body.clone());
+        let unreachable = |error: reqwest::Error| ClientError::Unreachable {
+            endpoint: self.endpoint.to_string(),
+            reason: if error.is_timeout() { "it did not answer in time".to_owned() } else { innermost(&error) },
+        };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.map_err(unreachable)?;
+        if status.is_success() { Ok(bytes) } else { Err(self.refused(status, &bytes)) }
+    }
+
+    fn signed(&self, call: Call, body: &[u8]) -> Result<HeaderMap, ClientError> {
+        let told = |error: &dyn Error| ClientError::Signing(error.to_string());
+        let target = format!("{}.{}", call.prefix, call.name);
+        let plain = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
+        let token = self.key.session_token.as_ref().map(|token| token.to_string());
+        let identity = Credentials::new(&self.key.id, self.key.secret.as_str(), token, None, "godwit").into();
+        let now = UNIX_EPOCH + Duration::from_millis(outside::now().as_millis().unsigned_abs());
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("sms")
+            .time(now)
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| told(&error))?
+            .into();
+        let body = SignableBody::Bytes(body);
+        let request = SignableRequest::new("POST", self.endpoint.as_str(), plain.into_iter(), body);
+        let request = request.map_err(|error| told(&error))?;
+        let (instructions, _) = sign(request, &params).map_err(|error| told(&error))?.into_parts();
+        let mut headers = HeaderMap::new();
+        for (name, value) in plain.into_iter().chain(instructions.headers()) {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| told(&error))?;
+            headers.insert(name, HeaderValue::from_str(value).map_err(|error| told(&error))?);
+        }
+        Ok(headers)
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        #[derive(serde::Deserialize)]
+        struct Refusal {
+            #[serde(rename = "__type")]
+            code: String,
+            #[serde(alias = "Message")]
+            message: Option<String>,
+        }
+        match serde_json::from_slice::<Refusal>(body) {
+            Ok(refusal) => {
+                // Some services put a name space before the code.
+                let code = refusal.code.rsplit('#').next().unwrap_or_default().to_owned();
+                let message = refusal.message.unwrap_or_else(|| format!("the service refused with {code}"));
+                ClientError::Refused { code, message, by_server: status.is_server_error() }
+            }
+            Err(_) => self.strange(format!("it answers with HTTP status {status}")),
+        }
+    }
+
+    fn strange(&self, seen: String) -> ClientError {
+        ClientError::NotTheService { endpoint: self.endpoint.to_string(), seen }
+    }
+}
+
+/// All items of a list. `page` gives those of one page and the token of the next one.
+pub async fn all_pages<T, F>(mut page: impl FnMut(Option<String>) -> F) -> Result<Vec<T>, ClientError>
+where
+    F: Future<Output = Result<(Vec<T>, Option<String>), ClientError>>,
+{
+    let mut all = Vec::new();
+    let mut token = None;
+    for _ in 0..MOST_PAGES {
+        let (items, next) = page(token).await?;
+        all.extend(items);
+        match next {
+            None => break,
+            next => token = next,
+        }
+    }
+    Ok(all)
+}
+
+fn body_of(request: &impl Serialize) -> Result<Bytes, ClientError> {
+    let body = serde_json::to_vec(request).map_err(|error| ClientError::Signing(error.to_string()))?;
+    Ok(body.into())
+}
+
+/// The cause that says most: the last of the chain.
+fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::routing::post;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use zeroize::Zeroizing;
+
+    async fn service(router: Router) -> Client {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, router).into_future());
+        client(&endpoint)
+    }
+
+    fn client(endpoint: &str) -> Client {
+        let key = AccessKey { id: "GW1".into(), secret: Zeroizing::new("s".into()), session_token: None };
+        Client::new(endpoint.parse().unwrap(), key, "eu-central-1".into()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_signed_as_the_service_wants_it() {
+        use godwit_api::sigv4::{Claim, SignedParts};
+        let handler = |headers: http::HeaderMap, body: Bytes| async move {
+            let parts = SignedParts { method: "POST", uri: "/", headers: &headers, body: &body };
+            let proven = Claim::read(parts, outside::now()).and_then(|claim| claim.prove(Some("s")));
+            assert_eq!(headers["x-amz-target"], "AWSServerMigrationService_V2016_10_24.GetServers");
+            match proven {
+                Ok(()) => (StatusCode::OK, r#"{"nextToken":"proven"}"#.to_owned()),
+                Err(error) => (StatusCode::BAD_REQUEST, format!(r#"{{"__type":"X","message":"{error}"}}"#)),
+            }
+        };
+        let client = service(Router::new().route("/", post(handler))).await;
+        let answer = client.get_servers(&GetServersRequest::default()).await.unwrap();
+        assert_eq!(answer.next_token.as_deref(), Some("proven"));
+    }
+
+    #[tokio::test]
+    async fn reads_are_tried_again_and_changes_are_not() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let handler = move || async move {
+            counted.fetch_add(1, Ordering::SeqCst);
+            (StatusCode::SERVICE_UNAVAILABLE, r#"{"__type":"a#TemporarilyUnavailableException","message":"later"}"#)
+        };
+        let client = service(Router::new().route("/", post(handler))).await;
+        let error = client.get_servers(&GetServersRequest::default()).await.unwrap_err();
+        let is_told = matches!(&error, ClientError::Refused { code, .. } if code == "TemporarilyUnavailableException");
+        assert!(is_told && error.to_string() == "later", "{error:?}");
+        assert_eq!(asked.swap(0, Ordering::SeqCst), 1 + PAUSES.len());
+        client.import_server_catalog(&ImportServerCatalogRequest {}).await.unwrap_err();
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_the_service_is_told_apart() {
+        let client = service(Router::new().route("/", post(|| async { "<html>" }))).await;
+        let error = client.get_servers(&GetServersRequest::default()).await.unwrap_err();
+        assert!(matches!(error, ClientError::NotTheService { .. }), "{error}");
+        let request = ReadImageRequest { image_id: "ami-0".into(), volume: 0, offset: 0, length: 512 };
+        let error = client.read_image(&request).await.unwrap_err();
+        assert!(error.to_string().contains("6 bytes where 512"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_unreachable() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        let error = client(&endpoint).import_server_catalog(&ImportServerCatalogRequest {}).await.unwrap_err();
+        assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn pages_are_put_together() {
+        let page = |token: Option<String>| async move {
+            let at: usize = token.map_or(0, |token| token.parse().unwrap());
+            Ok((vec![at, at + 1], (at < 4).then(|| (at + 2).to_string())))
+        };
+        assert_eq!(all_pages(page).await.unwrap(), [0, 1, 2, 3, 4, 5]);
+    }
+}

@@ -1,0 +1,122 @@
+//! Snapshots and images in the store: verified, registered, read, deleted.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use godwit_blocks::image::{self, ImageManifest, ImageVolume};
+use godwit_blocks::pack::pack_is_complete;
+use godwit_blocks::reader::SnapshotReader;
+use godwit_blocks::snapshot;
+use godwit_blocks::store::BlockStore;
+use godwit_blocks::verify::{Scope, verify};
+use godwit_control::replicator::{ExtentPage, ImageOrder, ImageStore, VerifyResult, VerifyScope};
+use godwit_model::extent::Extent;
+use godwit_model::failure::Failure;
+use godwit_model::id::{ImageId, PackId, SnapshotId};
+use godwit_model::time::Timestamp;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// Readers kept open: an export asks for one snapshot again and again, and few exports run at once. Each holds its
+/// manifest and a few pages.
+const KEPT: usize = 4;
+
+/// Images and snapshots of one store.
+pub struct Images {
+    store: BlockStore,
+    readers: Mutex<VecDeque<(SnapshotId, Arc<SnapshotReader>)>>,
+}
+
+impl Images {
+    /// Those of `store`.
+    pub fn new(store: BlockStore) -> Self {
+        Self { store, readers: Mutex::default() }
+    }
+
+    async fn reader(&self, snapshot: &SnapshotId) -> Result<Arc<SnapshotReader>, Failure> {
+        let found = self.locked().iter().find(|(of, _)| of == snapshot).map(|(_, reader)| reader.clone());
+        if let Some(reader) = found {
+            return Ok(reader);
+        }
+        let reader = Arc::new(SnapshotReader::open(&self.store, snapshot).await?);
+        let mut readers = self.locked();
+        readers.retain(|(of, _)| of != snapshot);
+        if readers.len() == KEPT {
+            readers.pop_front();
+        }
+        readers.push_back((snapshot.clone(), reader.clone()));
+        Ok(reader)
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, VecDeque<(SnapshotId, Arc<SnapshotReader>)>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ImageStore for Images {
+    async fn verify(
+        &self,
+        snapshot: &SnapshotId,
+        scope: VerifyScope,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<VerifyResult, Failure> {
+        let scope = match scope {
+            VerifyScope::OwnBlocks => Scope::OwnBlocks,
+            VerifyScope::Everything => Scope::Everything,
+        };
+        let found = verify(&self.store, snapshot, scope, progress, cancel).await?;
+        Ok(VerifyResult {
+            root_digest: found.root_digest.to_string(),
+            bytes_verified: found.bytes_verified,
+            damaged: found.damaged,
+            first_problem: found.first_problem,
+        })
+    }
+
+    async fn register(&self, order: &ImageOrder) -> Result<(), Failure> {
+        let volume = |(device, snapshot): &(String, SnapshotId)| ImageVolume {
+            device: device.clone(),
+            snapshot: snapshot.clone(),
+        };
+        let manifest = ImageManifest {
+            image: order.image.clone(),
+            job: order.job.clone(),
+            run: order.run.clone(),
+            server_name: order.server_name.clone(),
+            volumes: order.volumes.iter().map(volume).collect(),
+            created_at: Timestamp(order.created_at),
+        };
+        image::register(&self.store, &manifest).await
+    }
+
+    async fn discard_staged(&self, packs: &[PackId]) -> Result<(), Failure> {
+        self.store.discard_packs(packs).await
+    }
+
+    async fn pack_is_complete(&self, pack: &PackId) -> Result<bool, Failure> {
+        pack_is_complete(&self.store, pack).await
+    }
+
+    async fn delete_image(&self, image: &ImageId) -> Result<(), Failure> {
+        image::delete(&self.store, image).await
+    }
+
+    async fn delete_snapshots(&self, snapshots: &[SnapshotId]) -> Result<(), Failure> {
+        self.locked().retain(|(of, _)| !snapshots.contains(of));
+        for snapshot in snapshots {
+            snapshot::delete(&self.store, snapshot).await?;
+        }
+        Ok(())
+    }
+
+    async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {
+        let found = self.reader(snapshot).await?.data_extents(from, limit).await?;
+        Ok(ExtentPage { extents: found.extents, next: found.next })
+    }
+
+    async fn read(&self, snapshot: &SnapshotId, extent: Extent) -> Result<Bytes, Failure> {
+        self.reader(snapshot).await?.read(extent).await
+    }
+}

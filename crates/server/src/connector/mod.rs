@@ -1,0 +1,16 @@
+//! The embedded connector: joins the decision line to the data line.
+//!
+//! ```text
+//! control ── Replicator ──► Connector ──► QmpSource (points in time)  ──► VM manager
+//!         └─ ImageStore ──► Images    ──► BlockStore (snapshots)      ──► objects
+//! ```
+//!
+//! Invariants: nothing here decides; nothing here is needed after a restart. What is kept in memory (sources, open
+//! views, open readers) only saves the way to it.
+
+mod images;
+mod replicate;
+mod views;
+
+pub use images::Images;
+pub use replicate::{Connector, ConnectorParts, MakeSource};

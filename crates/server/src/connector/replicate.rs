@@ -1,0 +1,196 @@
+//! Discovers servers, takes points in time, moves volumes into the store.
+
+use crate::connector::views::Views;
+use async_trait::async_trait;
+use godwit_blocks::block::BlockSize;
+use godwit_blocks::replicate::{Ledger, Request, Staged, replicate};
+use godwit_blocks::source::{Baseline, OpenRequest, Settle, Source, View};
+use godwit_blocks::store::BlockStore;
+use godwit_control::Clock;
+use godwit_control::replicator::{
+    Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer, TransferOrder, TransferReport, VolumeBaseline,
+    VolumeResult,
+};
+use godwit_model::connector::ConnectorConfig;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::{PackId, RunId};
+use godwit_model::server::Discovery;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// Makes a source of a configuration; nothing is contacted by it.
+pub type MakeSource = Box<dyn Fn(&ConnectorConfig) -> Arc<dyn Source> + Send + Sync>;
+
+/// What a connector is made of.
+pub struct ConnectorParts {
+    /// Makes sources.
+    pub make_source: MakeSource,
+    /// Where volumes go.
+    pub store: BlockStore,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// The embedded connector.
+pub struct Connector {
+    parts: ConnectorParts,
+    /// One source for each VM manager: they order the conversations of this process among themselves. As many as there
+    /// are connectors.
+    sources: Mutex<HashMap<String, Arc<dyn Source>>>,
+    views: Views,
+}
+
+impl Connector {
+    /// A connector; nothing is contacted.
+    pub fn new(parts: ConnectorParts) -> Self {
+        Self { parts, sources: Mutex::default(), views: Views::default() }
+    }
+
+    fn source(&self, config: &ConnectorConfig) -> Arc<dyn Source> {
+        let ConnectorConfig::Qmp { socket } = config;
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.entry(socket.clone()).or_insert_with(|| (self.parts.make_source)(config)).clone()
+    }
+
+    async fn open(
+        &self,
+        source: &SourceServer,
+        run: &RunId,
+        baselines: &[VolumeBaseline],
+        expect_point: Option<String>,
+    ) -> Result<Arc<View>, Failure> {
+        let request = OpenRequest {
+            vm_id: source.vm_id.clone(),
+            run: run.clone(),
+            baselines: baselines.iter().map(baseline).collect(),
+            expect_point,
+        };
+        let view = Arc::new(self.source(&source.config).open(&request).await?);
+        self.views.put(run, view.clone());
+        Ok(view)
+    }
+
+    async fn view(&self, order: &TransferOrder) -> Result<Arc<View>, Failure> {
+        if let Some(view) = self.views.get(&order.run, &order.point) {
+            return Ok(view);
+        }
+        let view = self.open(&order.source, &order.run, &order.baselines, Some(order.point.clone())).await?;
+        if view.point == order.point {
+            return Ok(view);
+        }
+        self.views.forget(&order.run);
+        Err(Failure::new(Code::PointInTimeLost, "the source gave another point in time than the one asked for"))
+    }
+
+    async fn transfer_volume(
+        &self,
+        order: &TransferOrder,
+        report: &dyn TransferReport,
+        cancel: &CancellationToken,
+    ) -> Result<VolumeResult, Failure> {
+        let view = self.view(order).await?;
+        let volume = view.volumes.iter().find(|volume| volume.device == order.device).ok_or_else(|| {
+            // The run's record and the point in time disagree: only a new point helps.
+            Failure::new(Code::PointInTimeLost, format!("the point in time has no volume {}", order.device))
+        })?;
+        let request = Request {
+            snapshot: order.snapshot.clone(),
+            run: order.run.clone(),
+            device: order.device.clone(),
+            size: volume.size,
+            block_size: BlockSize::DEFAULT,
+            parent: order.baselines.iter().find(|b| b.device == order.device).map(|b| b.snapshot.clone()),
+            staged: order.staged.iter().map(|s| Staged { pack: s.pack.clone(), same_point: s.same_point }).collect(),
+            figures: order.figures,
+            created_at: (self.parts.clock)(),
+        };
+        let progress = |figures| report.progress(figures);
+        let ledger = Reported(report);
+        let moved = replicate(&self.parts.store, &request, volume.reader.clone(), &ledger, &progress, cancel).await?;
+        // They are named by nothing: what stays behind costs space only, so the run does not fail for it.
+        if let Err(failure) = self.parts.store.discard_packs(&moved.unused).await {
+            tracing::warn!(run = %order.run, device = order.device, %failure, "staged packs without use stay in the store");
+        }
+        Ok(VolumeResult {
+            snapshot: moved.snapshot,
+            root_digest: moved.root_digest.to_string(),
+            figures: moved.figures,
+            notes: moved.notes,
+        })
+    }
+}
+
+#[async_trait]
+impl Replicator for Connector {
+    async fn discover(&self, config: &ConnectorConfig) -> Result<Discovery, Failure> {
+        self.source(config).discover().await
+    }
+
+    async fn take_point(&self, order: &PointOrder) -> Result<Point, Failure> {
+        // Whatever was open of this run may be lost: that can be why a point is taken again.
+        self.views.forget(&order.run);
+        let view = self.open(&order.source, &order.run, &order.baselines, None).await?;
+        Ok(Point {
+            point: view.point.clone(),
+            consistency: view.consistency,
+            volumes: view
+                .volumes
+                .iter()
+                .map(|volume| PointVolume {
+                    device: volume.device.clone(),
+                    size: volume.size,
+                    tracked: volume.tracked,
+                    note: volume.note.clone(),
+                })
+                .collect(),
+            notes: view.notes.clone(),
+        })
+    }
+
+    async fn transfer(
+        &self,
+        order: &TransferOrder,
+        report: &dyn TransferReport,
+        cancel: &CancellationToken,
+    ) -> Result<VolumeResult, Failure> {
+        let outcome = Box::pin(self.transfer_volume(order, report, cancel)).await;
+        if outcome.is_err() {
+            // Its connections may be what failed: the next attempt makes new ones.
+            self.views.forget(&order.run);
+        }
+        outcome
+    }
+
+    async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure> {
+        self.views.forget(run);
+        let end = match end {
+            SettleEnd::Committed => Settle::Committed,
+            SettleEnd::Abandoned => Settle::Abandoned,
+            SettleEnd::Forget => Settle::Forget,
+        };
+        self.source(&source.config).settle(&source.vm_id, run, end).await
+    }
+
+    async fn sweep_source(&self, config: &ConnectorConfig, keep: &[RunId]) -> Result<Vec<String>, Failure> {
+        self.source(config).sweep(keep).await
+    }
+}
+
+/// The ledger of packs is kept by whoever ordered the transfer.
+struct Reported<'a>(&'a dyn TransferReport);
+
+#[async_trait]
+impl Ledger for Reported<'_> {
+    async fn begun(&self, pack: &PackId, bytes: u64) -> Result<(), Failure> {
+        self.0.pack_begun(pack, bytes).await
+    }
+
+    async fn durable(&self, pack: &PackId) -> Result<(), Failure> {
+        self.0.pack_durable(pack).await
+    }
+}
+
+fn baseline(baseline: &VolumeBaseline) -> Baseline {
+    Baseline { device: baseline.device.clone(), run: baseline.run.clone(), size: baseline.size }
+}

@@ -1,0 +1,126 @@
+//! Puts the service together: folder → store → connector → decision line → API.
+
+use crate::connector::{Connector, ConnectorParts, Images, MakeSource};
+use crate::outside;
+use crate::serve::administrator;
+use crate::serve::config::Config;
+use crate::serve::folder::{Folder, create_private};
+use crate::serve::secrets::MasterBox;
+use anyhow::Context;
+use axum::Router;
+use godwit_api::ApiState;
+use godwit_blocks::crypt::MasterKey;
+use godwit_blocks::store::BlockStore;
+use godwit_control::options::Options;
+use godwit_control::store::Store;
+use godwit_control::{Clock, Control, Draw, Parts};
+use godwit_model::connector::ConnectorConfig;
+use godwit_sources::freeze::FreezerCommand;
+use godwit_sources::qmp::names::Owner;
+use godwit_sources::qmp::source::{Limits, QmpOptions, QmpSource};
+use object_store::local::LocalFileSystem;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Free space that scratch files must leave: below it the guest's own writes would be at risk.
+const SCRATCH_RESERVE: u64 = 256 << 20;
+
+/// Name of the hidden command that guards a freeze.
+pub const THAW_GUARD: &str = "thaw-guard";
+
+/// The service, put together and at work; not listening yet.
+pub struct App {
+    control: Control,
+    router: Router,
+    new_credentials: Option<PathBuf>,
+    // Last: whoever gets the lock next finds everything else closed.
+    _folder: Folder,
+}
+
+impl App {
+    /// Opens everything and picks up the work that the last process left.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        let folder = Folder::open(&config.data)?;
+        create_private(&config.scratch)?;
+        let clock: Clock = Arc::new(outside::now);
+        let draw: Draw = Arc::new(outside::random_bits);
+
+        let blocks = open_blocks(&folder, draw.clone()).await?;
+        let state = folder.state();
+        let store = Store::open(&state).await.with_context(|| format!("open {}", state.display()))?;
+        let connector = Connector::new(ConnectorParts {
+            make_source: sources(config, &folder)?,
+            store: blocks.clone(),
+            clock: clock.clone(),
+        });
+        let control = Control::start(Parts {
+            store,
+            replicator: Arc::new(connector),
+            images: Arc::new(Images::new(blocks)),
+            secrets: Arc::new(MasterBox::new(folder.master())),
+            clock: clock.clone(),
+            draw: draw.clone(),
+            options: Options::default(),
+        })
+        .await
+        .context("start the decision line")?;
+
+        let credentials = folder.credentials();
+        let service = control.service();
+        let first = administrator::ensure(&service, &credentials, &config.region, clock()).await;
+        let first = match first {
+            Ok(first) => first,
+            Err(error) => {
+                control.shutdown().await;
+                return Err(error);
+            }
+        };
+        let router = godwit_api::router(ApiState { service, clock, draw });
+        Ok(Self { control, router, new_credentials: first.then_some(credentials), _folder: folder })
+    }
+
+    /// What answers requests.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Where the administrator's keys were written, if that was now.
+    pub fn new_credentials(&self) -> Option<&Path> {
+        self.new_credentials.as_deref()
+    }
+
+    /// Stops all work; what was active goes on at the next start.
+    pub async fn shutdown(self) {
+        self.control.shutdown().await;
+    }
+}
+
+async fn open_blocks(folder: &Folder, draw: Draw) -> anyhow::Result<BlockStore> {
+    let path = folder.objects();
+    let objects = LocalFileSystem::new_with_prefix(&path)
+        .with_context(|| format!("open the store in {}", path.display()))?
+        .with_fsync(true);
+    let master = MasterKey::new(*folder.master().expose());
+    BlockStore::open(Arc::new(objects), &master, draw).await.context("open the store")
+}
+
+fn sources(config: &Config, folder: &Folder) -> anyhow::Result<MakeSource> {
+    let owner = Owner::parse(folder.owner()).context("read the owner")?;
+    let program = std::env::current_exe().context("find this program's own file")?;
+    let freezer = FreezerCommand { program, args: vec![THAW_GUARD.to_owned()] };
+    let (runtime_dir, scratch_dir) = (folder.runtime(), config.scratch.clone());
+    Ok(Box::new(move |config| {
+        let ConnectorConfig::Qmp { socket } = config;
+        Arc::new(QmpSource::new(QmpOptions {
+            socket: PathBuf::from(socket),
+            owner: owner.clone(),
+            runtime_dir: runtime_dir.clone(),
+            scratch_dir: scratch_dir.clone(),
+            scratch_reserve: SCRATCH_RESERVE,
+            nbd_socket: None,
+            freezer: Some(freezer.clone()),
+            limits: Limits::default(),
+            random: Arc::new(|| outside::random_bits() as u64),
+        }))
+    }))
+}

@@ -1,0 +1,121 @@
+//! What `godwit serve` was asked for, checked. Nothing is created or bound here.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Where the service listens if nothing else is said, and where the command line looks for it.
+pub const DEFAULT_PORT: u16 = 8384;
+
+/// A checked configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The data folder, absolute.
+    pub data: PathBuf,
+    /// Address to listen on: loopback.
+    pub listen: SocketAddr,
+    /// Region written beside the administrator's keys.
+    pub region: String,
+    /// Folder for QEMU's scratch files, absolute.
+    pub scratch: PathBuf,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not an address.
+    #[error("'{0}' is not an address to listen on: expected IP:PORT, for example 127.0.0.1:{DEFAULT_PORT}")]
+    NotAnAddress(String),
+    /// An address that others can reach.
+    #[error(
+        "refused to listen on {0}: without TLS, keys and disks would cross the network readable by anybody, so this \
+         version listens on loopback only"
+    )]
+    NotLoopback(SocketAddr),
+    /// A path that cannot be made absolute.
+    #[error("'{}' is not a usable folder: {reason}", path.display())]
+    Folder {
+        /// As given.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+}
+
+impl ConfigError {
+    /// What to do about it.
+    pub fn next_step(&self) -> String {
+        match self {
+            ConfigError::NotAnAddress(_) => format!("give --listen 127.0.0.1:{DEFAULT_PORT}, or leave it out"),
+            ConfigError::NotLoopback(address) => format!(
+                "give --listen 127.0.0.1:{}; to reach it from another machine, use a tunnel such as ssh -L until TLS comes",
+                address.port()
+            ),
+            ConfigError::Folder { .. } => "give another path".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what was asked for.
+    pub fn new(data: &Path, listen: &str, region: &str, scratch: Option<&Path>) -> Result<Self, ConfigError> {
+        let listen = address(listen)?;
+        if !listen.ip().is_loopback() {
+            return Err(ConfigError::NotLoopback(listen));
+        }
+        let data = absolute(data)?;
+        let scratch = scratch.map_or_else(|| Ok(data.join("scratch")), absolute)?;
+        Ok(Self { data, listen, region: region.to_owned(), scratch })
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, ConfigError> {
+    let refused = || ConfigError::NotAnAddress(text.to_owned());
+    if let Some(port) = text.strip_prefix("localhost:") {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().map_err(|_| refused())?));
+    }
+    text.parse().map_err(|_| refused())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|error| ConfigError::Folder { path: path.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
+        Config::new(Path::new("/data"), text, "us-east-1", None).map(|config| config.listen)
+    }
+
+    #[test]
+    fn loopback_in_all_its_forms_is_taken() {
+        for text in ["127.0.0.1:0", "127.0.0.1:8384", "127.8.8.8:1", "[::1]:8384", "localhost:8384"] {
+            assert!(listen(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_others_can_reach_is_refused() {
+        for text in ["0.0.0.0:8384", "192.168.1.1:80", "[::]:8384", "10.0.0.1:0", "[::ffff:10.0.0.1]:80"] {
+            assert!(matches!(listen(text), Err(ConfigError::NotLoopback(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told() {
+        for text in ["", "8384", "127.0.0.1", "example.org:80", "localhost", "localhost:99999", "127.0.0.1:x"] {
+            let error = listen(text).unwrap_err();
+            assert!(error.to_string().contains("expected IP:PORT"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn folders_are_absolute_and_scratch_is_in_the_data_folder() {
+        let config = Config::new(Path::new("x"), "127.0.0.1:0", "us-east-1", None).unwrap();
+        assert!(config.data.is_absolute());
+        assert_eq!(config.scratch, config.data.join("scratch"));
+        let config = Config::new(Path::new("/d"), "127.0.0.1:0", "us-east-1", Some(Path::new("/s"))).unwrap();
+        assert_eq!(config.scratch, Path::new("/s"));
+    }
+}
