@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# The Rust toolchain and the Python clients that tests and demo use. Sourced.
+
+SDK_CLIENTS=(boto3==1.40.30 botocore==1.40.30 awscli==1.42.30)
+
+setup_rust() {
+    # rustup puts cargo here, and a shell that is not a login shell does not look there.
+    command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
+    command -v cargo >/dev/null || die "no Rust toolchain: install rustup (https://rustup.rs) and run this again"
+    install_packages "${PACKAGES_BUILD[@]}"
+}
+
+# Any Python will do for the scripts of this repository: they use its standard library only.
+setup_python() {
+    command -v python3 >/dev/null || install_packages python3
+}
+
+# A Python that can make virtual environments: Debian's own if nothing better is on the PATH.
+python_with_venv() {
+    local python
+    for python in python3 /usr/bin/python3; do
+        if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+            command -v "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+# boto3 and the AWS command line as their makers publish them, in a virtual environment.
+setup_sdk_clients() {
+    local folder=$TOOLS/clients stamp=$TOOLS/clients.done python
+    export GODWIT_CLIENTS_PYTHON=$folder/bin/python
+    if [ "$(cat "$stamp" 2>/dev/null)" = "${SDK_CLIENTS[*]}" ] && "$GODWIT_CLIENTS_PYTHON" -c 'import boto3' 2>/dev/null
+    then
+        return 0
+    fi
+    python=$(python_with_venv) || { install_packages python3-venv; python=/usr/bin/python3; }
+    note "installing Python clients into the cache: ${SDK_CLIENTS[*]}"
+    rm -rf "$folder" "$stamp"
+    quietly clients-venv "$python" -m venv "$folder"
+    quietly clients-pip "$folder/bin/pip" install -q --disable-pip-version-check "${SDK_CLIENTS[@]}"
+    printf '%s' "${SDK_CLIENTS[*]}" >"$stamp"
+}
