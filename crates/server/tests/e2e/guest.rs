@@ -1,0 +1,149 @@
+//! A real guest in a real QEMU, writing all the time: what is replicated is one instant of it, and its image boots.
+
+use crate::service::{Service, figure};
+use crate::testbed;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+fn tool(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed").join(name).canonicalize().expect("a testbed tool")
+}
+
+/// A booted guest; ended with the value.
+struct Guest {
+    folder: PathBuf,
+}
+
+impl Guest {
+    fn boot(folder: &Path, qemu: &str) -> Guest {
+        let source = testbed::prepared("GODWIT_TESTBED").join("small.raw").display().to_string();
+        let disk = folder.join("disk.qcow2").display().to_string();
+        testbed::run("qemu-img", &["convert", "-f", "raw", "-O", "qcow2", &source, &disk]);
+        let guest = Guest { folder: folder.to_owned() };
+        testbed::run(tool("start-guest"), &[&disk, &folder.display().to_string(), "--qemu", qemu]);
+        guest
+    }
+
+    fn qmp_socket(&self) -> PathBuf {
+        self.folder.join("qmp.sock")
+    }
+
+    fn generation(&self) -> u64 {
+        let log = std::fs::read(self.folder.join("serial.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        log.lines().rev().find_map(|line| line.trim().strip_prefix("GEN ")?.parse().ok()).unwrap_or(0)
+    }
+
+    fn wait_for_generation(&self, wanted: u64) {
+        testbed::wait("the guest to write", Duration::from_secs(180), || (self.generation() >= wanted).then_some(()));
+    }
+
+    fn qmp(&self, command: &str) -> Value {
+        let socket = self.qmp_socket().display().to_string();
+        serde_json::from_str(&testbed::run(tool("qmp"), &[&socket, command])).expect("QMP answers JSON")
+    }
+
+    fn left_behind(&self) -> String {
+        let socket = self.qmp_socket().display().to_string();
+        testbed::run(tool("qmp"), &[&socket, "--left-behind"]).trim().to_owned()
+    }
+
+    /// Our export of the point in time, if there is one now.
+    fn export_of_ours(&self) -> Option<String> {
+        let exports = self.qmp("query-block-exports");
+        let ids = exports.as_array().expect("a list").iter().filter_map(|e| e["id"].as_str());
+        ids.filter(|id| id.starts_with("godwit-")).map(str::to_owned).next()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = Command::new(tool("stop-guest")).arg(&self.folder).status();
+    }
+}
+
+fn sockets_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    use std::os::unix::fs::FileTypeExt;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let kind = entry.file_type().expect("a file type");
+        if kind.is_dir() {
+            sockets_below(&entry.path(), found);
+        } else if kind.is_socket() {
+            found.push(entry.path());
+        }
+    }
+}
+
+/// Kills the service at growing moments until it dies with a point in time open, and copies that point with a tool of
+/// other people.
+fn reference_of_the_point(guest: &Guest, mut service: Service, data: &Path, to: &Path) -> Service {
+    for moment in 0..40 {
+        std::thread::sleep(Duration::from_millis(100 + moment * 40));
+        service.kill();
+        if let Some(export) = guest.export_of_ours() {
+            let mut sockets = Vec::new();
+            sockets_below(data, &mut sockets);
+            let copied = sockets.iter().any(|socket| {
+                let uri = format!("nbd+unix:///{export}?socket={}", socket.display());
+                let convert = ["convert", "-f", "raw", "-O", "raw", &uri, &to.display().to_string()];
+                Command::new("qemu-img").args(convert).status().is_ok_and(|status| status.success())
+            });
+            assert!(copied, "no socket of {sockets:?} serves {export}");
+            return Service::start(data);
+        }
+        service = Service::start(data);
+    }
+    panic!("the service never died with a point in time open");
+}
+
+fn scenario(qemu: &str) {
+    let folder = testbed::folder();
+    let guest = Guest::boot(folder.path(), qemu);
+    guest.wait_for_generation(2);
+
+    let data = folder.path().join("data");
+    let service = Service::start(&data);
+    service.associate(&guest.qmp_socket());
+    let job = service.create_job(&service.only_server());
+    let run = service.newest_run(&job);
+    let truth = folder.path().join("truth.raw");
+    let service = reference_of_the_point(&guest, service, &data, &truth);
+    let first = service.completed(&run);
+    assert_eq!(first["consistency"], "FILE_SYSTEM", "the guest's agent froze it: {first:#}");
+    let copy = folder.path().join("copy.raw");
+    service.export(&first, 0, &copy);
+    testbed::assert_same_bytes(&copy, &truth);
+
+    let written = guest.generation();
+    guest.wait_for_generation(written + 3);
+    let second = service.completed(&service.start_run(&job));
+    assert_eq!(second["volumes"][0]["tracked"], true, "{second:#}");
+    assert!(figure(&second, 0, "bytes_read") < figure(&first, 0, "bytes_read"), "{second:#}");
+
+    let image = second["image_id"].as_str().expect("an image").to_owned();
+    let qcow2 = folder.path().join("boots.qcow2").display().to_string();
+    service.cli(&["images", "verify", &image]);
+    service.cli(&["images", "export", &image, "--volume", "0", "--format", "qcow2", "--output", &qcow2]);
+    let console = testbed::run(tool("boot-image"), &[&qcow2, "--qemu", qemu]);
+    assert!(console.contains("GODWIT-CHECK ok"), "{console}");
+    let checked = console.split("gen=").nth(1).and_then(|s| s.trim().parse::<u64>().ok()).expect("a generation");
+    assert!(checked >= written + 3, "the image holds what was written before the run: {checked} of {}", written + 3);
+
+    service.cli(&["jobs", "delete", &job, "--wait"]);
+    assert_eq!(guest.left_behind(), "", "nothing is left in QEMU");
+    let before = guest.generation();
+    guest.wait_for_generation(before + 1);
+    assert_eq!(guest.qmp("query-status")["status"], json!("running"));
+}
+
+#[test]
+fn a_live_guest_of_qemu_10_becomes_an_image_that_boots() {
+    scenario("10");
+}
+
+#[test]
+fn a_live_guest_of_qemu_7_2_becomes_an_image_that_boots() {
+    scenario("7.2");
+}

@@ -1,0 +1,18 @@
+//! End-to-end scenarios: the real `godwit` binary, real QEMU processes, clients that other people wrote.
+//!
+//! Everything is started in temporary folders on loopback addresses and unix sockets, and ended when a test ends,
+//! however it ends. What the scenarios need beside this repository is installed by `./dev test`; without it they fail
+//! and say what is missing.
+
+#![allow(clippy::disallowed_methods, reason = "scenarios live in real time and in a real environment")]
+
+mod bad_input;
+mod clients;
+mod daemon;
+mod first_copy;
+mod guest;
+mod incremental;
+mod memory;
+mod resume;
+mod service;
+mod testbed;

@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Drives a Godwit with boto3 1.40.30 as it comes: every SMS operation that works, and every refusal that matters.
+
+Needs AWS_ENDPOINT_URL_SMS (or GODWIT_ENDPOINT) and AWS_SHARED_CREDENTIALS_FILE, and a service with one associated
+connector that offers at least one server without a job. With GODWIT_WAIT_RUN=1 it lets three runs end. It leaves the
+service without a live job and without a connector.
+"""
+
+import datetime
+import re
+import sys
+import time
+
+sys.dont_write_bytecode = True
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from checks import ENDPOINT, REGION, RUN_BOUND, WAIT_RUN, check, equal, finish, keys, wait
+
+APP = "app-0123456789abcdef0"
+NOBODY = "sms-job-00000000"
+LATER = [
+    "create_app", "delete_app", "delete_app_launch_configuration", "delete_app_replication_configuration",
+    "delete_app_validation_configuration", "generate_change_set", "generate_template", "get_app",
+    "get_app_launch_configuration", "get_app_replication_configuration", "get_app_validation_configuration",
+    "get_app_validation_output", "import_app_catalog", "launch_app", "list_apps", "notify_app_validation_output",
+    "put_app_launch_configuration", "put_app_replication_configuration", "put_app_validation_configuration",
+    "start_app_replication", "start_on_demand_app_replication", "stop_app_replication", "terminate_app", "update_app",
+]
+
+
+def client(key=None, secret=None, token=None):
+    known = keys()
+    return boto3.client(
+        "sms",
+        endpoint_url=ENDPOINT,
+        region_name=REGION,
+        aws_access_key_id=key or known[0],
+        aws_secret_access_key=secret or known[1],
+        aws_session_token=token,
+        config=Config(retries={"max_attempts": 0}, read_timeout=120),
+    )
+
+
+sms = client()
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def refused(name, error, call, **parameters):
+    """The call ends with the modelled exception `error`, by class."""
+    try:
+        answer = call(**parameters)
+        check(name, False, f"it was answered: {answer}")
+    except getattr(sms.exceptions, error) as raised:
+        said = raised.response["Error"]["Message"]
+        check(name, len(said) > 10, f"its message says nothing: {said!r}")
+    except ClientError as raised:
+        check(name, False, f"wanted {error}, got {raised}")
+
+
+def code_of(call, **parameters):
+    try:
+        call(**parameters)
+        return "it was answered"
+    except ClientError as raised:
+        return raised.response["Error"]["Code"]
+
+
+def catalog_available():
+    answer = sms.get_servers()
+    return answer if answer["serverCatalogStatus"] == "AVAILABLE" else None
+
+
+def connectors():
+    answer = sms.get_connectors()
+    equal("GetConnectors answers 200", answer["ResponseMetadata"]["HTTPStatusCode"], 200)
+    check("every answer has a request id", len(answer["ResponseMetadata"]["RequestId"]) > 8, answer)
+    found = answer["connectorList"]
+    check("a connector is associated", len(found) >= 1, found)
+    connector = found[0]
+    check("its id has the known form", re.fullmatch(r"c-[0-9a-f]{17}", connector["connectorId"]), connector)
+    equal("it is healthy", connector["status"], "HEALTHY")
+    check("it says when it was associated", isinstance(connector["associatedOn"], datetime.datetime), connector)
+    check("it names its VM manager", connector["vmManagerId"] and connector["vmManagerName"], connector)
+    pages = sms.get_paginator("get_connectors").paginate(PaginationConfig={"PageSize": 1})
+    listed = [c["connectorId"] for page in pages for c in page["connectorList"]]
+    equal("pages of one give every connector once", sorted(listed), sorted(c["connectorId"] for c in found))
+    return connector["connectorId"]
+
+
+def catalog():
+    before = sms.get_servers()
+    check("the catalog has a time", isinstance(before["lastModifiedOn"], datetime.datetime), before)
+    sms.import_server_catalog()
+    answer = wait("the catalog becomes available", 90, catalog_available)
+    servers = answer["serverList"]
+    check("a server is in the catalog", len(servers) >= 1, servers)
+    server = servers[0]
+    check("its id has the known form", re.fullmatch(r"s-[0-9a-f]{8}", server["serverId"]), server)
+    equal("it is a virtual machine", server["serverType"], "VIRTUAL_MACHINE")
+    check("it has a name", server["vmServer"]["vmName"], server)
+    check("it has no job yet", "replicationJobId" not in server, server)
+
+    ids = sorted(s["serverId"] for s in servers)
+    pages = sms.get_paginator("get_servers").paginate(PaginationConfig={"PageSize": 1})
+    equal("pages of one give every server once", sorted(s["serverId"] for p in pages for s in p["serverList"]), ids)
+    address = server["vmServer"]["vmServerAddress"]
+    found = sms.get_servers(vmServerAddressList=[address])["serverList"]
+    equal("a server is found by its address", [s["serverId"] for s in found], [server["serverId"]])
+    nowhere = [{"vmManagerId": address["vmManagerId"], "vmId": "nothing-here"}]
+    equal("an address without a server finds nothing", sms.get_servers(vmServerAddressList=nowhere)["serverList"], [])
+
+    sms.import_server_catalog()
+    answer = wait("a second import ends", 90, catalog_available)
+    equal("known servers keep their ids", sorted(s["serverId"] for s in answer["serverList"]), ids)
+    return server["serverId"]
+
+
+def bad_input(server):
+    create, soon = sms.create_replication_job, now() + datetime.timedelta(hours=1)
+    invalid, missing = "InvalidParameterException", "MissingRequiredParameterException"
+    good = {"serverId": server, "seedReplicationTime": soon, "frequency": 12}
+    refused("an unknown server is refused", invalid, create, **{**good, "serverId": "s-00000000"})
+    refused("a server id of the wrong form is refused", invalid, create, **{**good, "serverId": "nobody"})
+    refused("an empty server id is refused", invalid, create, **{**good, "serverId": ""})
+    late = now() + datetime.timedelta(days=31)
+    refused("a start more than 30 days ahead is refused", invalid, create, **{**good, "seedReplicationTime": late})
+    for hours in (0, 25, -1, 2**31 - 1):
+        refused(f"an interval of {hours} hours is refused", invalid, create, **{**good, "frequency": hours})
+    refused("an interval together with runOnce is refused", invalid, create, **good, runOnce=True)
+    refused("neither interval nor runOnce is refused", missing, create, serverId=server, seedReplicationTime=soon)
+    refused("a licence type that is none is refused", invalid, create, **good, licenseType="Auto")
+    refused("too many images to keep are refused", invalid, create, **good, numberOfRecentAmisToKeep=271)
+    refused("a key that nobody knows is refused", invalid, create, **good, encrypted=True, kmsKeyId="alias/x")
+
+    gone = "ReplicationJobNotFoundException"
+    refused("an unknown job cannot be changed", gone, sms.update_replication_job, replicationJobId=NOBODY, frequency=2)
+    refused("an unknown job cannot be deleted", gone, sms.delete_replication_job, replicationJobId=NOBODY)
+    refused("an unknown job has no runs", invalid, sms.get_replication_runs, replicationJobId=NOBODY)
+    refused("an unknown job is not shown", invalid, sms.get_replication_jobs, replicationJobId=NOBODY)
+    start = sms.start_on_demand_replication_run
+    refused("an unknown job cannot be started", invalid, start, replicationJobId=NOBODY)
+    refused("an unknown connector stays", invalid, sms.disassociate_connector, connectorId="c-00000000000000000")
+    for list_them in (sms.get_servers, sms.get_replication_jobs):
+        refused(f"{list_them.__name__} refuses a foreign token", invalid, list_them, nextToken="x")
+        refused(f"{list_them.__name__} refuses pages of none", invalid, list_them, maxResults=0)
+
+
+def identity():
+    known = keys()
+    wrong = "wrong" + known[1][5:]
+    code = code_of(client(secret=wrong).get_connectors)
+    equal("a wrong secret is refused", code, "InvalidSignatureException")
+    code = code_of(client(key="AKIDNOBODY0000000000").get_connectors)
+    equal("an unknown key is refused", code, "UnrecognizedClientException")
+    check("a session token does no harm", client(token="tok").get_connectors()["connectorList"])
+
+
+def later():
+    for name in LATER:
+        call = getattr(sms, name)
+        operation = sms.meta.method_to_api_mapping[name]
+        members = sms.meta.service_model.operation_model(operation).input_shape.members
+        code = code_of(call, **({"appId": APP} if "appId" in members else {}))
+        equal(f"{operation} says that it does not work yet", code, "UnknownOperationException")
+
+
+def job_of(job):
+    return sms.get_replication_jobs(replicationJobId=job)["replicationJobList"][0]
+
+
+def one_job(server):
+    """Creates a job and looks at it from all sides."""
+    start = now() + (datetime.timedelta(hours=-1) if WAIT_RUN else datetime.timedelta(days=7))
+    good = {"serverId": server, "seedReplicationTime": start, "frequency": 12, "description": "d é 😀"}
+    more = {"licenseType": "BYOL", "roleName": "sms", "numberOfRecentAmisToKeep": 3, "encrypted": True}
+    job = sms.create_replication_job(**good, **more)["replicationJobId"]
+    check("a job's id has the known form", re.fullmatch(r"sms-job-[0-9a-f]{8}", job), job)
+    refused("a second live job is refused", "ReplicationJobAlreadyExistsException", sms.create_replication_job, **good)
+
+    shown = job_of(job)
+    wanted = {k: v for k, v in {**good, **more}.items() if k != "seedReplicationTime"}
+    equal("a job is as it was created", {k: shown.get(k) for k in wanted}, wanted)
+    check("it is waiting or at work", shown["state"] in ("PENDING", "ACTIVE"), shown["state"])
+    check("it has a start", isinstance(shown["seedReplicationTime"], datetime.datetime), shown)
+    check("it is no one-time job", shown["runOnce"] is False, shown)
+    check("it names its server", shown["vmServer"]["vmName"] and shown["serverType"] == "VIRTUAL_MACHINE", shown)
+    check("it shows at most one run", len(shown["replicationRunList"]) <= 1, shown)
+    listed = sms.get_servers()["serverList"]
+    mine = next(s for s in listed if s["serverId"] == server)
+    equal("the server names its job", (mine["replicationJobId"], mine["replicationJobTerminated"]), (job, False))
+
+    sms.update_replication_job(replicationJobId=job, frequency=24, description="changed", numberOfRecentAmisToKeep=5)
+    shown = job_of(job)
+    found = (shown["frequency"], shown["description"], shown["numberOfRecentAmisToKeep"], shown["licenseType"])
+    equal("what was changed is changed, the rest is not", found, (24, "changed", 5, "BYOL"))
+    invalid = "InvalidParameterException"
+    refused("a wrong change is refused", invalid, sms.update_replication_job, replicationJobId=job, frequency=99)
+    equal("and changes nothing", job_of(job)["frequency"], 24)
+    pages = sms.get_paginator("get_replication_jobs").paginate(PaginationConfig={"PageSize": 1})
+    ids = [j["replicationJobId"] for page in pages for j in page["replicationJobList"]]
+    check("pages of one give every job once", job in ids and len(ids) == len(set(ids)), ids)
+    return job
+
+
+def runs_of(job):
+    pages = sms.get_paginator("get_replication_runs").paginate(replicationJobId=job, PaginationConfig={"PageSize": 1})
+    return [run for page in pages for run in page["replicationRunList"]]
+
+
+def ended(job, run=None):
+    """The run (or the first automatic one), once it has ended."""
+    for found in runs_of(job):
+        wanted = found["replicationRunId"] == run if run else found["type"] == "AUTOMATIC"
+        if wanted and found["state"] in ("COMPLETED", "FAILED", "DELETED", "MISSED"):
+            return found
+    return None
+
+
+def real_runs(job):
+    first = wait("the first run ends", RUN_BOUND, lambda: ended(job))
+    if not first or not check("it is completed", first["state"] == "COMPLETED", first):
+        return
+    check("its id has the known form", re.fullmatch(r"sms-run-[0-9a-f]{8}", first["replicationRunId"]), first)
+    check("it made an image", re.fullmatch(r"ami-[0-9a-f]{17}", first["amiId"]), first)
+    check("it says when it ended", first["completedTime"] >= first["scheduledStartTime"], first)
+    equal("the job names the image", job_of(job)["latestAmiId"], first["amiId"])
+    equal("the job is active", job_of(job)["state"], "ACTIVE")
+    start = sms.start_on_demand_replication_run
+    for n in (1, 2):
+        asked = time.monotonic()
+        run = start(replicationJobId=job, description=f"extra {n}")["replicationRunId"]
+        check(f"extra run {n} is answered at once", time.monotonic() - asked < 20)
+        found = wait(f"extra run {n} ends", RUN_BOUND, lambda: ended(job, run))
+        equal(f"extra run {n} is completed", (found["state"], found["type"]), ("COMPLETED", "ON_DEMAND"))
+        equal(f"extra run {n} keeps its description", found["description"], f"extra {n}")
+        order = [r["replicationRunId"] for r in runs_of(job)]
+        check("newer runs come first", order.index(run) < order.index(first["replicationRunId"]), order)
+    refused("a third extra run is refused", "ReplicationRunLimitExceededException", start, replicationJobId=job)
+
+
+def end_of_job(job, server):
+    equal("DeleteReplicationJob answers 200", delete(job), 200)
+    wait("the job is deleted", 90, lambda: job_of(job)["state"] == "DELETED")
+    mine = next(s for s in sms.get_servers()["serverList"] if s["serverId"] == server)
+    equal("the server says that its job has ended", mine["replicationJobTerminated"], True)
+    far = now() + datetime.timedelta(days=29)
+    once = sms.create_replication_job(serverId=server, seedReplicationTime=far, runOnce=True)["replicationJobId"]
+    shown = job_of(once)
+    check("a one-time job has no interval", shown["runOnce"] is True and "frequency" not in shown, shown)
+    check("an absent licence stays absent", "licenseType" not in shown, shown)
+    delete(once)
+    wait("the one-time job is deleted", 90, lambda: job_of(once)["state"] == "DELETED")
+
+
+def delete(job):
+    return sms.delete_replication_job(replicationJobId=job)["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def farewell(connector, server):
+    sms.delete_server_catalog()
+    answer = sms.get_servers()
+    equal("the catalog is empty", (answer["serverCatalogStatus"], answer["serverList"]), ("DELETED", []))
+    sms.import_server_catalog()
+    answer = wait("the catalog is there again", 90, catalog_available)
+    check("with the same ids", server in [s["serverId"] for s in answer["serverList"]], answer)
+    sms.disassociate_connector(connectorId=connector)
+    left = [c["connectorId"] for c in sms.get_connectors()["connectorList"]]
+    check("the connector is gone", connector not in left, left)
+    if not left:
+        refused("no connector, no import", "NoConnectorsAvailableException", sms.import_server_catalog)
+
+
+def flow():
+    connector = connectors()
+    server = catalog()
+    identity()
+    bad_input(server)
+    later()
+    job = one_job(server)
+    if WAIT_RUN:
+        real_runs(job)
+    end_of_job(job, server)
+    farewell(connector, server)
+
+
+finish(flow)
