@@ -121,13 +121,19 @@ async fn handle(shared: &Shared, request: Request, note: &mut Note) -> Result<An
     entry.call(shared.state.service.clone(), now, request).await
 }
 
-/// One line per call. Parameters are never in it: some of them may be secret.
+/// One line per call; of reads that went well only for whoever looks closely. Parameters are never in it: some of them may be secret.
 fn log(note: &Note, outcome: &Result<Answer, ApiError>, started: Instant, id: &str) {
     let operation = note.operation.unwrap_or("-");
     let caller = note.caller.as_deref().unwrap_or("-");
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let code = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "OK");
-    tracing::info!(operation, caller, outcome = code, ms, request_id = id, "call");
+    // People and consoles ask again and again; what they are told is only worth a line if something is wrong.
+    let is_read = ["Get", "Describe", "List", "Read"].iter().any(|verb| operation.starts_with(verb));
+    if is_read && outcome.is_ok() {
+        tracing::debug!(operation, caller, outcome = code, ms, request_id = id, "call");
+    } else {
+        tracing::info!(operation, caller, outcome = code, ms, request_id = id, "call");
+    }
     if let Err(error) = outcome
         && error.code().status().is_server_error()
     {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not a {noun} id: expected '{prefix}' and {digits} hexadecimal digits")]
+#[error("'{text}' is no {noun} id: expected '{prefix}' and {digits} hexadecimal digits")]
 pub struct ParseIdError {
     /// What was given, cut to a length fit for a message.
     pub text: String,

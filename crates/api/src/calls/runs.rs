@@ -93,6 +93,7 @@ fn description(run: Run) -> RunDescription {
         consistency: run.consistency.map(|consistency| consistency.as_str().to_owned()),
         point_in_time: run.point_at.map(Into::into),
         notes: run.notes,
+        retrying_after: run.retrying_after,
         failure: run.failure.map(failure),
         volumes: run.volumes.into_iter().map(volume).collect(),
     }

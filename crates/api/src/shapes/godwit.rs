@@ -255,6 +255,8 @@ shapes! {
         point_in_time: Option<EpochSeconds>,
         /// What the operator should know.
         notes: Vec<String>,
+        /// The failure that is being waited out before the stage is tried again.
+        retrying_after: Option<String>,
         /// Why it failed.
         failure: Option<FailureDescription>,
         /// Its volumes, boot disk first.

@@ -104,7 +104,7 @@ async fn carry_on(line: &Line, id: &RunId, cancel: &CancellationToken) -> Result
     let Some(mut run) = line.store.run(id).await? else { return Ok(()) };
     let mut points_lost = 0;
     loop {
-        line.progress.enter(&run.id, line.store.run_volumes(&run.id).await?);
+        line.progress.enter(&run.id, run.position.stage(), line.store.run_volumes(&run.id).await?);
         let stage = match run.position {
             Position::At(stage) => stage,
             Position::Abandoning => return ending::abandon(line, &run, cancel).await,

@@ -24,6 +24,8 @@ pub(crate) struct Progress {
 /// Live figures of a run.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Live {
+    /// The stage that samples and figures are of.
+    stage: Option<Stage>,
     volumes: Vec<(String, VolumeFigures)>,
     samples: VecDeque<Sample>,
     verify: Option<(u64, u64)>,
@@ -53,9 +55,9 @@ pub(crate) struct Rates {
 
 impl Progress {
     /// A run enters a stage: its figures are those of the store, its rates begin anew.
-    pub fn enter(&self, run: &RunId, volumes: Vec<VolumeRecord>) {
+    pub fn enter(&self, run: &RunId, stage: Option<Stage>, volumes: Vec<VolumeRecord>) {
         let volumes = volumes.into_iter().map(|v| (v.device, v.figures)).collect();
-        self.lock().insert(run.clone(), Live { volumes, ..Live::default() });
+        self.lock().insert(run.clone(), Live { stage, volumes, ..Live::default() });
     }
 
     pub fn forget(&self, run: &RunId) {
@@ -73,15 +75,12 @@ impl Progress {
         live.sample(Sample { at: now, moved: sum.bytes_read, done: sum.bytes_done, total: sum.bytes_total });
     }
 
-    /// How far verification is: of one volume, and over all volumes.
-    pub fn verify(&self, run: &RunId, device: &str, verified: u64, (done, total): (u64, u64), now: Timestamp) {
+    /// How far verification has come in the volumes. Holes count, so no pace in bytes follows from it.
+    pub fn verify(&self, run: &RunId, (done, total): (u64, u64), now: Timestamp) {
         let mut runs = self.lock();
         let Some(live) = runs.get_mut(run) else { return };
-        if let Some((_, known)) = live.volumes.iter_mut().find(|(d, _)| d == device) {
-            known.bytes_verified = verified;
-        }
         live.verify = Some((done, total));
-        live.sample(Sample { at: now, moved: done, done, total });
+        live.sample(Sample { at: now, moved: 0, done, total });
     }
 
     pub fn trouble(&self, run: &RunId, what: Option<String>) {
@@ -125,8 +124,10 @@ impl Live {
     }
 
     pub fn rates(&self, stage: Option<Stage>, now: Timestamp) -> Rates {
-        match stage {
-            Some(Stage::Transferring | Stage::Verifying) => rates(&self.window(), now),
+        // The record is a moment ahead when a stage ends: what was sampled of the last stage says nothing of the next.
+        match stage.filter(|_| stage == self.stage) {
+            Some(Stage::Transferring) => rates(&self.window(), now),
+            Some(Stage::Verifying) => Rates { bytes_per_second: None, ..rates(&self.window(), now) },
             _ => Rates::default(),
         }
     }

@@ -82,7 +82,7 @@ async fn verify(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> Res
             moved.fetch_add(1, Ordering::Relaxed);
             // What the volumes to come will add is not known before they begin.
             let sums = (verified + done, verified + total.max(done));
-            line.progress.verify(&run.id, &volume.device, done, sums, line.now());
+            line.progress.verify(&run.id, sums, line.now());
         };
         let work = line.images.verify(&volume.snapshot, VerifyScope::OwnBlocks, &report, &inner);
         let bounds = bounds(line);

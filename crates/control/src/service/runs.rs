@@ -61,6 +61,8 @@ pub struct Run {
     pub point_at: Option<Timestamp>,
     /// What the operator should know, oldest first.
     pub notes: Vec<String>,
+    /// The failure that is being waited out before the stage is tried again.
+    pub retrying_after: Option<String>,
     /// Why it failed; for an active run why it is being given up.
     pub failure: Option<Failure>,
     /// State and stage in words, or the failure with its next step.
@@ -170,7 +172,7 @@ impl Service {
         // The id is drawn before the image is written: it is told only once the image exists.
         let has_image = matches!(record.position, Position::Completed | Position::At(Stage::Cleaning));
         Ok(Run {
-            status_message: status(&record, rates.percent, trouble),
+            status_message: status(&record, rates.percent, trouble.as_deref()),
             state: record.position.state(),
             stage: record.stage,
             stage_started_at: record.stage_started_at,
@@ -189,6 +191,7 @@ impl Service {
             point: record.point,
             point_at: record.point_at,
             notes: record.notes,
+            retrying_after: trouble,
             failure: record.failure,
             encrypted,
             kms_key_id,
@@ -209,7 +212,7 @@ fn run_volume(live: Option<VolumeFigures>, record: VolumeRecord) -> RunVolume {
 }
 
 /// A run in words.
-fn status(run: &RunRecord, percent: f64, trouble: Option<String>) -> Option<String> {
+fn status(run: &RunRecord, percent: f64, trouble: Option<&str>) -> Option<String> {
     let working = |what: String| match trouble {
         Some(trouble) => format!("{what}; trying again after {trouble}"),
         None => what,

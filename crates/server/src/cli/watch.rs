@@ -99,6 +99,9 @@ fn step(run: &RunDescription, now: Timestamp) -> Step {
         return Step::named(format!("Giving up ({})", failure.code));
     }
     let stage = run.stage.clone().unwrap_or_else(|| "Active".to_owned());
+    if let Some(trouble) = &run.retrying_after {
+        return Step::named(format!("{stage}: trying again after {trouble}"));
+    }
     let is_measured = matches!(stage.as_str(), "Transferring" | "Verifying");
     Step {
         subject: if stage == "Transferring" { volume_at_work(run) } else { String::new() },
@@ -201,6 +204,7 @@ mod tests {
             consistency: Some("CRASH".into()),
             point_in_time: None,
             notes: vec![],
+            retrying_after: None,
             failure: None,
             volumes: vec![volume("vda", Some("d")), volume("vdb", None)],
         }

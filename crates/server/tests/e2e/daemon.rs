@@ -18,17 +18,26 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it over new qcow2 disks of the given sizes in `folder`.
     pub fn start(folder: &Path, sizes: &[u64]) -> Daemon {
+        Daemon::start_with(Path::new("qemu-storage-daemon"), folder, sizes)
+    }
+
+    /// Like [`Daemon::start`] with another program than the one on the path.
+    pub fn start_with(program: &Path, folder: &Path, sizes: &[u64]) -> Daemon {
         for (n, size) in sizes.iter().enumerate() {
             let disk = folder.join(format!("disk{n}.qcow2"));
             testbed::run("qemu-img", &["create", "-q", "-f", "qcow2", &disk.display().to_string(), &size.to_string()]);
         }
-        Daemon::over(folder, sizes.len())
+        Daemon::launch(program, folder, sizes.len())
     }
 
     /// Starts it over the disks that are in `folder` already.
     pub fn over(folder: &Path, disks: usize) -> Daemon {
+        Daemon::launch(Path::new("qemu-storage-daemon"), folder, disks)
+    }
+
+    fn launch(program: &Path, folder: &Path, disks: usize) -> Daemon {
         let path = |name: &str| folder.join(name).display().to_string();
-        let mut command = Command::new("qemu-storage-daemon");
+        let mut command = Command::new(program);
         command.arg("--chardev").arg(format!("socket,id=c0,path={},server=on,wait=off", path("qmp.sock")));
         command.args(["--monitor", "chardev=c0"]);
         command.arg("--nbd-server").arg(format!("addr.type=unix,addr.path={},max-connections=0", path("nbd.sock")));

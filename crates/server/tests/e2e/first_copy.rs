@@ -49,6 +49,32 @@ fn an_image_equals_its_source_and_verifies() {
 }
 
 #[test]
+fn a_storage_daemon_of_qemu_7_2_is_replicated_too() {
+    let folder = testbed::folder();
+    let program = testbed::prepared("GODWIT_STORAGE_DAEMON72");
+    let daemon = Daemon::start_with(&program, folder.path(), &[64 * MIB]);
+    let mut random = Random::new(4);
+    daemon.write_bytes(0, 5 * MIB, &random.bytes(12 << 20));
+    let service = Service::start(&folder.path().join("data"));
+    service.associate(&daemon.qmp_socket());
+    let listed = service.json(&["connectors", "list"]);
+    assert!(listed[0]["manager_version"].as_str().is_some_and(|v| v.contains("7.2")), "{listed:#}");
+    let job = service.create_job(&service.only_server());
+    service.completed(&service.newest_run(&job));
+
+    let changed = daemon.scatter(0, 30, 64 * MIB, &mut random);
+    let truth = folder.path().join("truth.raw");
+    daemon.reference(0, &truth);
+    let run = service.completed(&service.start_run(&job));
+    assert_eq!(figure(&run, 0, "bytes_read"), changed * 65536, "{run:#}");
+    let copy = folder.path().join("copy.raw");
+    service.export(&run, 0, &copy);
+    testbed::assert_same_bytes(&copy, &truth);
+    service.cli(&["jobs", "delete", &job, "--wait"]);
+    assert_eq!(daemon.left_behind(), Vec::<String>::new());
+}
+
+#[test]
 fn all_volumes_of_a_server_share_one_image() {
     let folder = testbed::folder();
     let daemon = Daemon::start(folder.path(), &[48 * MIB, 32 * MIB]);
