@@ -39,9 +39,9 @@ use zeroize::Zeroizing;
 /// than 60 KiB a second, which counts as broken.
 const CALL_BOUND: Duration = Duration::from_secs(300);
 
-/// Packs on their way into the store at the same time, over all volumes: two keep a disk busy while it syncs, and each
-/// one holds a whole pack in memory.
-pub(crate) const PUTS: usize = 2;
+/// Packs on their way into the store at the same time, over all volumes. One is written while the next one is filled:
+/// a second one made a local disk no faster, and each holds a whole pack in memory.
+pub(crate) const PUTS: usize = 1;
 
 /// Reads of sources in flight, over all volumes: what saturates NBD (see docs/performance.md), a megabyte each.
 pub(crate) const READS: usize = 8;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! extents ─► plan ─► read ─► zero? digest, equal to parent or staged? compress ─► open pack ─► store
-//!  window     leaf    8 × 1 MiB        one for each core                           16 MiB       2 packs
+//!  window     leaf    8 × 1 MiB        one for each core                           16 MiB       a pack
 //!                                       └──────► leaf page ─► tree ─► open pack     └─► ledger
 //! ```
 //!
@@ -27,7 +27,7 @@
 //! returned: so a link that breaks often still makes progress.
 //!
 //! # Memory
-//! The open pack, two packs on their way, eight reads with their compressed blocks, a few pages and indexes: under 64 MiB,
+//! The open pack, one on its way, eight reads with their compressed blocks, a few pages and indexes: under 48 MiB,
 //! whatever the size of the volume.
 
 mod examine;
