@@ -10,6 +10,7 @@ use godwit_api::shapes::godwit::{
     AssociateConnectorRequest, ConnectorDescription, ConnectorType, DescribeConnectorsRequest,
 };
 use godwit_api::shapes::requests::DisassociateConnectorRequest;
+use godwit_model::id::ConnectorId;
 use serde_json::json;
 
 /// What to do with connectors.
@@ -116,9 +117,9 @@ async fn add(client: &Client, json: bool, name: String, socket: String) -> Resul
 }
 
 async fn remove(client: &Client, json: bool, connector: &str) -> Result<(), CliError> {
-    let id = match connector.starts_with("c-") {
-        true => connector.to_owned(),
-        false => by_name(client, connector).await?,
+    let id = match connector.parse::<ConnectorId>() {
+        Ok(id) => id.to_string(),
+        Err(_) => by_name(client, connector).await?,
     };
     client.disassociate_connector(&DisassociateConnectorRequest { connector_id: id.clone() }).await?;
     if json {

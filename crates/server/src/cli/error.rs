@@ -101,7 +101,7 @@ fn refused(what: String, code: &str) -> CliError {
 impl From<KeysError> for CliError {
     fn from(error: KeysError) -> Self {
         let next = match &error {
-            KeysError::NoProfile { .. } => "name one that is there with --profile or AWS_PROFILE".to_owned(),
+            KeysError::NoProfile { .. } => "name one of these with --profile or AWS_PROFILE".to_owned(),
             KeysError::HalfPair { present, missing } => format!("set {missing} as well, or unset {present}"),
             KeysError::Nowhere { .. } | KeysError::Unreadable { .. } | KeysError::Incomplete { .. } => {
                 "export AWS_SHARED_CREDENTIALS_FILE=DIR/credentials, the file that 'godwit serve --data DIR' wrote at \

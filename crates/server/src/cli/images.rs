@@ -191,7 +191,7 @@ async fn verify(client: &Client, json: bool, id: &str) -> Result<(), CliError> {
 
 fn step(image: &ImageDescription) -> Step {
     let (done, total) = (image.verification.bytes_verified.unwrap_or_default(), image.verification.bytes_total);
-    let percent = total.filter(|total| *total > 0).map(|total| done as f64 / total as f64 * 100.0);
+    let percent = total.filter(|total| *total > 0 && done > 0).map(|total| done as f64 / total as f64 * 100.0);
     Step { percent, ..Step::named("Verifying") }
 }
 

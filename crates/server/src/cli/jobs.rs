@@ -85,8 +85,8 @@ pub struct CreateArgs {
     /// Whose licence the guest runs under at the target: Godwit chooses, the target's, or your own
     #[arg(long, value_enum, default_value = "auto", visible_alias = "license")]
     licence: NewLicence,
-    /// How many of its newest images to keep
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=270))]
+    /// How many of its newest images to keep: up to 270; 0 keeps all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=270))]
     keep: Option<i32>,
 }
 
@@ -108,8 +108,8 @@ pub struct UpdateArgs {
     /// Whose licence the guest runs under at the target
     #[arg(long, value_enum, visible_alias = "license")]
     licence: Option<Licence>,
-    /// How many of its newest images to keep
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=270))]
+    /// How many of its newest images to keep: up to 270; 0 keeps all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=270))]
     keep: Option<i32>,
 }
 
@@ -223,8 +223,7 @@ async fn show(client: &Client, json: bool, id: &str) -> Result<(), CliError> {
         ("licence", job.license_type.map_or("chosen automatically", LicenseType::as_str).into()),
         ("latest image", text(job.latest_ami_id.as_ref())),
     ];
-    let keep = job.number_of_recent_amis_to_keep.map(|n| human::count(n.unsigned_abs() as usize, "newest image"));
-    about.extend(keep.map(|keep| ("keeps", keep.into())));
+    about.extend(job.number_of_recent_amis_to_keep.map(|n| ("keeps", kept(n).into())));
     about.extend(job.description.as_deref().map(|description| ("description", description.into())));
     about.extend(job.status_message.as_deref().map(|message| ("status", message.into())));
     facts(&about)?;
@@ -315,6 +314,13 @@ fn state(job: &ReplicationJob) -> Field {
     job.state.map_or_else(|| "–".into(), |state| Field::state(state.as_str()))
 }
 
+fn kept(images: i32) -> String {
+    match images {
+        0 => "all images".to_owned(),
+        n => human::count(n.unsigned_abs() as usize, "newest image"),
+    }
+}
+
 fn interval(job: &ReplicationJob) -> String {
     match (job.run_once, job.frequency) {
         (Some(true), _) => "once".to_owned(),
@@ -325,4 +331,14 @@ fn interval(job: &ReplicationJob) -> String {
 
 fn next_run(job: &ReplicationJob, shown: impl Fn(Timestamp) -> String) -> String {
     job.next_replication_run_start_time.map_or_else(|| "–".to_owned(), |time| shown(time.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_to_keep_means_all() {
+        assert_eq!([0, 1, 270].map(kept), ["all images", "1 newest image", "270 newest images"]);
+    }
 }

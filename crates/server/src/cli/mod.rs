@@ -26,10 +26,11 @@ use std::process::ExitCode;
 /// How the service is reached, and how answers are shown.
 #[derive(Args, Debug)]
 pub struct Global {
-    /// Where the service is
-    #[arg(long, global = true, env = "GODWIT_ENDPOINT", value_name = "URL", help_heading = "Connection")]
+    // clap would take an empty variable for an endpoint and show the value, which may hold a secret, in the help.
+    /// Where the service is [env: GODWIT_ENDPOINT=] [default: http://127.0.0.1:8384]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
     endpoint: Option<String>,
-    /// Profile of the credentials file [env: AWS_PROFILE=] [default: default]
+    /// Profile of the credentials and config files [env: AWS_PROFILE=] [default: default]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Connection")]
     profile: Option<String>,
     /// Region that requests are signed for [env: AWS_REGION=] [default: us-east-1]
@@ -54,7 +55,11 @@ Examples:
 
 Access keys are found as AWS tools find them: AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY, else the profile in AWS_SHARED_CREDENTIALS_FILE or
-~/.aws/credentials. The first 'godwit serve' writes such a file.
+~/.aws/credentials, else in AWS_CONFIG_FILE or ~/.aws/config. The first
+'godwit serve' writes a credentials file. The region is that of AWS_REGION,
+AWS_DEFAULT_REGION or the profile. AWS_ENDPOINT_URL_SMS and AWS_ENDPOINT_URL
+say where the service is if neither --endpoint nor GODWIT_ENDPOINT does.
+An empty variable counts as unset.
 
 Exit status:
   0 success                 3 the service cannot be reached
@@ -179,6 +184,8 @@ mod tests {
             "godwit --json runs show sms-run-00000000 --endpoint http://127.0.0.1:1",
             "godwit jobs create --server web01 --every 12h",
             "godwit jobs create --server web01 --once --start now --keep 3 --licence byol",
+            "godwit jobs create --server web01 --every 12h --keep 270",
+            "godwit jobs update sms-job-00000000 --keep 0",
             "godwit serve --data d --listen 127.0.0.1:0",
             "godwit serve --data d",
         ] {
@@ -194,6 +201,8 @@ mod tests {
             "godwit jobs create --server web01 --every 12h --once",
             "godwit jobs create --every 12h",
             "godwit jobs create --server w --every 90m",
+            "godwit jobs create --server w --once --keep 271",
+            "godwit jobs create --server w --once --keep -1",
             "godwit jobs update sms-job-00000000",
             "godwit images export ami-0 --volume 0 --format vmdk --output f",
             "godwit serve",

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// A line at least this often, so that a log shows that something goes on.
 const LINE_EVERY: Millis = Millis::SECOND.times(10);
+/// What is over sooner is not worth a line.
+const QUIET: Millis = Millis::SECOND.times(3);
 /// A line at least every so many percent.
 const LINE_PERCENT: f64 = 10.0;
 /// The bar counts in tenths of percents.
@@ -45,17 +47,19 @@ impl Step {
     }
 }
 
-/// Shows steps.
+/// Shows steps. Until the first one there is nothing to see.
 pub enum Progress {
     /// On a terminal.
     Bar {
         /// The line on the terminal.
         bar: ProgressBar,
-        /// Whether it shows how far the work is.
-        measured: bool,
+        /// Whether it shows how far the work is; `None` before the first step.
+        measured: Option<bool>,
     },
     /// In a log.
     Lines {
+        /// When the work began.
+        began: Timestamp,
         /// What was told last, and when.
         told: Option<(Step, Timestamp)>,
     },
@@ -65,11 +69,9 @@ impl Progress {
     /// As fits standard error.
     pub fn new() -> Self {
         if output::draws() {
-            let bar = ProgressBar::new((100.0 * TENTHS) as u64).with_style(style(false));
-            bar.enable_steady_tick(Duration::from_millis(120));
-            Progress::Bar { bar, measured: false }
+            Progress::Bar { bar: ProgressBar::new((100.0 * TENTHS) as u64), measured: None }
         } else {
-            Progress::Lines { told: None }
+            Progress::Lines { began: outside::now(), told: None }
         }
     }
 
@@ -77,19 +79,19 @@ impl Progress {
     pub fn show(&mut self, step: &Step) {
         match self {
             Progress::Bar { bar, measured } => {
+                let is_first = measured.is_none();
                 let is_measured = step.percent.is_some();
-                if *measured != is_measured {
+                if measured.replace(is_measured) != Some(is_measured) {
                     bar.set_style(style(is_measured));
-                    *measured = is_measured;
                 }
-                bar.set_prefix(heading(step));
-                bar.set_position((step.percent.unwrap_or_default().clamp(0.0, 100.0) * TENTHS) as u64);
-                let percent = step.percent.map(|percent| format!("{percent:>3.0} %")).unwrap_or_default();
-                bar.set_message([percent, step.tail()].join("  ").trim_end().to_owned());
+                fill(bar, step);
+                if is_first {
+                    bar.enable_steady_tick(Duration::from_millis(120));
+                }
             }
-            Progress::Lines { told } => {
+            Progress::Lines { began, told } => {
                 let now = outside::now();
-                if is_news(told.as_ref(), step, now) {
+                if is_news(told.as_ref(), step, now, *began) {
                     output::aside(line(step, now));
                     *told = Some((step.clone(), now));
                 }
@@ -103,6 +105,14 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Sets all parts without drawing: the next tick draws them together, not each with the old ones of the others.
+fn fill(bar: &ProgressBar, step: &Step) {
+    let percent = step.percent.map(|percent| format!("{percent:>3.0} %")).unwrap_or_default();
+    let message = [percent, step.tail()].join("  ").trim_end().to_owned();
+    let position = (step.percent.unwrap_or_default().clamp(0.0, 100.0) * TENTHS) as u64;
+    let _ = bar.clone().with_prefix(heading(step)).with_message(message).with_position(position);
 }
 
 fn heading(step: &Step) -> String {
@@ -121,8 +131,8 @@ fn style(is_measured: bool) -> ProgressStyle {
         .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
 }
 
-fn is_news(told: Option<&(Step, Timestamp)>, step: &Step, now: Timestamp) -> bool {
-    let Some((last, at)) = told else { return true };
+fn is_news(told: Option<&(Step, Timestamp)>, step: &Step, now: Timestamp, began: Timestamp) -> bool {
+    let Some((last, at)) = told else { return now - began >= QUIET };
     (&last.stage, &last.subject) != (&step.stage, &step.subject)
         || step.percent.unwrap_or_default() - last.percent.unwrap_or_default() >= LINE_PERCENT
         || now - *at >= LINE_EVERY
@@ -137,6 +147,9 @@ fn line(step: &Step, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use indicatif::{ProgressDrawTarget, TermLike};
+    use std::io;
+    use std::sync::{Arc, Mutex};
 
     fn step(stage: &str, percent: f64) -> Step {
         Step { percent: Some(percent), pace: Some(12.3e6), seconds_left: Some(83.0), ..Step::named(stage) }
@@ -153,11 +166,66 @@ mod tests {
     fn lines_come_when_there_is_news_and_now_and_then() {
         let (at, last) = (Timestamp(0), step("Transferring", 10.0));
         let told = (last.clone(), at);
-        assert!(is_news(None, &last, at));
-        assert!(!is_news(Some(&told), &step("Transferring", 19.0), at + Millis::SECOND));
-        assert!(is_news(Some(&told), &step("Transferring", 20.0), at + Millis::SECOND));
-        assert!(is_news(Some(&told), &step("Verifying", 0.0), at + Millis::SECOND));
-        assert!(is_news(Some(&told), &last, at + LINE_EVERY));
+        let is_news = |step: &Step, now: Timestamp| is_news(Some(&told), step, now, at);
+        assert!(!is_news(&step("Transferring", 19.0), at + Millis::SECOND));
+        assert!(is_news(&step("Transferring", 20.0), at + Millis::SECOND));
+        assert!(is_news(&step("Verifying", 0.0), at + Millis::SECOND));
+        assert!(is_news(&last, at + LINE_EVERY));
+    }
+
+    #[test]
+    fn what_is_over_soon_has_no_line() {
+        let (began, step) = (Timestamp(5_000), Step::named("Importing"));
+        assert!(!is_news(None, &step, began, began));
+        assert!(!is_news(None, &step, began + QUIET - Millis(1), began));
+        assert!(is_news(None, &step, began + QUIET, began));
+    }
+
+    /// A terminal that keeps what is written to it.
+    #[derive(Clone, Default, Debug)]
+    struct Paper(Arc<Mutex<String>>);
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            120
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_terminal_sees_whole_steps_only() {
+        let paper = Paper::default();
+        let target = ProgressDrawTarget::term_like(Box::new(paper.clone()));
+        let bar = ProgressBar::with_draw_target(Some(1_000), target).with_style(style(true));
+        fill(&bar, &step("Transferring", 41.6));
+        assert_eq!(*paper.0.lock().unwrap(), "");
+        bar.tick();
+        let seen = paper.0.lock().unwrap().clone();
+        assert!(seen.contains("Transferring  ") && seen.contains(" 42 %  12.3 MB/s  1 min 23 s left"), "{seen}");
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! `godwit serve`.
 
-use crate::cli::Global;
 use crate::cli::error::CliError;
-use crate::cli::output;
+use crate::cli::{Global, connection, output};
 use crate::outside;
 use crate::serve::allocator;
 use crate::serve::config::{Config, DEFAULT_PORT};
@@ -10,7 +9,14 @@ use crate::serve::{Ready, serve as serve_until_stopped};
 use clap::Args;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// What is logged if nothing else is said.
+const DEFAULT_LOG: &str = "info";
 
 const EXAMPLES: &str = "\
 The first start creates the data folder and writes DIR/credentials, the keys of
@@ -36,13 +42,13 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     scratch_dir: Option<PathBuf>,
     /// What to log on standard error: a level, or levels of modules
-    #[arg(long, value_name = "FILTER", env = "GODWIT_LOG", default_value = "info")]
+    #[arg(long, value_name = "FILTER", env = "GODWIT_LOG", default_value = DEFAULT_LOG)]
     log: String,
 }
 
 /// Serves until it is told to stop.
 pub fn serve(args: &ServeArgs, global: &Global) -> Result<(), CliError> {
-    let region = global.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
+    let region = connection::region_of_option(global)?;
     let config = Config::new(&args.data, &args.listen, &region, args.scratch_dir.as_deref())?;
     log_to_stderr(&args.log)?;
     allocator::return_freed_memory();
@@ -66,9 +72,18 @@ fn announce(ready: Ready<'_>) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(filter: &str) -> Result<(), CliError> {
+    // An empty variable counts as absent.
+    let filter = if filter.is_empty() { DEFAULT_LOG } else { filter };
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| CliError::usage(format!("'{filter}' is not a log filter: {error}")).next("try --log info"))?;
     let colours = io::stderr().is_terminal() && outside::variable("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
+    // Apart from the filter: whatever that says of single modules, this holds.
+    tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(holds_no_secret)).init();
     Ok(())
+}
+
+/// Below INFO the signing crate tells whole requests, session tokens with them.
+fn holds_no_secret(what: &Metadata<'_>) -> bool {
+    *what.level() <= Level::INFO || !what.target().starts_with("aws_sigv4")
 }

@@ -105,7 +105,8 @@ fn step(run: &RunDescription, now: Timestamp) -> Step {
     let is_measured = matches!(stage.as_str(), "Transferring" | "Verifying");
     Step {
         subject: if stage == "Transferring" { volume_at_work(run) } else { String::new() },
-        percent: is_measured.then_some(run.percent),
+        // An empty bar tells nothing: the stage has just begun, and what it will move is not known yet.
+        percent: Some(run.percent).filter(|percent| is_measured && *percent > 0.0),
         pace: run.bytes_per_second,
         seconds_left: run.seconds_left,
         stage,
@@ -218,6 +219,8 @@ mod tests {
         let shown = step(&run(State::Active, Some("Snapshotting")), now);
         assert_eq!((shown.stage.as_str(), shown.percent), ("Snapshotting", None));
         assert_eq!(step(&run(State::Pending, None), now).stage, "Waiting to start");
+        let began = RunDescription { percent: 0.0, ..run(State::Active, Some("Transferring")) };
+        assert_eq!(step(&began, now).percent, None);
     }
 
     #[test]
