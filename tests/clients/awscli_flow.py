@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Drives a Godwit with awscli 1.42.30 as it comes, from PATH. Needs what boto3_flow.py needs; with GODWIT_WAIT_RUN=1 it
-lets one run end. It leaves the service without a live job and without a connector."""
+lets two runs end. It leaves the service without a live job and without a connector."""
 
+import base64
+import concurrent.futures
 import datetime
 import json
 import os
@@ -27,9 +29,16 @@ def works(name, *arguments):
     return answer
 
 
-def refused(name, error, *arguments):
-    code, answer, said = aws(*arguments)
-    check(name, code == 255 and f"({error})" in said, f"exit {code}: {answer} {said}")
+def at_once(call, cases):
+    """`call` with each case's arguments; most of a call is the CLI's own start, so several run at the same time."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        return [done.result() for done in [pool.submit(call, *case) for case in cases]]
+
+
+def refused(*cases):
+    """Each case has a name, the error that is wanted and the arguments."""
+    for (name, error, *_), (code, answer, said) in zip(cases, at_once(aws, [case[2:] for case in cases])):
+        check(name, code == 255 and f"({error})" in said, f"exit {code}: {answer} {said}")
 
 
 def hence(**delta):
@@ -45,14 +54,33 @@ def job_of(job):
     return aws("get-replication-jobs", "--replication-job-id", job)[1]["replicationJobList"][0]
 
 
+def turned(operation, *arguments):
+    """A list as the CLI gives it with pages of one, the requests that this took, and its first item with the rest."""
+    _, paged, said = aws(operation, *arguments, "--page-size", "1", "--debug")
+    first = aws(operation, *arguments, "--page-size", "1", "--max-items", "1")[1]
+    rest = aws(operation, *arguments, "--starting-token", first["NextToken"])[1]
+    return paged, said.count("Sending http request"), first, rest
+
+
+def in_pages(lists):
+    """Every item of each list comes exactly once; `lists` has operation, member, key, known ids, more arguments."""
+    turning = at_once(turned, [(operation, *more) for operation, _, _, _, *more in lists])
+    for (operation, members, item_id, known, *_), (paged, requests, first, rest) in zip(lists, turning):
+        ids = lambda answer: [item[item_id] for item in answer[members]]
+        check(f"{operation}: there is more than a page of one", len(known) >= 2, known)
+        equal(f"{operation} --page-size 1 gives every item once", sorted(ids(paged)), sorted(known))
+        equal(f"{operation} --page-size 1 asks once for each item", requests, len(known))
+        token = json.loads(base64.b64decode(first["NextToken"]))
+        check(f"{operation}: the next token holds the service's", token.get("nextToken"), token)
+        wanted = (ids(paged)[:1], ids(paged)[1:])
+        equal(f"{operation} --starting-token goes on behind --max-items 1", (ids(first), ids(rest)), wanted)
+
+
 def flow():
-    connector = works("get-connectors", "get-connectors")["connectorList"][0]["connectorId"]
+    connectors = [c["connectorId"] for c in works("get-connectors", "get-connectors")["connectorList"]]
     equal("import-server-catalog prints nothing", works("import-server-catalog", "import-server-catalog"), None)
     servers = wait("the catalog becomes available", 90, available)["serverList"]
-    server = servers[0]["serverId"]
-    equal("the CLI pages by itself", works("get-servers", "get-servers", "--page-size", "1")["serverList"], servers)
-    some = works("get-servers --max-items", "get-servers", "--max-items", "1")
-    equal("--max-items cuts", len(some["serverList"]), 1)
+    server, other = (s["serverId"] for s in servers[:2])
     address = servers[0]["vmServer"]["vmServerAddress"]
     given = f"vmManagerId={address['vmManagerId']},vmId={address['vmId']}"
     found = works("get-servers by address", "get-servers", "--vm-server-address-list", given)
@@ -61,30 +89,33 @@ def flow():
     create = ("create-replication-job", "--seed-replication-time")
     invalid, missing = "InvalidParameterException", "MissingRequiredParameterException"
     often = ("--frequency", "12")
-    refused("an unknown server", invalid, *create, hence(hours=1), "--server-id", "s-00000000", *often)
-    refused("a start too far ahead", invalid, *create, hence(days=31), "--server-id", server, *often)
-    refused("an interval out of range", invalid, *create, hence(hours=1), "--server-id", server, "--frequency", "25")
-    refused("interval and one-time", invalid, *create, hence(hours=1), "--server-id", server, *often, "--run-once")
-    refused("neither of them", missing, *create, hence(hours=1), "--server-id", server)
-    refused("a wrong licence", invalid, *create, hence(hours=1), "--server-id", server, *often, "--license-type", "A")
+    soon = (*create, hence(hours=1), "--server-id")
     nobody = ("--replication-job-id", "sms-job-00000000")
-    refused("an unknown job", "ReplicationJobNotFoundException", "delete-replication-job", *nobody)
-    refused("runs of an unknown job", invalid, "get-replication-runs", *nobody)
-    refused("what does not work yet", "UnknownOperationException", "create-app")
-    refused("what does not work yet, too", "UnknownOperationException", "list-apps")
+    refused(
+        ("an unknown server", invalid, *soon, "s-00000000", *often),
+        ("a start too far ahead", invalid, *create, hence(days=31), "--server-id", server, *often),
+        ("an interval out of range", invalid, *soon, server, "--frequency", "25"),
+        ("interval and one-time", invalid, *soon, server, *often, "--run-once"),
+        ("neither of them", missing, *soon, server),
+        ("a wrong licence", invalid, *soon, server, *often, "--license-type", "A"),
+        ("an unknown job", "ReplicationJobNotFoundException", "delete-replication-job", *nobody),
+        ("runs of an unknown job", invalid, "get-replication-runs", *nobody),
+        ("what does not work yet", "UnknownOperationException", "create-app"),
+        ("what does not work yet, too", "UnknownOperationException", "list-apps"),
+    )
 
     start = hence(hours=-1) if WAIT_RUN else hence(days=7)
     more = ("--description", "by the aws cli", "--license-type", "BYOL", "--no-encrypted")
     job = works("create-replication-job", *create, start, "--server-id", server, *often, *more)["replicationJobId"]
-    exists = "ReplicationJobAlreadyExistsException"
-    refused("a second live job", exists, *create, hence(hours=1), "--server-id", server, *often)
+    second = works("create-replication-job", *create, hence(days=7), "--server-id", other, "--run-once")
+    second = second["replicationJobId"]
+    refused(("a second live job", "ReplicationJobAlreadyExistsException", *soon, server, *often))
     shown = job_of(job)
     found = (shown["description"], shown["licenseType"], shown["encrypted"])
     equal("the job is as created", found, ("by the aws cli", "BYOL", False))
     works("update-replication-job", "update-replication-job", "--replication-job-id", job, "--frequency", "6")
     equal("the job is changed", job_of(job)["frequency"], 6)
     runs = ("get-replication-runs", "--replication-job-id", job)
-    check("get-replication-runs lists", isinstance(works("get-replication-runs", *runs)["replicationRunList"], list))
     both = works("get-replication-runs --no-paginate", *runs, "--no-paginate")
     equal("without paging the job is there", both["replicationJob"]["replicationJobId"], job)
     if WAIT_RUN:
@@ -96,16 +127,30 @@ def flow():
         extra = works(start, start, "--replication-job-id", job)["replicationRunId"]
         wait("the extra run ends", RUN_BOUND, lambda: extra in [r["replicationRunId"] for r in done()])
 
-    works("delete-replication-job", "delete-replication-job", "--replication-job-id", job)
-    wait("the job is deleted", 90, lambda: job_of(job)["state"] == "DELETED")
+    jobs = [j["replicationJobId"] for j in works("all jobs", "get-replication-jobs")["replicationJobList"]]
+    lists = [
+        ("get-connectors", "connectorList", "connectorId", connectors),
+        ("get-servers", "serverList", "serverId", [s["serverId"] for s in servers]),
+        ("get-replication-jobs", "replicationJobList", "replicationJobId", jobs),
+    ]
+    if WAIT_RUN:
+        all_runs = [r["replicationRunId"] for r in works("all runs", *runs)["replicationRunList"]]
+        lists.append((runs[0], "replicationRunList", "replicationRunId", all_runs, *runs[1:]))
+    in_pages(lists)
+
+    for each in (job, second):
+        works("delete-replication-job", "delete-replication-job", "--replication-job-id", each)
+    for each in (job, second):
+        wait("the job is deleted", 90, lambda: job_of(each)["state"] == "DELETED")
+    barred = "OperationNotPermittedException"
+    refused(("a deleted job", barred, "update-replication-job", "--replication-job-id", job, "--frequency", "6"))
     works("delete-server-catalog", "delete-server-catalog")
     status = works("get-servers --no-paginate", "get-servers", "--no-paginate")["serverCatalogStatus"]
     equal("the catalog is emptied", status, "DELETED")
-    works("disassociate-connector", "disassociate-connector", "--connector-id", connector)
-    left = works("get-connectors", "get-connectors")["connectorList"]
-    check("the connector is gone", connector not in [c["connectorId"] for c in left], left)
-    if not left:
-        refused("no connector, no import", "NoConnectorsAvailableException", "import-server-catalog")
+    for connector in connectors:
+        works("disassociate-connector", "disassociate-connector", "--connector-id", connector)
+    equal("the connectors are gone", works("get-connectors", "get-connectors")["connectorList"], [])
+    refused(("no connector, no import", "NoConnectorsAvailableException", "import-server-catalog"))
 
 
 finish(flow)

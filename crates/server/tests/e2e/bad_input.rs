@@ -1,10 +1,12 @@
 //! Wrong input and a world that fails: a clear message, and nothing is lost.
 
 use crate::daemon::Daemon;
+use crate::liar::{Liar, Lie};
 use crate::service::{GODWIT, Service, figure};
 use crate::testbed::{self, Random};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
@@ -129,5 +131,73 @@ fn a_full_disk_fails_the_run_and_nothing_else() {
     service.export(&run, 0, &copy);
     testbed::assert_same_bytes(&copy, &truth);
     assert!(figure(&run, 0, "bytes_stored") >= 90 * MIB, "{run:#}");
+    service.stop();
+}
+
+/// A machine with 4 MiB of random bytes on its disk.
+struct Machine {
+    folder: PathBuf,
+    daemon: Daemon,
+}
+
+impl Machine {
+    fn start(folder: &Path, name: &str, seed: u64) -> Machine {
+        let folder = folder.join(name);
+        std::fs::create_dir(&folder).expect("a folder in our folder");
+        let daemon = Daemon::start(&folder, &[16 * MIB]);
+        daemon.write_bytes(0, MIB, &Random::new(seed).bytes(4 << 20));
+        Machine { folder, daemon }
+    }
+
+    /// Waits for a run to complete and compares its image with the disk.
+    fn is_replicated_by(&self, service: &Service, run: &str) {
+        let run = service.completed(run);
+        let (copy, truth) = (self.folder.join("copy.raw"), self.folder.join("truth.raw"));
+        self.daemon.reference(0, &truth);
+        service.export(&run, 0, &copy);
+        testbed::assert_same_bytes(&copy, &truth);
+    }
+}
+
+/// A repeating job for the server of that name.
+fn job_for(service: &Service, name: &str) -> String {
+    let servers = service.json(&["servers", "list"]);
+    let found = servers.as_array().expect("a list").iter().find(|server| server["vm_server"]["vm_name"] == name);
+    service.create_job(found.and_then(|server| server["server_id"].as_str()).unwrap_or_else(|| panic!("{servers}")))
+}
+
+#[test]
+fn a_source_that_lies_about_lengths_fails_its_run_and_nothing_else() {
+    let folder = testbed::folder();
+    let [honest, short, large] =
+        [("honest", 40), ("short", 41), ("large", 42)].map(|(name, seed)| Machine::start(folder.path(), name, seed));
+    let cuts = Liar::start(&short.daemon, &short.folder.join("cuts.sock"), Lie::ShortReads);
+    let boasts = Liar::start(&large.daemon, &large.folder.join("boasts.sock"), Lie::LargerExport);
+    let service = Service::start(&folder.path().join("data"));
+    service.associate_all(&[&honest.daemon.qmp_socket(), cuts.qmp_socket(), boasts.qmp_socket()]);
+
+    // An honest machine's run completes while a liar's is tried again.
+    let (cause, other_cause) = ("an end before all of them had come", "has 17825792 bytes instead of 16777216");
+    let cut_job = job_for(&service, "cuts");
+    let run = service.newest_run(&cut_job);
+    testbed::wait("the cause to be told while the run is tried again", Duration::from_secs(60), || {
+        service.show(&run)["retrying_after"].as_str().filter(|said| said.contains(cause)).map(str::to_owned)
+    });
+    let honest_job = job_for(&service, "qmp");
+    honest.is_replicated_by(&service, &service.newest_run(&honest_job));
+
+    let boast_job = job_for(&service, "boasts");
+    for (job, machine, liar, cause) in [(cut_job, &short, &cuts, cause), (boast_job, &large, &boasts, other_cause)] {
+        let run = service.ended(&service.newest_run(&job));
+        assert_eq!(run["state"], "FAILED", "{run:#}");
+        assert_eq!(run["failure"]["code"], "SourceRead", "{run:#}");
+        assert!(run["failure"]["evidence"].as_str().is_some_and(|said| said.contains(cause)), "{run:#}");
+        assert!(run["image_id"].is_null(), "{run:#}");
+        assert_eq!(machine.daemon.left_behind(), Vec::<String>::new());
+
+        liar.be_honest();
+        machine.is_replicated_by(&service, &service.start_run(&job));
+    }
+    assert_eq!(service.json(&["images", "list"]).as_array().map(Vec::len), Some(3), "one for each honest run");
     service.stop();
 }

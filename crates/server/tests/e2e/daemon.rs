@@ -60,8 +60,13 @@ impl Daemon {
         self.folder.join("qmp.sock")
     }
 
+    /// The socket of its NBD server.
+    pub fn nbd_socket(&self) -> PathBuf {
+        self.folder.join("nbd.sock")
+    }
+
     fn uri(&self, disk: usize) -> String {
-        format!("nbd+unix:///guest{disk}?socket={}", self.folder.join("nbd.sock").display())
+        format!("nbd+unix:///guest{disk}?socket={}", self.nbd_socket().display())
     }
 
     /// Writes as the guest would, and flushes. Each item is where and what byte, for how long.
@@ -171,7 +176,7 @@ impl Daemon {
         self.child.kill().expect("kill -9");
         self.child.wait().expect("the killed daemon is reaped");
         let _ = std::fs::remove_file(self.qmp_socket());
-        let _ = std::fs::remove_file(self.folder.join("nbd.sock"));
+        let _ = std::fs::remove_file(self.nbd_socket());
     }
 
     /// An orderly stop: bitmaps are saved.

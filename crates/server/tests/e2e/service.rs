@@ -118,7 +118,14 @@ impl Service {
 
     /// Associates a QMP socket or folder and imports the catalog.
     pub fn associate(&self, socket: &Path) {
-        self.cli(&["connectors", "add", "qmp", "--name", "test", "--socket", &socket.display().to_string()]);
+        self.associate_all(&[socket]);
+    }
+
+    /// Associates a connector for each QMP socket or folder and imports the catalog.
+    pub fn associate_all(&self, sockets: &[&Path]) {
+        for socket in sockets {
+            self.cli(&["connectors", "add", "qmp", "--name", "test", "--socket", &socket.display().to_string()]);
+        }
         self.cli(&["servers", "import"]);
     }
 
