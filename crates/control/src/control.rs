@@ -9,6 +9,7 @@ use crate::store::{Store, StoreError};
 use godwit_model::id::ConnectorId;
 use godwit_model::time::Timestamp;
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -38,15 +39,9 @@ pub struct Parts {
     pub options: Options,
 }
 
-/// What service, driver and runs share.
+/// What service, driver and runs share: the parts, and what is known only while the process lives.
 pub(crate) struct Line {
-    pub store: Store,
-    pub replicator: Arc<dyn Replicator>,
-    pub images: Arc<dyn ImageStore>,
-    pub secrets: Arc<dyn SecretBox>,
-    pub clock: Clock,
-    pub draw: Draw,
-    pub options: Options,
+    parts: Parts,
     /// Live figures; lost at a restart, when the store's are as good.
     pub progress: Progress,
     /// Wakes the driver: the store has changed.
@@ -62,6 +57,14 @@ pub struct Control {
     driver: JoinHandle<()>,
     options: Options,
     store: Store,
+}
+
+/// The parts go by their own names: `line.store`, not `line.parts.store`.
+impl Deref for Line {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
 }
 
 impl Line {
@@ -97,13 +100,7 @@ impl Control {
         parts.store.date_catalog(now).await?;
         let (options, store) = (parts.options, parts.store.clone());
         let line = Arc::new(Line {
-            store: parts.store,
-            replicator: parts.replicator,
-            images: parts.images,
-            secrets: parts.secrets,
-            clock: parts.clock,
-            draw: parts.draw,
-            options,
+            parts,
             progress: Progress::default(),
             wake: Notify::new(),
             sweeps: Mutex::new(BTreeSet::new()),

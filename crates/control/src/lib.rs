@@ -13,6 +13,7 @@
 
 mod control;
 mod driver;
+mod hex;
 mod images;
 mod import;
 mod recover;

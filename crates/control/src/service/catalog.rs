@@ -1,6 +1,6 @@
 //! The server catalog: import, list, clear.
 
-use super::page::cut;
+use super::page::paged;
 use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{JobId, ServerId};
@@ -80,11 +80,7 @@ impl Service {
                 }
                 Paged { items, next: None }
             }
-            _ => {
-                let size = page.size()?;
-                let after = page.position("servers")?.map(|p| p.id);
-                cut(store.servers(after, size + 1).await?, size, "servers", |s| (0, s.id.to_string()))
-            }
+            _ => paged(page, "servers", |after, limit| store.servers(after, limit), |s| (0, s.id.to_string())).await?,
         };
         Ok(Catalog { status: catalog.status, modified_at: catalog.modified_at, servers })
     }

@@ -1,6 +1,6 @@
 //! Connectors: associate, list, disassociate.
 
-use super::page::{cut, only};
+use super::page::{only, paged};
 use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
 use crate::run::{StageError, bounded};
 use crate::store::{Removal, StoreError};
@@ -60,18 +60,15 @@ impl Service {
             return Err(ServiceError::invalid(format!("name: give 1 to {LONGEST_NAME} characters")));
         }
         let look = self.line.replicator.discover(&new.config);
-        let found =
-            bounded("the VM manager's answer", self.line.options.discover, &CancellationToken::new(), look).await;
-        let found = found.map_err(|error| match error {
+        let found = self.ask_or("the VM manager's answer", look, |failure| match failure.code.kind() {
+            Kind::Bug => ServiceError::from_failure(failure),
             // Whatever keeps it from answering: what was given is not the address of a VM manager that works.
-            StageError::Failed(failure) if failure.code.kind() != Kind::Bug => ServiceError::invalid(format!(
+            _ => ServiceError::invalid(format!(
                 "socket '{socket}': {}; give the path of a QMP socket that answers, or of a folder of them",
                 failure.evidence.trim_end_matches('.')
             )),
-            StageError::Failed(failure) => ServiceError::from_failure(&failure),
-            StageError::Store(error) => error.into(),
-            StageError::Stopped => ServiceError::new(ErrorCode::TemporarilyUnavailable, "the service is stopping"),
-        })?;
+        });
+        let found = found.await?;
         let connector = Connector {
             id: self.free_connector_id().await?,
             name: name.to_owned(),
@@ -99,10 +96,8 @@ impl Service {
         if let Some(ids) = ids {
             return only(ids, "connector", |id: ConnectorId| async move { store.connector(&id).await }).await;
         }
-        let size = page.size()?;
-        let after = page.position("connectors")?.map(|p| (p.key, p.id));
-        let rows = store.connectors(after, size + 1).await?;
-        Ok(cut(rows, size, "connectors", |c| (c.associated_at.0, c.id.to_string())))
+        let read = |after, limit| store.connectors(after, limit);
+        paged(page, "connectors", read, |c| (c.associated_at.0, c.id.to_string())).await
     }
 
     /// `DisassociateConnector`: refused while a run uses it. What is ours at its VM manager is removed, if that
@@ -126,9 +121,19 @@ impl Service {
 
     /// Asks the data line something that the caller waits for.
     pub(super) async fn ask<T>(&self, what: &str, work: impl Future<Output = Result<T, Failure>>) -> Answer<T> {
+        self.ask_or(what, work, ServiceError::from_failure).await
+    }
+
+    /// The same; `refuse` tells the caller of a failure.
+    async fn ask_or<T>(
+        &self,
+        what: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+        refuse: impl FnOnce(&Failure) -> ServiceError,
+    ) -> Answer<T> {
         let asked = bounded(what, self.line.options.discover, &CancellationToken::new(), work).await;
         asked.map_err(|error| match error {
-            StageError::Failed(failure) => ServiceError::from_failure(&failure),
+            StageError::Failed(failure) => refuse(&failure),
             StageError::Store(error) => error.into(),
             StageError::Stopped => ServiceError::new(ErrorCode::TemporarilyUnavailable, "the service is stopping"),
         })

@@ -1,6 +1,6 @@
 //! Images and snapshots: list, verify, read, delete.
 
-use super::page::{cut, only};
+use super::page::{only, paged};
 use super::{Answer, MAX_READ, Page, Paged, Service, ServiceError};
 use bytes::Bytes;
 use godwit_model::extent::Extent;
@@ -174,10 +174,8 @@ impl Service {
             Some(id) => Some(self.job_named(id).await?.id),
             None => None,
         };
-        let size = page.size()?;
-        let after = page.position("images")?.map(|p| (p.key, p.id));
-        let rows = store.images(job.as_ref(), after, size + 1).await?;
-        let rows = cut(rows, size, "images", |i| (i.created_at.0, i.id.to_string()));
+        let read = |after, limit| store.images(job.as_ref(), after, limit);
+        let rows = paged(page, "images", read, |i| (i.created_at.0, i.id.to_string())).await?;
         Ok(rows.map(|image| self.with_progress(image)))
     }
 
@@ -191,10 +189,8 @@ impl Service {
             Some(id) => Some(self.image_named(id).await?.id),
             None => None,
         };
-        let size = page.size()?;
-        let after = page.position("snapshots")?.map(|p| (p.key, p.id));
-        let rows = store.snapshots(image.as_ref(), after, size + 1).await?;
-        Ok(cut(rows, size, "snapshots", |s| (s.created_at.0, s.id.to_string())))
+        let read = |after, limit| store.snapshots(image.as_ref(), after, limit);
+        paged(page, "snapshots", read, |s| (s.created_at.0, s.id.to_string())).await
     }
 
     /// `StartImageVerification`: re-reads everything in the background. While one is at work another request changes

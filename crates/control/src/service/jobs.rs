@@ -1,6 +1,6 @@
 //! Replication jobs: create, change, list, delete.
 
-use super::page::cut;
+use super::page::paged;
 use super::{Answer, ErrorCode, Page, Paged, Run, Server, Service, ServiceError};
 use crate::store::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, StoreError};
 use godwit_model::id::{ImageId, JobId};
@@ -191,10 +191,8 @@ impl Service {
             jobs.push(self.job(self.job_named(id).await?).await?);
             return Ok(Paged { items: jobs, next: None });
         }
-        let size = page.size()?;
-        let after = page.position("jobs")?.map(|p| (p.key, p.id));
-        let rows = self.line.store.jobs(after, size + 1).await?;
-        let rows = cut(rows, size, "jobs", |j| (j.created_at.0, j.id.to_string()));
+        let read = |after, limit| self.line.store.jobs(after, limit);
+        let rows = paged(page, "jobs", read, |j| (j.created_at.0, j.id.to_string())).await?;
         for row in rows.items {
             jobs.push(self.job(row).await?);
         }
@@ -365,7 +363,8 @@ fn refuse_key(key: Option<&str>) -> Answer<()> {
     }
 }
 
-fn text(given: Option<&str>, member: &str) -> Answer<Option<String>> {
+/// A text that a caller leaves; an empty one is none.
+pub(super) fn text(given: Option<&str>, member: &str) -> Answer<Option<String>> {
     match given {
         None | Some("") => Ok(None),
         Some(text) if text.chars().count() > LONGEST_TEXT => {

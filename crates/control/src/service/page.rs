@@ -1,7 +1,8 @@
 //! Lists in pages: an opaque token says where the next page begins.
 
 use super::{Answer, ServiceError};
-use crate::store::StoreError;
+use crate::hex;
+use crate::store::{After, StoreError};
 use godwit_model::id::ParseIdError;
 use std::str::FromStr;
 
@@ -10,6 +11,9 @@ pub const DEFAULT_PAGE: usize = 50;
 
 /// Items per page at most, however many are asked for: an answer stays small enough to be built in memory.
 pub const LONGEST_PAGE: usize = 1_000;
+
+/// Longest token that is looked at, far above those that we give out.
+const LONGEST_TOKEN: usize = 512;
 
 /// Which part of a list.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -36,16 +40,9 @@ impl<T> Paged<T> {
     }
 }
 
-/// Where a list goes on: behind the item with this sort key and id.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Position {
-    pub key: i64,
-    pub id: String,
-}
-
 impl Page {
     /// How many items the caller gets at most.
-    pub(crate) fn size(&self) -> Answer<usize> {
+    fn size(&self) -> Answer<usize> {
         match self.limit {
             None => Ok(DEFAULT_PAGE),
             Some(n) if n < 1 => {
@@ -56,7 +53,7 @@ impl Page {
     }
 
     /// Where to go on in the list called `list`.
-    pub(crate) fn position(&self, list: &str) -> Answer<Option<Position>> {
+    fn position(&self, list: &str) -> Answer<Option<After>> {
         let Some(token) = &self.token else { return Ok(None) };
         let refused = || ServiceError::invalid("nextToken is not one that this list gave out: start again without it");
         let text = decode(token).ok_or_else(refused)?;
@@ -67,12 +64,29 @@ impl Page {
         if name != list {
             return Err(refused());
         }
-        Ok(Some(Position { key: key.parse().map_err(|_| refused())?, id: id.to_owned() }))
+        Ok(Some(After { key: key.parse().map_err(|_| refused())?, id: id.to_owned() }))
     }
 }
 
+/// A page of the list called `list`. `read` gives rows behind a place, up to a number; `at` says where a row is: its
+/// sort key and id.
+pub(crate) async fn paged<T, F>(
+    page: &Page,
+    list: &str,
+    read: impl FnOnce(Option<After>, usize) -> F,
+    at: impl Fn(&T) -> (i64, String),
+) -> Answer<Paged<T>>
+where
+    F: Future<Output = Result<Vec<T>, StoreError>>,
+{
+    let size = page.size()?;
+    // One more than the page holds: so it shows whether there is a next one.
+    let rows = read(page.position(list)?, size + 1).await?;
+    Ok(cut(rows, size, list, at))
+}
+
 /// Cuts `rows` (fetched with one more than `size`) to a page of the list called `list`.
-pub(crate) fn cut<T>(mut rows: Vec<T>, size: usize, list: &str, at: impl Fn(&T) -> (i64, String)) -> Paged<T> {
+fn cut<T>(mut rows: Vec<T>, size: usize, list: &str, at: impl Fn(&T) -> (i64, String)) -> Paged<T> {
     let more = rows.len() > size;
     rows.truncate(size);
     let next = rows.last().filter(|_| more).map(|last| {
@@ -100,16 +114,14 @@ where
 }
 
 fn encode(text: &str) -> String {
-    text.bytes().map(|b| format!("{b:02x}")).collect()
+    hex::encode(text.as_bytes())
 }
 
 fn decode(token: &str) -> Option<String> {
-    if !token.len().is_multiple_of(2) || token.len() > 512 || !token.is_ascii() {
+    if token.len() > LONGEST_TOKEN {
         return None;
     }
-    let bytes: Option<Vec<u8>> =
-        (0..token.len()).step_by(2).map(|i| u8::from_str_radix(&token[i..i + 2], 16).ok()).collect();
-    String::from_utf8(bytes?).ok()
+    String::from_utf8(hex::decode(token)?).ok()
 }
 
 #[cfg(test)]

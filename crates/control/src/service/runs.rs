@@ -1,6 +1,7 @@
 //! Replication runs: list with live figures, start on demand.
 
-use super::page::{cut, only};
+use super::jobs::text;
+use super::page::{only, paged};
 use super::{Answer, ErrorCode, Job, Page, Paged, Service, ServiceError};
 use crate::store::{DemandDenied, RunRecord, VolumeRecord};
 use godwit_model::failure::Failure;
@@ -9,9 +10,6 @@ use godwit_model::id::{ImageId, JobId, RunId, SnapshotId};
 use godwit_model::run::{Position, RunState, RunType, Stage};
 use godwit_model::schedule::{ON_DEMAND_LIMIT, OnDemandDenied};
 use godwit_model::time::Timestamp;
-
-/// Longest description of a run, in characters.
-const LONGEST_DESCRIPTION: usize = 1_024;
 
 /// Which runs.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -121,11 +119,7 @@ impl Service {
         now: Timestamp,
     ) -> Answer<RunId> {
         let job = self.job_named(job_id).await?.id;
-        let description = description.filter(|d| !d.is_empty());
-        if description.as_ref().is_some_and(|d| d.chars().count() > LONGEST_DESCRIPTION) {
-            let what = format!("description is longer than {LONGEST_DESCRIPTION} characters");
-            return Err(ServiceError::invalid(what));
-        }
+        let description = text(description.as_deref(), "description")?;
         match self.line.store.demand_run(&job, description, now, &self.line.draw).await? {
             Ok(run) => {
                 self.line.wake.notify_one();
@@ -136,10 +130,9 @@ impl Service {
     }
 
     async fn runs_of(&self, job: Option<&JobId>, page: &Page) -> Answer<Paged<Run>> {
-        let size = page.size()?;
-        let after = page.position("runs")?.map(|p| (p.key, p.id));
-        let rows = self.line.store.runs(job, after, size + 1).await?;
-        self.with_jobs(cut(rows, size, "runs", |r| (r.scheduled_at.0, r.id.to_string()))).await
+        let read = |after, limit| self.line.store.runs(job, after, limit);
+        let rows = paged(page, "runs", read, |r| (r.scheduled_at.0, r.id.to_string())).await?;
+        self.with_jobs(rows).await
     }
 
     async fn with_jobs(&self, rows: Paged<RunRecord>) -> Answer<Paged<Run>> {

@@ -1,6 +1,7 @@
 //! The server catalog.
 
-use super::row::{Fields, to_json};
+use super::query::{After, Verbs};
+use super::row::{Fields, to_json, to_sql};
 use super::{Store, StoreError, Tx};
 use crate::control::Draw;
 use crate::service::{Server, VmAddress};
@@ -9,6 +10,7 @@ use godwit_model::id::{ConnectorId, ServerId};
 use godwit_model::job::JobState;
 use godwit_model::server::{DiscoveredServer, Discovery};
 use godwit_model::time::Timestamp;
+use sqlx::AnyExecutor;
 use sqlx::any::AnyRow;
 
 /// A server's row with its present job, or else its last one.
@@ -28,11 +30,7 @@ pub(crate) struct CatalogRow {
 
 impl Store {
     pub(crate) async fn catalog(&self) -> Result<CatalogRow, StoreError> {
-        let row = sqlx::query("SELECT * FROM catalog WHERE catalog_id = 1")
-            .fetch_one(self.reader())
-            .await
-            .map_err(|e| StoreError::database("read the catalog", e))?;
-        catalog(&row)
+        read_catalog(self.reader()).await
     }
 
     /// Gives the catalog of a new data folder its first time of change.
@@ -40,16 +38,15 @@ impl Store {
         let mut tx = self.begin().await?;
         sqlx::query("UPDATE catalog SET modified_at = $1 WHERE modified_at = 0")
             .bind(now.0)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| StoreError::database("date the catalog", e))?;
+            .run(&mut *tx, "date the catalog")
+            .await?;
         tx.commit().await
     }
 
     /// Marks the catalog as importing. An import that is at work stays the one it is.
     pub(crate) async fn begin_import(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let was = locked_catalog(&mut tx).await?;
+        let was = read_catalog(&mut *tx).await?;
         if was.status == CatalogStatus::Importing {
             return Ok(());
         }
@@ -68,7 +65,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let was = locked_catalog(&mut tx).await?;
+        let was = read_catalog(&mut *tx).await?;
         if was.import != import || was.status != CatalogStatus::Importing {
             return Err(StoreError::Stale);
         }
@@ -78,25 +75,23 @@ impl Store {
         sqlx::query("UPDATE server SET listed = 0 WHERE manager_id = $1 AND import_number <> $2")
             .bind(found.manager_id.clone())
             .bind(import)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| StoreError::database("unlist servers that vanished", e))?;
+            .run(&mut *tx, "unlist servers that vanished")
+            .await?;
         tx.commit().await
     }
 
     /// Ends the import of this number. Servers whose connector is gone are not listed any more.
     pub(crate) async fn end_import(&self, import: i64, answered: bool, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let was = locked_catalog(&mut tx).await?;
+        let was = read_catalog(&mut *tx).await?;
         let event = if answered { Event::Imported } else { Event::ImportFailed { before: was.before } };
         let (true, Ok(status)) = (was.import == import, step(&was.status, event)) else {
             return Err(StoreError::Stale);
         };
         if answered {
             sqlx::query("UPDATE server SET listed = 0 WHERE connector_id IS NULL")
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| StoreError::database("unlist servers without a connector", e))?;
+                .run(&mut *tx, "unlist servers without a connector")
+                .await?;
         }
         write_catalog(&mut tx, status, was.before, import, now).await?;
         tx.commit().await
@@ -105,12 +100,9 @@ impl Store {
     /// Empties the catalog. An import at work is void.
     pub(crate) async fn clear_catalog(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let was = locked_catalog(&mut tx).await?;
+        let was = read_catalog(&mut *tx).await?;
         let status = step(&was.status, Event::Clear).expect("every catalog can be cleared");
-        sqlx::query("UPDATE server SET listed = 0")
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| StoreError::database("empty the catalog", e))?;
+        sqlx::query("UPDATE server SET listed = 0").run(&mut *tx, "empty the catalog").await?;
         write_catalog(&mut tx, status, was.status, was.import + 1, now).await?;
         tx.commit().await
     }
@@ -119,11 +111,8 @@ impl Store {
     pub(crate) async fn server(&self, id: &ServerId) -> Result<Option<(Server, Option<ConnectorId>)>, StoreError> {
         sqlx::query(sqlx::AssertSqlSafe(format!("{SERVER_WITH_JOB} WHERE server.server_id = $1")))
             .bind(id.to_string())
-            .fetch_optional(self.reader())
+            .find(self.reader(), "read a server", |row| Ok((server(row)?, Fields(row).opt_id("connector_id")?)))
             .await
-            .map_err(|e| StoreError::database("read a server", e))?
-            .map(|row| Ok((server(&row)?, Fields(&row).opt_id("connector_id")?)))
-            .transpose()
     }
 
     /// The listed server at an address.
@@ -132,36 +121,25 @@ impl Store {
         sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(address.manager_id.clone())
             .bind(address.vm_id.clone())
-            .fetch_optional(self.reader())
+            .find(self.reader(), "read a server", server)
             .await
-            .map_err(|e| StoreError::database("read a server", e))?
-            .map(|row| server(&row))
-            .transpose()
     }
 
     /// Up to `limit` listed servers behind the one named, in the order of their ids: that order never changes.
-    pub(crate) async fn servers(&self, after: Option<String>, limit: usize) -> Result<Vec<Server>, StoreError> {
+    pub(crate) async fn servers(&self, after: Option<After>, limit: usize) -> Result<Vec<Server>, StoreError> {
         let sql = format!(
             "{SERVER_WITH_JOB} WHERE server.listed = 1 AND server.server_id > $1 ORDER BY server.server_id LIMIT $2"
         );
         sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(after.unwrap_or_default())
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(self.reader())
+            .bind(after.map(|a| a.id).unwrap_or_default())
+            .bind(to_sql(limit))
+            .all(self.reader(), "list servers", server)
             .await
-            .map_err(|e| StoreError::database("list servers", e))?
-            .iter()
-            .map(server)
-            .collect()
     }
 }
 
-async fn locked_catalog(tx: &mut Tx) -> Result<CatalogRow, StoreError> {
-    let row = sqlx::query("SELECT * FROM catalog WHERE catalog_id = 1")
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(|e| StoreError::database("read the catalog", e))?;
-    catalog(&row)
+async fn read_catalog<'c>(at: impl AnyExecutor<'c>) -> Result<CatalogRow, StoreError> {
+    sqlx::query("SELECT * FROM catalog WHERE catalog_id = 1").one(at, "read the catalog", catalog).await
 }
 
 async fn write_catalog(
@@ -178,9 +156,8 @@ async fn write_catalog(
     .bind(before.as_str())
     .bind(import)
     .bind(now.0)
-    .execute(&mut **tx)
-    .await
-    .map_err(|e| StoreError::database("write the catalog", e))?;
+    .run(&mut **tx, "write the catalog")
+    .await?;
     Ok(())
 }
 
@@ -211,9 +188,8 @@ async fn upsert(
     .bind(to_json(&server.volumes))
     .bind(import)
     .bind(now.0)
-    .execute(&mut **tx)
-    .await
-    .map_err(|e| StoreError::database("record a server", e))?;
+    .run(&mut **tx, "record a server")
+    .await?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Connectors.
 
+use super::query::{After, Order, Verbs};
 use super::row::{Fields, to_json};
 use super::{Store, StoreError};
 use crate::service::Connector;
@@ -26,14 +27,13 @@ impl Store {
     /// the manager has a connector already, gives that one's id and changes nothing.
     pub(crate) async fn add_connector(&self, new: &Connector) -> Result<Option<ConnectorId>, StoreError> {
         let mut tx = self.begin().await?;
-        let failed = |e| StoreError::database("add a connector", e);
+        let what = "add a connector";
         let other = sqlx::query("SELECT connector_id FROM connector WHERE manager_id = $1")
             .bind(new.manager_id.clone())
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(failed)?;
-        if let Some(row) = other {
-            return Ok(Some(Fields(&row).id("connector_id")?));
+            .find(&mut *tx, what, |row| Fields(row).id("connector_id"))
+            .await?;
+        if other.is_some() {
+            return Ok(other);
         }
         sqlx::query(
             "INSERT INTO connector (connector_id, name, config, status, status_reason, manager_id, manager_name, \
@@ -49,15 +49,13 @@ impl Store {
         .bind(new.manager_version.clone())
         .bind(new.associated_at.0)
         .bind(new.last_contact_at.0)
-        .execute(&mut *tx)
-        .await
-        .map_err(failed)?;
+        .run(&mut *tx, what)
+        .await?;
         sqlx::query("UPDATE server SET connector_id = $1 WHERE manager_id = $2")
             .bind(new.id.to_string())
             .bind(new.manager_id.clone())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+            .run(&mut *tx, what)
+            .await?;
         tx.commit().await?;
         Ok(None)
     }
@@ -65,33 +63,19 @@ impl Store {
     pub(crate) async fn connector(&self, id: &ConnectorId) -> Result<Option<Connector>, StoreError> {
         sqlx::query("SELECT * FROM connector WHERE connector_id = $1")
             .bind(id.to_string())
-            .fetch_optional(self.reader())
+            .find(self.reader(), "read a connector", connector)
             .await
-            .map_err(|e| StoreError::database("read a connector", e))?
-            .map(|row| connector(&row))
-            .transpose()
     }
 
     /// Up to `limit` connectors behind `after`, in the order of their association.
-    pub(crate) async fn connectors(
-        &self,
-        after: Option<(i64, String)>,
-        limit: usize,
-    ) -> Result<Vec<Connector>, StoreError> {
-        let (key, id) = after.unwrap_or((i64::MIN, String::new()));
+    pub(crate) async fn connectors(&self, after: Option<After>, limit: usize) -> Result<Vec<Connector>, StoreError> {
         sqlx::query(
             "SELECT * FROM connector WHERE associated_at > $1 OR (associated_at = $1 AND connector_id > $2) \
              ORDER BY associated_at, connector_id LIMIT $3",
         )
-        .bind(key)
-        .bind(id)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(self.reader())
+        .page(after, Order::OldestFirst, limit)
+        .all(self.reader(), "list connectors", connector)
         .await
-        .map_err(|e| StoreError::database("list connectors", e))?
-        .iter()
-        .map(connector)
-        .collect()
     }
 
     /// Records what a contact with the VM manager showed. A connector that was removed meanwhile stays removed.
@@ -103,14 +87,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (status, reason) = ConnectorStatus::after(contact);
         let mut tx = self.begin().await?;
-        let failed = |e| StoreError::database("record a contact", e);
+        let what = "record a contact";
         sqlx::query("UPDATE connector SET status = $1, status_reason = $2 WHERE connector_id = $3")
             .bind(status.as_str())
             .bind(reason)
             .bind(id.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+            .run(&mut *tx, what)
+            .await?;
         if let Ok(discovery) = contact {
             sqlx::query(
                 "UPDATE connector SET last_contact_at = $1, manager_name = $2, manager_version = $3 \
@@ -120,9 +103,8 @@ impl Store {
             .bind(discovery.manager_name.clone())
             .bind(discovery.manager_version.clone())
             .bind(id.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+            .run(&mut *tx, what)
+            .await?;
         }
         tx.commit().await
     }
@@ -130,36 +112,28 @@ impl Store {
     /// Removes a connector unless a run uses it.
     pub(crate) async fn remove_connector(&self, id: &ConnectorId) -> Result<Removal, StoreError> {
         let mut tx = self.begin().await?;
-        let failed = |e| StoreError::database("remove a connector", e);
-        let row = sqlx::query("SELECT * FROM connector WHERE connector_id = $1")
+        let what = "remove a connector";
+        let was = sqlx::query("SELECT * FROM connector WHERE connector_id = $1")
             .bind(id.to_string())
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(failed)?;
-        let Some(row) = row else { return Ok(Removal::Unknown) };
-        let removed = connector(&row)?;
+            .find(&mut *tx, what, connector)
+            .await?;
+        let Some(removed) = was else { return Ok(Removal::Unknown) };
         let busy = sqlx::query(
             "SELECT run.run_id FROM run JOIN job ON job.job_id = run.job_id \
              JOIN server ON server.server_id = job.server_id \
              WHERE run.state IN ('ACTIVE', 'DELETING') AND server.connector_id = $1 LIMIT 1",
         )
         .bind(id.to_string())
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(failed)?;
-        if let Some(row) = busy {
-            return Ok(Removal::Busy(Fields(&row).id("run_id")?));
+        .find(&mut *tx, what, |row| Fields(row).id("run_id"))
+        .await?;
+        if let Some(run) = busy {
+            return Ok(Removal::Busy(run));
         }
         sqlx::query("UPDATE server SET connector_id = NULL WHERE connector_id = $1")
             .bind(id.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
-        sqlx::query("DELETE FROM connector WHERE connector_id = $1")
-            .bind(id.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+            .run(&mut *tx, what)
+            .await?;
+        sqlx::query("DELETE FROM connector WHERE connector_id = $1").bind(id.to_string()).run(&mut *tx, what).await?;
         tx.commit().await?;
         Ok(Removal::Removed(Box::new(removed)))
     }

@@ -1,15 +1,17 @@
 //! What jobs that end have left behind, and what holds a source's objects.
 
 use super::jobs::{locked_job, step_job};
+use super::query::Verbs;
 use super::row::Fields;
-use super::run_steps::write_position;
+use super::run_steps::step_run;
 use super::runs::run_record;
 use super::{Store, StoreError};
 use crate::replicator::VolumeBaseline;
 use godwit_model::id::{ImageId, JobId, PackId, RunId, SnapshotId};
 use godwit_model::job;
-use godwit_model::run::{Event, step};
+use godwit_model::run::Event;
 use godwit_model::time::Timestamp;
+use sqlx::any::AnyRow;
 
 /// What a job that is ending has left: at the source, in the store.
 #[derive(Clone, Default, Debug)]
@@ -28,41 +30,31 @@ impl Store {
     /// Jobs that are FAILING or DELETING: what they left is to be removed.
     pub(crate) async fn ending_jobs(&self) -> Result<Vec<JobId>, StoreError> {
         sqlx::query("SELECT job_id FROM job WHERE state IN ('FAILING', 'DELETING')")
-            .fetch_all(self.reader())
+            .all(self.reader(), "look for jobs that are ending", |row| Fields(row).id("job_id"))
             .await
-            .map_err(|e| StoreError::database("look for jobs that are ending", e))?
-            .iter()
-            .map(|row| Fields(row).id("job_id"))
-            .collect()
     }
 
     pub(crate) async fn job_leftovers(&self, job: &JobId) -> Result<JobLeftovers, StoreError> {
-        let failed = |e| StoreError::database("read what a job left", e);
+        let what = "read what a job left";
         let runs = sqlx::query("SELECT * FROM run WHERE job_id = $1 AND started_at IS NOT NULL ORDER BY started_at")
             .bind(job.to_string())
-            .fetch_all(self.reader())
-            .await
-            .map_err(failed)?;
+            .all(self.reader(), what, run_record)
+            .await?;
         let mut left = JobLeftovers::default();
-        for row in &runs {
-            let run = run_record(row)?;
+        for run in runs {
             if run.position == godwit_model::run::Position::Deleting {
                 left.images.extend(run.image);
                 left.snapshots.extend(self.run_volumes(&run.id).await?.into_iter().map(|v| v.snapshot));
             }
             left.last_run = Some(run.id);
         }
-        let packs = sqlx::query(
+        left.packs = sqlx::query(
             "SELECT pack_id FROM pack_ledger WHERE run_id IN \
              (SELECT run_id FROM run WHERE job_id = $1 AND state IN ('FAILED', 'DELETING', 'DELETED'))",
         )
         .bind(job.to_string())
-        .fetch_all(self.reader())
-        .await
-        .map_err(failed)?;
-        for row in &packs {
-            left.packs.push(Fields(row).id("pack_id")?);
-        }
+        .all(self.reader(), what, |row| Fields(row).id("pack_id"))
+        .await?;
         Ok(left)
     }
 
@@ -70,44 +62,28 @@ impl Store {
     pub(crate) async fn end_job(&self, job: &JobId, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let was = locked_job(&mut tx, job).await?.ok_or(StoreError::Stale)?;
-        let failed = |e| StoreError::database("end a job", e);
-        let rows = sqlx::query("SELECT * FROM run WHERE job_id = $1 AND state = 'DELETING'")
+        let what = "end a job";
+        let runs = sqlx::query("SELECT * FROM run WHERE job_id = $1 AND state = 'DELETING'")
             .bind(job.to_string())
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(failed)?;
-        for row in &rows {
-            let run = run_record(row)?;
-            let (position, _) = step(&run.position, Event::Removed)?;
-            write_position(&mut tx, &run, position, now).await?;
+            .all(&mut *tx, what, run_record)
+            .await?;
+        for run in runs {
+            step_run(&mut tx, &run, Event::Removed, now).await?;
         }
         sqlx::query("DELETE FROM pack_ledger WHERE run_id IN (SELECT run_id FROM run WHERE job_id = $1)")
             .bind(job.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+            .run(&mut *tx, what)
+            .await?;
         step_job(&mut tx, &was, job::Event::CleanedUp, None, now).await?;
         tx.commit().await
     }
 
     /// Last committed state of each volume of a job.
     pub(crate) async fn baselines(&self, job: &JobId) -> Result<Vec<VolumeBaseline>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM baseline WHERE job_id = $1 ORDER BY device")
+        sqlx::query("SELECT * FROM baseline WHERE job_id = $1 ORDER BY device")
             .bind(job.to_string())
-            .fetch_all(self.reader())
+            .all(self.reader(), "read the baselines of a job", baseline)
             .await
-            .map_err(|e| StoreError::database("read the baselines of a job", e))?;
-        rows.iter()
-            .map(|row| {
-                let fields = Fields(row);
-                Ok(VolumeBaseline {
-                    device: fields.text("device")?,
-                    run: fields.id("run_id")?,
-                    snapshot: fields.id("snapshot_id")?,
-                    size: fields.unsigned("size")?,
-                })
-            })
-            .collect()
     }
 
     /// Runs whose objects at a source must stay: those at work, and the baselines of live jobs.
@@ -116,11 +92,17 @@ impl Store {
             "SELECT run_id FROM run WHERE state IN ('ACTIVE', 'DELETING') \
              UNION SELECT run_id FROM baseline ORDER BY run_id",
         )
-        .fetch_all(self.reader())
+        .all(self.reader(), "read which runs hold objects at a source", |row| Fields(row).id("run_id"))
         .await
-        .map_err(|e| StoreError::database("read which runs hold objects at a source", e))?
-        .iter()
-        .map(|row| Fields(row).id("run_id"))
-        .collect()
     }
+}
+
+fn baseline(row: &AnyRow) -> Result<VolumeBaseline, StoreError> {
+    let fields = Fields(row);
+    Ok(VolumeBaseline {
+        device: fields.text("device")?,
+        run: fields.id("run_id")?,
+        snapshot: fields.id("snapshot_id")?,
+        size: fields.number("size")?,
+    })
 }

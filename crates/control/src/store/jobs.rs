@@ -1,11 +1,15 @@
 //! Replication jobs: created, changed, deleted.
 
+use super::query::{After, Order, Statement, Verbs};
 use super::row::Fields;
+use super::run_steps::step_run;
+use super::runs::run_record;
 use super::{Store, StoreError, Tx};
 use crate::control::Draw;
 use godwit_model::id::{JobId, RunId, ServerId};
 use godwit_model::job::{self, Interval, JobState, LicenseType};
 use godwit_model::run::{self, RunType};
+use godwit_model::server::DiscoveredVolume;
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
 
@@ -63,26 +67,15 @@ impl Store {
             return Ok(Err(denied));
         }
         let id = tx.fresh("SELECT job_id FROM job WHERE job_id = $1", draw, JobId::from_bits).await?;
-        sqlx::query(
+        let insert = sqlx::query(
             "INSERT INTO job (job_id, server_id, state, start_at, interval_minutes, license, role_name, description, \
              keep_images, encrypted, kms_key_id, status_message, created_at, fence) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL, $12, 0)",
         )
         .bind(id.to_string())
         .bind(new.server.to_string())
-        .bind(JobState::Pending.as_str())
-        .bind(new.start.0)
-        .bind(minutes(new.interval))
-        .bind(new.license.map(LicenseType::as_str))
-        .bind(new.role_name.clone())
-        .bind(new.description.clone())
-        .bind(new.keep_images.map(i64::from))
-        .bind(new.encrypted.map(i64::from))
-        .bind(new.kms_key_id.clone())
-        .bind(now.0)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| StoreError::database("create a job", e))?;
+        .bind(JobState::Pending.as_str());
+        with_settings(insert, new).bind(now.0).run(&mut *tx, "create a job").await?;
         insert_run(&mut tx, &id, RunType::Automatic, None, new.start, draw).await?;
         tx.commit().await?;
         Ok(Ok(id))
@@ -96,37 +89,24 @@ impl Store {
         next_start: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let failed = |e| StoreError::database("change a job", e);
-        let settings = &changed.settings;
-        let written = sqlx::query(
+        let what = "change a job";
+        let update = sqlx::query(
             "UPDATE job SET start_at = $1, interval_minutes = $2, license = $3, role_name = $4, description = $5, \
              keep_images = $6, encrypted = $7, kms_key_id = $8, fence = fence + 1 WHERE job_id = $9 AND fence = $10",
-        )
-        .bind(settings.start.0)
-        .bind(minutes(settings.interval))
-        .bind(settings.license.map(LicenseType::as_str))
-        .bind(settings.role_name.clone())
-        .bind(settings.description.clone())
-        .bind(settings.keep_images.map(i64::from))
-        .bind(settings.encrypted.map(i64::from))
-        .bind(settings.kms_key_id.clone())
-        .bind(changed.id.to_string())
-        .bind(changed.fence)
-        .execute(&mut *tx)
-        .await
-        .map_err(failed)?;
-        if written.rows_affected() != 1 {
-            return Err(StoreError::Stale);
-        }
+        );
+        with_settings(update, &changed.settings)
+            .bind(changed.id.to_string())
+            .bind(changed.fence)
+            .run_fenced(&mut *tx, what)
+            .await?;
         if let Some(at) = next_start {
             sqlx::query(
                 "UPDATE run SET scheduled_at = $1 WHERE job_id = $2 AND state = 'PENDING' AND kind = 'AUTOMATIC'",
             )
             .bind(at.0)
             .bind(changed.id.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+            .run(&mut *tx, what)
+            .await?;
         }
         tx.commit().await
     }
@@ -149,29 +129,19 @@ impl Store {
     pub(crate) async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, StoreError> {
         sqlx::query("SELECT * FROM job WHERE job_id = $1")
             .bind(id.to_string())
-            .fetch_optional(self.reader())
+            .find(self.reader(), "read a job", job_record)
             .await
-            .map_err(|e| StoreError::database("read a job", e))?
-            .map(|row| job_record(&row))
-            .transpose()
     }
 
     /// Up to `limit` jobs behind `after`, newest first.
-    pub(crate) async fn jobs(&self, after: Option<(i64, String)>, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
-        let (key, id) = after.unwrap_or((i64::MAX, String::new()));
+    pub(crate) async fn jobs(&self, after: Option<After>, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
         sqlx::query(
             "SELECT * FROM job WHERE created_at < $1 OR (created_at = $1 AND job_id < $2) \
              ORDER BY created_at DESC, job_id DESC LIMIT $3",
         )
-        .bind(key)
-        .bind(id)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(self.reader())
+        .page(after, Order::NewestFirst, limit)
+        .all(self.reader(), "list jobs", job_record)
         .await
-        .map_err(|e| StoreError::database("list jobs", e))?
-        .iter()
-        .map(job_record)
-        .collect()
     }
 }
 
@@ -184,19 +154,13 @@ pub(super) async fn step_job(
     now: Timestamp,
 ) -> Result<JobState, StoreError> {
     let (state, effects) = job::step(&was.state, event)?;
-    let written = sqlx::query(
-        "UPDATE job SET state = $1, status_message = $2, fence = fence + 1 WHERE job_id = $3 AND fence = $4",
-    )
-    .bind(state.as_str())
-    .bind(message.unwrap_or_else(|| was.status_message.clone()))
-    .bind(was.id.to_string())
-    .bind(was.fence)
-    .execute(&mut **tx)
-    .await
-    .map_err(|e| StoreError::database("take a job one step", e))?;
-    if written.rows_affected() != 1 {
-        return Err(StoreError::Stale);
-    }
+    sqlx::query("UPDATE job SET state = $1, status_message = $2, fence = fence + 1 WHERE job_id = $3 AND fence = $4")
+        .bind(state.as_str())
+        .bind(message.unwrap_or_else(|| was.status_message.clone()))
+        .bind(was.id.to_string())
+        .bind(was.fence)
+        .run_fenced(&mut **tx, "take a job one step")
+        .await?;
     for effect in effects {
         match effect {
             job::Effect::StopRuns => stop_runs(tx, &was.id, now).await?,
@@ -212,20 +176,16 @@ pub(super) async fn step_job(
 pub(super) async fn forget_baseline(tx: &mut Tx, job: &JobId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM baseline WHERE job_id = $1")
         .bind(job.to_string())
-        .execute(&mut **tx)
-        .await
-        .map_err(|e| StoreError::database("forget a baseline", e))?;
+        .run(&mut **tx, "forget a baseline")
+        .await?;
     Ok(())
 }
 
 pub(super) async fn locked_job(tx: &mut Tx, id: &JobId) -> Result<Option<JobRecord>, StoreError> {
     sqlx::query("SELECT * FROM job WHERE job_id = $1")
         .bind(id.to_string())
-        .fetch_optional(&mut **tx)
+        .find(&mut **tx, "read a job", job_record)
         .await
-        .map_err(|e| StoreError::database("read a job", e))?
-        .map(|row| job_record(&row))
-        .transpose()
 }
 
 /// Inserts a pending run.
@@ -247,51 +207,57 @@ pub(super) async fn insert_run(
     .bind(kind.as_str())
     .bind(description)
     .bind(at.0)
-    .execute(&mut **tx)
-    .await
-    .map_err(|e| StoreError::database("list a run", e))?;
+    .run(&mut **tx, "list a run")
+    .await?;
     Ok(id)
 }
 
 async fn stop_runs(tx: &mut Tx, job: &JobId, now: Timestamp) -> Result<(), StoreError> {
-    let rows = sqlx::query("SELECT * FROM run WHERE job_id = $1 AND state IN ('PENDING', 'ACTIVE')")
+    let runs = sqlx::query("SELECT * FROM run WHERE job_id = $1 AND state IN ('PENDING', 'ACTIVE')")
         .bind(job.to_string())
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(|e| StoreError::database("read the runs of a job", e))?;
-    for row in &rows {
-        let was = super::runs::run_record(row)?;
-        let (position, _) = run::step(&was.position, run::Event::Delete)?;
-        super::run_steps::write_position(tx, &was, position, now).await?;
+        .all(&mut **tx, "read the runs of a job", run_record)
+        .await?;
+    for was in runs {
+        step_run(tx, &was, run::Event::Delete, now).await?;
     }
     Ok(())
 }
 
 async fn denied(tx: &mut Tx, server: &ServerId) -> Result<Option<CreateDenied>, StoreError> {
-    let failed = |e| StoreError::database("look whether a server can be replicated", e);
-    let row = sqlx::query("SELECT connector_id, volumes FROM server WHERE server_id = $1 AND listed = 1")
+    let what = "look whether a server can be replicated";
+    let listed = sqlx::query("SELECT connector_id, volumes FROM server WHERE server_id = $1 AND listed = 1")
         .bind(server.to_string())
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(failed)?;
-    let Some(row) = row else { return Ok(Some(CreateDenied::UnknownServer)) };
+        .find(&mut **tx, what, |row| {
+            let volumes: Vec<DiscoveredVolume> = Fields(row).json("volumes")?;
+            Ok((Fields(row).opt_text("connector_id")?, volumes))
+        })
+        .await?;
+    let Some((connector, volumes)) = listed else { return Ok(Some(CreateDenied::UnknownServer)) };
     let live = sqlx::query(
         "SELECT job_id FROM job WHERE server_id = $1 \
          AND state IN ('PENDING', 'ACTIVE', 'PAUSED_ON_FAILURE', 'FAILING', 'DELETING')",
     )
     .bind(server.to_string())
-    .fetch_optional(&mut **tx)
-    .await
-    .map_err(failed)?;
-    if let Some(row) = live {
-        return Ok(Some(CreateDenied::AlreadyReplicated(Fields(&row).id("job_id")?)));
-    }
-    let fields = Fields(&row);
-    if fields.opt_text("connector_id")?.is_none() {
-        return Ok(Some(CreateDenied::NoConnector));
-    }
-    let volumes: Vec<godwit_model::server::DiscoveredVolume> = fields.json("volumes")?;
-    Ok(volumes.is_empty().then_some(CreateDenied::NoVolumes))
+    .find(&mut **tx, what, |row| Fields(row).id("job_id"))
+    .await?;
+    Ok(match (live, connector) {
+        (Some(job), _) => Some(CreateDenied::AlreadyReplicated(job)),
+        (None, None) => Some(CreateDenied::NoConnector),
+        (None, Some(_)) => volumes.is_empty().then_some(CreateDenied::NoVolumes),
+    })
+}
+
+/// Binds what a caller may set of a job, in the order of the columns.
+fn with_settings<'q>(statement: Statement<'q>, settings: &NewJobRecord) -> Statement<'q> {
+    statement
+        .bind(settings.start.0)
+        .bind(minutes(settings.interval))
+        .bind(settings.license.map(LicenseType::as_str))
+        .bind(settings.role_name.clone())
+        .bind(settings.description.clone())
+        .bind(settings.keep_images.map(i64::from))
+        .bind(settings.encrypted.map(i64::from))
+        .bind(settings.kms_key_id.clone())
 }
 
 fn minutes(interval: Interval) -> Option<i64> {
@@ -301,18 +267,12 @@ fn minutes(interval: Interval) -> Option<i64> {
     }
 }
 
-pub(super) fn interval(minutes: Option<i64>) -> Result<Interval, StoreError> {
-    match minutes {
-        None => Ok(Interval::Once),
-        Some(n) => u32::try_from(n)
-            .map(Interval::EveryMinutes)
-            .map_err(|_| StoreError::unreadable("interval_minutes", n.to_string())),
-    }
+pub(super) fn interval(fields: &Fields<'_>) -> Result<Interval, StoreError> {
+    Ok(fields.opt_number("interval_minutes")?.map_or(Interval::Once, Interval::EveryMinutes))
 }
 
 fn job_record(row: &AnyRow) -> Result<JobRecord, StoreError> {
     let fields = Fields(row);
-    let keep = fields.opt_int("keep_images")?;
     Ok(JobRecord {
         id: fields.id("job_id")?,
         state: fields.name("state", JobState::parse)?,
@@ -322,13 +282,11 @@ fn job_record(row: &AnyRow) -> Result<JobRecord, StoreError> {
         settings: NewJobRecord {
             server: fields.id("server_id")?,
             start: fields.time("start_at")?,
-            interval: interval(fields.opt_int("interval_minutes")?)?,
+            interval: interval(&fields)?,
             license: fields.opt_name("license", LicenseType::parse)?,
             role_name: fields.text("role_name")?,
             description: fields.opt_text("description")?,
-            keep_images: keep
-                .map(|n| u32::try_from(n).map_err(|_| StoreError::unreadable("keep_images", n.to_string())))
-                .transpose()?,
+            keep_images: fields.opt_number("keep_images")?,
             encrypted: fields.opt_int("encrypted")?.map(|n| n != 0),
             kms_key_id: fields.opt_text("kms_key_id")?,
         },

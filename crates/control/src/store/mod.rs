@@ -41,19 +41,23 @@ mod images;
 mod job_end;
 mod jobs;
 mod packs;
+mod query;
 mod row;
 mod run_steps;
 mod runs;
+mod verifications;
 
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
-pub(crate) use images::VerificationEnd;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord};
 pub(crate) use packs::PackState;
+pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
 pub(crate) use runs::{DemandDenied, Facts, RunRecord, VolumeRecord};
+pub(crate) use verifications::VerificationEnd;
 
 use crate::control::Draw;
+use query::Verbs;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -162,12 +166,7 @@ impl Tx {
     ) -> Result<I, StoreError> {
         for _ in 0..DRAWS {
             let id = make(draw());
-            let taken = sqlx::query(sql)
-                .bind(id.to_string())
-                .fetch_optional(&mut **self)
-                .await
-                .map_err(|e| StoreError::database("look for a free id", e))?;
-            if taken.is_none() {
+            if !sqlx::query(sql).bind(id.to_string()).exists(&mut **self, "look for a free id").await? {
                 return Ok(id);
             }
         }
@@ -232,21 +231,17 @@ async fn pool(options: &AnyConnectOptions, connections: u32) -> Result<AnyPool, 
 
 /// Looks at the version before anything is written, pragmas included.
 async fn refuse_newer(options: &AnyConnectOptions) -> Result<(), StoreError> {
-    let failed = |e| StoreError::database("read the database's version", e);
+    const WHAT: &str = "read the database's version";
+    let failed = |e| StoreError::database(WHAT, e);
     let mut connection = options.connect().await.map_err(failed)?;
-    let table = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'")
-        .fetch_optional(&mut connection)
-        .await
-        .map_err(failed)?;
     let mut found = None;
-    if table.is_some() {
+    if sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'")
+        .exists(&mut connection, WHAT)
+        .await?
+    {
         found = sqlx::query("SELECT version FROM _sqlx_migrations ORDER BY version DESC LIMIT 1")
-            .fetch_optional(&mut connection)
-            .await
-            .map_err(failed)?
-            .map(|row| row.try_get::<i64, _>(0))
-            .transpose()
-            .map_err(failed)?;
+            .find(&mut connection, WHAT, |row| row.try_get::<i64, _>(0).map_err(|e| StoreError::database(WHAT, e)))
+            .await?;
     }
     connection.close().await.map_err(failed)?;
     match found {

@@ -1,10 +1,12 @@
 //! The ledger of packs: what a run has begun to send, and what of it is durable.
 
+use super::query::Verbs;
 use super::row::{Fields, to_sql};
 use super::run_steps::{check_fence, write_figures};
 use super::{RunRecord, Store, StoreError};
 use godwit_model::figures::VolumeFigures;
 use godwit_model::id::{PackId, RunId};
+use sqlx::any::AnyRow;
 
 /// Whether a pack is known to be in the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,9 +46,8 @@ impl Store {
         .bind(device.to_owned())
         .bind(to_sql(bytes))
         .bind(was.point.clone().unwrap_or_default())
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| StoreError::database("record that a pack is begun", e))?;
+        .run(&mut *tx, "record that a pack is begun")
+        .await?;
         tx.commit().await
     }
 
@@ -63,9 +64,8 @@ impl Store {
         sqlx::query("UPDATE pack_ledger SET state = 'DURABLE' WHERE pack_id = $1 AND run_id = $2")
             .bind(pack.to_string())
             .bind(was.id.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| StoreError::database("record that a pack is durable", e))?;
+            .run(&mut *tx, "record that a pack is durable")
+            .await?;
         if let Some(figures) = figures {
             write_figures(&mut tx, &was.id, device, figures).await?;
         }
@@ -85,33 +85,30 @@ impl Store {
         sqlx::query("DELETE FROM pack_ledger WHERE pack_id = $1 AND run_id = $2")
             .bind(pack.pack.to_string())
             .bind(was.id.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| StoreError::database("forget a pack", e))?;
+            .run(&mut *tx, "forget a pack")
+            .await?;
         write_figures(&mut tx, &was.id, device, figures).await?;
         tx.commit().await
     }
 
     /// The ledger of one volume of a run.
     pub(crate) async fn packs(&self, run: &RunId, device: &str) -> Result<Vec<LedgerPack>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM pack_ledger WHERE run_id = $1 AND device = $2 ORDER BY pack_id")
+        sqlx::query("SELECT * FROM pack_ledger WHERE run_id = $1 AND device = $2 ORDER BY pack_id")
             .bind(run.to_string())
             .bind(device.to_owned())
-            .fetch_all(self.reader())
+            .all(self.reader(), "read a ledger", ledger_pack)
             .await
-            .map_err(|e| StoreError::database("read a ledger", e))?;
-        rows.iter()
-            .map(|row| {
-                let fields = Fields(row);
-                Ok(LedgerPack {
-                    pack: fields.id("pack_id")?,
-                    bytes: fields.unsigned("bytes")?,
-                    state: fields.name("state", parse)?,
-                    point: fields.text("point")?,
-                })
-            })
-            .collect()
     }
+}
+
+fn ledger_pack(row: &AnyRow) -> Result<LedgerPack, StoreError> {
+    let fields = Fields(row);
+    Ok(LedgerPack {
+        pack: fields.id("pack_id")?,
+        bytes: fields.number("bytes")?,
+        state: fields.name("state", parse)?,
+        point: fields.text("point")?,
+    })
 }
 
 fn parse(text: &str) -> Option<PackState> {

@@ -27,9 +27,13 @@ impl Fields<'_> {
         self.get(column)
     }
 
-    pub fn unsigned(&self, column: &'static str) -> Result<u64, StoreError> {
-        let n = self.int(column)?;
-        u64::try_from(n).map_err(|_| StoreError::unreadable(column, n.to_string()))
+    /// A number of a narrower or unsigned type.
+    pub fn number<N: TryFrom<i64>>(&self, column: &'static str) -> Result<N, StoreError> {
+        fit(column, self.int(column)?)
+    }
+
+    pub fn opt_number<N: TryFrom<i64>>(&self, column: &'static str) -> Result<Option<N>, StoreError> {
+        self.opt_int(column)?.map(|n| fit(column, n)).transpose()
     }
 
     pub fn truth(&self, column: &'static str) -> Result<bool, StoreError> {
@@ -78,12 +82,16 @@ impl Fields<'_> {
     }
 }
 
+fn fit<N: TryFrom<i64>>(column: &'static str, n: i64) -> Result<N, StoreError> {
+    N::try_from(n).map_err(|_| StoreError::unreadable(column, n.to_string()))
+}
+
 /// A value as JSON text.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("values of ours have string keys and no failing serialiser")
 }
 
-/// A number of bytes as SQL knows it. Sizes beyond 8 EiB do not exist.
-pub(crate) fn to_sql(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
+/// A number of bytes, rows or places as SQL knows it. Sizes beyond 8 EiB do not exist.
+pub(crate) fn to_sql(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
 }

@@ -1,6 +1,7 @@
 //! The steps of a run: each takes the run from one position to the next and records what the last stage brought.
 
 use super::jobs::{forget_baseline, locked_job, step_job};
+use super::query::Verbs;
 use super::row::{to_json, to_sql};
 use super::runs::{RunRecord, run_record, volume_record};
 use super::{Store, StoreError, Tx};
@@ -58,8 +59,7 @@ impl Store {
     pub(crate) async fn miss_run(&self, id: &RunId, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let was = locked_run(&mut tx, id).await?;
-        let (position, _) = step(&was.position, Event::Miss)?;
-        write_position(&mut tx, &was, position, now).await?;
+        step_run(&mut tx, &was, Event::Miss, now).await?;
         tx.commit().await
     }
 
@@ -73,8 +73,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<RunRecord, StoreError> {
         let mut tx = self.begin().await?;
-        let (position, effects) = step(&was.position, Event::StageDone)?;
-        write_position(&mut tx, was, position, now).await?;
+        let (position, effects) = step_run(&mut tx, was, Event::StageDone, now).await?;
         match done {
             Done::Stage => {}
             Done::Point(point) => write_point(&mut tx, was, point, draw, now).await?,
@@ -85,9 +84,8 @@ impl Store {
             sqlx::query("UPDATE run SET image_id = $1 WHERE run_id = $2")
                 .bind(image.to_string())
                 .bind(was.id.to_string())
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| StoreError::database("draw an image id", e))?;
+                .run(&mut *tx, "draw an image id")
+                .await?;
         }
         for effect in effects {
             match effect {
@@ -112,13 +110,11 @@ impl Store {
         now: Timestamp,
     ) -> Result<RunRecord, StoreError> {
         let mut tx = self.begin().await?;
-        let (position, _) = step(&was.position, Event::PointLost)?;
-        write_position(&mut tx, was, position, now).await?;
+        step_run(&mut tx, was, Event::PointLost, now).await?;
         sqlx::query("UPDATE run_volume SET root_digest = NULL WHERE run_id = $1")
             .bind(was.id.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| StoreError::database("void snapshots", e))?;
+            .run(&mut *tx, "void snapshots")
+            .await?;
         add_notes(&mut tx, &was.id, &[note.to_owned()]).await?;
         let is = locked_run(&mut tx, &was.id).await?;
         tx.commit().await?;
@@ -134,15 +130,13 @@ impl Store {
         now: Timestamp,
     ) -> Result<RunRecord, StoreError> {
         let mut tx = self.begin().await?;
-        let (position, _) = step(&was.position, Event::GiveUp)?;
-        write_position(&mut tx, was, position, now).await?;
+        step_run(&mut tx, was, Event::GiveUp, now).await?;
         sqlx::query("UPDATE run SET failure_code = $1, failure_evidence = $2 WHERE run_id = $3")
             .bind(failure.code.as_str())
             .bind(failure.evidence.clone())
             .bind(was.id.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| StoreError::database("record a failure", e))?;
+            .run(&mut *tx, "record a failure")
+            .await?;
         if failure.code == Code::VerifyMismatch {
             forget_baseline(&mut tx, &was.job).await?;
         }
@@ -154,8 +148,7 @@ impl Store {
     /// What a given-up run created is removed, but for `notes`: it has failed. Its staged packs wait for the next run.
     pub(crate) async fn abandoned(&self, was: &RunRecord, notes: &[String], now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let (position, _) = step(&was.position, Event::Abandoned)?;
-        write_position(&mut tx, was, position, now).await?;
+        step_run(&mut tx, was, Event::Abandoned, now).await?;
         add_notes(&mut tx, &was.id, notes).await?;
         let message = was.failure.as_ref().map(|f| format!("the last run failed: {}", f.message()));
         tell_job(&mut tx, was, message, now).await?;
@@ -187,39 +180,44 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         check_fence(&mut tx, was).await?;
-        let failed = |e| StoreError::database("record a committed volume", e);
-        let row = sqlx::query("SELECT * FROM run_volume WHERE run_id = $1 AND device = $2")
+        let what = "record a committed volume";
+        let volume = sqlx::query("SELECT * FROM run_volume WHERE run_id = $1 AND device = $2")
             .bind(was.id.to_string())
             .bind(device.to_owned())
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(failed)?;
-        let mut all = volume_record(&row)?.notes;
+            .one(&mut *tx, what, volume_record)
+            .await?;
+        let mut all = volume.notes;
         all.extend(notes.iter().filter(|n| !all.contains(n)).cloned().collect::<Vec<_>>());
         sqlx::query("UPDATE run_volume SET root_digest = $1, notes = $2 WHERE run_id = $3 AND device = $4")
             .bind(root_digest.to_owned())
             .bind(to_json(&all))
             .bind(was.id.to_string())
             .bind(device.to_owned())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+            .run(&mut *tx, what)
+            .await?;
         write_figures(&mut tx, &was.id, device, figures).await?;
         tx.commit().await
     }
 }
 
-/// Writes a run's position, if its fence is still the one of the record. Times follow from it.
-pub(super) async fn write_position(
+/// Takes a run one step.
+pub(super) async fn step_run(
     tx: &mut Tx,
     was: &RunRecord,
-    position: Position,
+    event: Event,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<(Position, Vec<Effect>), StoreError> {
+    let (position, effects) = step(&was.position, event)?;
+    write_position(tx, was, position, now).await?;
+    Ok((position, effects))
+}
+
+/// Writes a run's position, if its fence is still the one of the record. Times follow from it.
+async fn write_position(tx: &mut Tx, was: &RunRecord, position: Position, now: Timestamp) -> Result<(), StoreError> {
     let ended = matches!(position, Position::Failed | Position::Completed | Position::Deleted | Position::Missed);
     let completed = (ended && was.started_at.is_some()).then_some(now.0);
     let stage_changed = position.stage().is_some();
-    let written = sqlx::query(
+    sqlx::query(
         "UPDATE run SET state = $1, stage = $2, abandoning = $3, stage_started_at = $4, started_at = $5, \
          completed_at = $6, fence = fence + 1 WHERE run_id = $7 AND fence = $8",
     )
@@ -231,13 +229,8 @@ pub(super) async fn write_position(
     .bind(completed)
     .bind(was.id.to_string())
     .bind(was.fence)
-    .execute(&mut **tx)
+    .run_fenced(&mut **tx, "take a run one step")
     .await
-    .map_err(|e| StoreError::database("take a run one step", e))?;
-    if written.rows_affected() != 1 {
-        return Err(StoreError::Stale);
-    }
-    Ok(())
 }
 
 pub(super) async fn check_fence(tx: &mut Tx, was: &RunRecord) -> Result<(), StoreError> {
@@ -263,20 +256,17 @@ pub(super) async fn write_figures(
     .bind(to_sql(figures.bytes_verified))
     .bind(run.to_string())
     .bind(device.to_owned())
-    .execute(&mut **tx)
-    .await
-    .map_err(|e| StoreError::database("write figures", e))?;
+    .run(&mut **tx, "write figures")
+    .await?;
     Ok(())
 }
 
 pub(super) async fn locked_run(tx: &mut Tx, id: &RunId) -> Result<RunRecord, StoreError> {
-    let row = sqlx::query("SELECT * FROM run WHERE run_id = $1")
+    sqlx::query("SELECT * FROM run WHERE run_id = $1")
         .bind(id.to_string())
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(|e| StoreError::database("read a run", e))?
-        .ok_or(StoreError::Stale)?;
-    run_record(&row)
+        .find(&mut **tx, "read a run", run_record)
+        .await?
+        .ok_or(StoreError::Stale)
 }
 
 async fn add_notes(tx: &mut Tx, run: &RunId, notes: &[String]) -> Result<(), StoreError> {
@@ -292,9 +282,8 @@ async fn add_notes(tx: &mut Tx, run: &RunId, notes: &[String]) -> Result<(), Sto
     sqlx::query("UPDATE run SET notes = $1 WHERE run_id = $2")
         .bind(to_json(&all))
         .bind(run.to_string())
-        .execute(&mut **tx)
-        .await
-        .map_err(|e| StoreError::database("add a note to a run", e))?;
+        .run(&mut **tx, "add a note to a run")
+        .await?;
     Ok(())
 }
 
@@ -307,27 +296,20 @@ async fn write_point(
     draw: &Draw,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let failed = |e| StoreError::database("record a point in time", e);
+    let what = "record a point in time";
     sqlx::query("UPDATE run SET point = $1, point_at = $2, consistency = $3 WHERE run_id = $4")
         .bind(point.point.clone())
         .bind(now.0)
         .bind(point.consistency.as_str())
         .bind(was.id.to_string())
-        .execute(&mut **tx)
-        .await
-        .map_err(failed)?;
+        .run(&mut **tx, what)
+        .await?;
     add_notes(tx, &was.id, &point.notes).await?;
-    let rows = sqlx::query("SELECT * FROM run_volume WHERE run_id = $1")
+    let lost = sqlx::query("SELECT * FROM run_volume WHERE run_id = $1")
         .bind(was.id.to_string())
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(failed)?;
-    let lost = rows.iter().map(volume_record).collect::<Result<Vec<_>, _>>()?;
-    sqlx::query("DELETE FROM run_volume WHERE run_id = $1")
-        .bind(was.id.to_string())
-        .execute(&mut **tx)
-        .await
-        .map_err(failed)?;
+        .all(&mut **tx, what, volume_record)
+        .await?;
+    sqlx::query("DELETE FROM run_volume WHERE run_id = $1").bind(was.id.to_string()).run(&mut **tx, what).await?;
     for (place, volume) in point.volumes.iter().enumerate() {
         let carried = lost.iter().find(|v| v.device == volume.device).map(|v| v.figures).unwrap_or_default();
         let snapshot =
@@ -339,7 +321,7 @@ async fn write_point(
         )
         .bind(was.id.to_string())
         .bind(volume.device.clone())
-        .bind(i64::try_from(place).unwrap_or(i64::MAX))
+        .bind(to_sql(place))
         .bind(snapshot.to_string())
         .bind(volume.parent.as_ref().map(ToString::to_string))
         .bind(i64::from(volume.tracked))
@@ -349,9 +331,8 @@ async fn write_point(
         .bind(to_sql(carried.bytes_sent))
         .bind(to_sql(carried.bytes_stored))
         .bind(to_sql(carried.bytes_resent))
-        .execute(&mut **tx)
-        .await
-        .map_err(failed)?;
+        .run(&mut **tx, what)
+        .await?;
     }
     sqlx::query(
         "UPDATE pack_ledger SET run_id = $1 WHERE state = 'DURABLE' AND run_id IN \
@@ -359,9 +340,8 @@ async fn write_point(
     )
     .bind(was.id.to_string())
     .bind(was.job.to_string())
-    .execute(&mut **tx)
-    .await
-    .map_err(failed)?;
+    .run(&mut **tx, what)
+    .await?;
     Ok(())
 }
 
@@ -369,9 +349,8 @@ async fn write_point(
 async fn forget_packs(tx: &mut Tx, run: &RunId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM pack_ledger WHERE run_id = $1")
         .bind(run.to_string())
-        .execute(&mut **tx)
-        .await
-        .map_err(|e| StoreError::database("close a ledger", e))?;
+        .run(&mut **tx, "close a ledger")
+        .await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Replication runs: listed, asked for, read.
 
 use super::jobs::{insert_run, interval, locked_job};
+use super::query::{After, Order, Verbs, of};
 use super::row::Fields;
 use super::{Store, StoreError};
 use crate::control::Draw;
@@ -67,23 +68,18 @@ pub(crate) enum DemandDenied {
 impl Store {
     /// What the plan is made from: jobs that run, and every run that is pending or at work.
     pub(crate) async fn facts(&self) -> Result<Facts, StoreError> {
-        let failed = |e| StoreError::database("read what is due", e);
+        let what = "read what is due";
         let jobs = sqlx::query(
             "SELECT job_id, state, start_at, interval_minutes, (SELECT MAX(run.scheduled_at) FROM run \
              WHERE run.job_id = job.job_id AND run.kind = 'AUTOMATIC') AS last_scheduled \
              FROM job WHERE state IN ('PENDING', 'ACTIVE')",
         )
-        .fetch_all(self.reader())
-        .await
-        .map_err(failed)?;
+        .all(self.reader(), what, job_facts)
+        .await?;
         let runs = sqlx::query("SELECT * FROM run WHERE state IN ('PENDING', 'ACTIVE', 'DELETING')")
-            .fetch_all(self.reader())
-            .await
-            .map_err(failed)?;
-        Ok(Facts {
-            jobs: jobs.iter().map(job_facts).collect::<Result<_, _>>()?,
-            runs: runs.iter().map(run_facts).collect::<Result<_, _>>()?,
-        })
+            .all(self.reader(), what, run_facts)
+            .await?;
+        Ok(Facts { jobs, runs })
     }
 
     /// Lists the next run of a job ahead. If one is listed already, or the job does not run any more, nothing changes.
@@ -96,10 +92,9 @@ impl Store {
         )
         .bind(job.to_string())
         .bind(at.0)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(|e| StoreError::database("look for a listed run", e))?;
-        if running && listed.is_none() {
+        .exists(&mut *tx, "look for a listed run")
+        .await?;
+        if running && !listed {
             insert_run(&mut tx, job, RunType::Automatic, None, at, draw).await?;
         }
         tx.commit().await
@@ -115,16 +110,14 @@ impl Store {
     ) -> Result<Result<RunId, DemandDenied>, StoreError> {
         let mut tx = self.begin().await?;
         let Some(record) = locked_job(&mut tx, job).await? else { return Ok(Err(DemandDenied::UnknownJob)) };
-        let rows = sqlx::query(
+        let runs = sqlx::query(
             "SELECT * FROM run WHERE job_id = $1 AND (state IN ('PENDING', 'ACTIVE', 'DELETING') \
              OR (kind = 'ON_DEMAND' AND scheduled_at > $2))",
         )
         .bind(job.to_string())
         .bind((now - ON_DEMAND_WINDOW).0)
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(|e| StoreError::database("read the runs of a job", e))?;
-        let runs: Vec<RunFacts> = rows.iter().map(run_facts).collect::<Result<_, _>>()?;
+        .all(&mut *tx, "read the runs of a job", run_facts)
+        .await?;
         if let Err(denied) = may_run_on_demand(record.state, &runs, now) {
             return Ok(Err(DemandDenied::ByRule(denied)));
         }
@@ -136,42 +129,27 @@ impl Store {
     pub(crate) async fn run(&self, id: &RunId) -> Result<Option<RunRecord>, StoreError> {
         sqlx::query("SELECT * FROM run WHERE run_id = $1")
             .bind(id.to_string())
-            .fetch_optional(self.reader())
+            .find(self.reader(), "read a run", run_record)
             .await
-            .map_err(|e| StoreError::database("read a run", e))?
-            .map(|row| run_record(&row))
-            .transpose()
     }
 
     /// Up to `limit` runs behind `after`, newest first; of one job if it is given.
     pub(crate) async fn runs(
         &self,
         job: Option<&JobId>,
-        after: Option<(i64, String)>,
+        after: Option<After>,
         limit: usize,
     ) -> Result<Vec<RunRecord>, StoreError> {
-        let (key, id) = after.unwrap_or((i64::MAX, String::new()));
-        let sql = match job {
-            Some(_) => {
-                "SELECT * FROM run WHERE job_id = $1 AND (scheduled_at < $2 OR (scheduled_at = $2 AND run_id < $3)) \
-                 ORDER BY scheduled_at DESC, run_id DESC LIMIT $4"
-            }
-            None => {
-                "SELECT * FROM run WHERE $1 = '' AND (scheduled_at < $2 OR (scheduled_at = $2 AND run_id < $3)) \
-                 ORDER BY scheduled_at DESC, run_id DESC LIMIT $4"
-            }
-        };
-        sqlx::query(sql)
-            .bind(job.map_or(String::new(), ToString::to_string))
-            .bind(key)
-            .bind(id)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(self.reader())
+        let (whose, job) = of("job_id", job);
+        let sql = format!(
+            "SELECT * FROM run WHERE {whose} AND (scheduled_at < $2 OR (scheduled_at = $2 AND run_id < $3)) \
+             ORDER BY scheduled_at DESC, run_id DESC LIMIT $4"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(job)
+            .page(after, Order::NewestFirst, limit)
+            .all(self.reader(), "list runs", run_record)
             .await
-            .map_err(|e| StoreError::database("list runs", e))?
-            .iter()
-            .map(run_record)
-            .collect()
     }
 
     /// The run at work; else the one that ended last; else the one listed ahead.
@@ -181,34 +159,24 @@ impl Store {
              WHEN completed_at IS NOT NULL THEN 1 ELSE 2 END, completed_at DESC, scheduled_at DESC LIMIT 1",
         )
         .bind(job.to_string())
-        .fetch_optional(self.reader())
+        .find(self.reader(), "read the latest run", run_record)
         .await
-        .map_err(|e| StoreError::database("read the latest run", e))?
-        .map(|row| run_record(&row))
-        .transpose()
     }
 
     /// When the run that is listed ahead is due.
     pub(crate) async fn next_start(&self, job: &JobId) -> Result<Option<Timestamp>, StoreError> {
         sqlx::query("SELECT scheduled_at FROM run WHERE job_id = $1 AND state = 'PENDING' AND kind = 'AUTOMATIC'")
             .bind(job.to_string())
-            .fetch_optional(self.reader())
+            .find(self.reader(), "read the next run", |row| Fields(row).time("scheduled_at"))
             .await
-            .map_err(|e| StoreError::database("read the next run", e))?
-            .map(|row| Fields(&row).time("scheduled_at"))
-            .transpose()
     }
 
     /// The volumes of a run, boot disk first.
     pub(crate) async fn run_volumes(&self, run: &RunId) -> Result<Vec<VolumeRecord>, StoreError> {
         sqlx::query("SELECT * FROM run_volume WHERE run_id = $1 ORDER BY place")
             .bind(run.to_string())
-            .fetch_all(self.reader())
+            .all(self.reader(), "read the volumes of a run", volume_record)
             .await
-            .map_err(|e| StoreError::database("read the volumes of a run", e))?
-            .iter()
-            .map(volume_record)
-            .collect()
     }
 }
 
@@ -218,7 +186,7 @@ fn job_facts(row: &AnyRow) -> Result<JobFacts, StoreError> {
         job: fields.id("job_id")?,
         state: fields.name("state", JobState::parse)?,
         start: fields.time("start_at")?,
-        interval: interval(fields.opt_int("interval_minutes")?)?,
+        interval: interval(&fields)?,
         last_scheduled: fields.opt_time("last_scheduled")?,
     })
 }
@@ -285,13 +253,13 @@ pub(super) fn volume_record(row: &AnyRow) -> Result<VolumeRecord, StoreError> {
         notes: fields.json("notes")?,
         root_digest: fields.opt_text("root_digest")?,
         figures: VolumeFigures {
-            bytes_total: fields.unsigned("bytes_total")?,
-            bytes_done: fields.unsigned("bytes_done")?,
-            bytes_read: fields.unsigned("bytes_read")?,
-            bytes_sent: fields.unsigned("bytes_sent")?,
-            bytes_stored: fields.unsigned("bytes_stored")?,
-            bytes_resent: fields.unsigned("bytes_resent")?,
-            bytes_verified: fields.unsigned("bytes_verified")?,
+            bytes_total: fields.number("bytes_total")?,
+            bytes_done: fields.number("bytes_done")?,
+            bytes_read: fields.number("bytes_read")?,
+            bytes_sent: fields.number("bytes_sent")?,
+            bytes_stored: fields.number("bytes_stored")?,
+            bytes_resent: fields.number("bytes_resent")?,
+            bytes_verified: fields.number("bytes_verified")?,
         },
     })
 }

@@ -106,6 +106,13 @@ impl Harness {
         .unwrap()
     }
 
+    /// Starts it; gives its operations too.
+    pub async fn serve(&self) -> (Control, Service) {
+        let control = self.start().await;
+        let service = control.service();
+        (control, service)
+    }
+
     /// Associates the world and imports its servers.
     pub async fn catalog(&self, service: &Service) -> Vec<Server> {
         let config = ConnectorConfig::Qmp { socket: "/run/qmp".into() };
@@ -121,7 +128,16 @@ impl Harness {
             catalog.status != CatalogStatus::Importing
         })
         .await;
+        self.servers(service).await
+    }
+
+    pub async fn servers(&self, service: &Service) -> Vec<Server> {
         service.get_servers(None, &Page::default()).await.unwrap().servers.items
+    }
+
+    /// The connector to the world.
+    pub async fn connector(&self, service: &Service) -> Connector {
+        service.describe_connectors(None, &Page::default()).await.unwrap().items.remove(0)
     }
 
     /// A catalog of one server, and its id.
@@ -129,14 +145,29 @@ impl Harness {
         self.catalog(service).await[0].id.clone()
     }
 
+    /// An hourly job of the only server.
     pub async fn hourly(&self, service: &Service) -> JobId {
-        let server = self.one_server(service).await;
+        self.hourly_of(service, &self.one_server(service).await).await
+    }
+
+    pub async fn hourly_of(&self, service: &Service, server: &ServerId) -> JobId {
         let new = NewJob { frequency_hours: Some(1), ..NewJob::new(server.as_str(), self.now()) };
         service.create_replication_job(new, self.now()).await.unwrap()
     }
 
+    /// An hourly job of the only server whose first run has made an image.
+    pub async fn replicated(&self, service: &Service) -> JobId {
+        let job = self.hourly(service).await;
+        self.until_runs(service, &job, 1, RunState::Completed).await;
+        job
+    }
+
+    /// A one-time job of the only server.
     pub async fn once(&self, service: &Service) -> JobId {
-        let server = self.one_server(service).await;
+        self.once_of(service, &self.one_server(service).await).await
+    }
+
+    pub async fn once_of(&self, service: &Service, server: &ServerId) -> JobId {
         let new = NewJob { run_once: Some(true), ..NewJob::new(server.as_str(), self.now()) };
         service.create_replication_job(new, self.now()).await.unwrap()
     }
@@ -165,6 +196,15 @@ impl Harness {
 
     pub async fn images(&self, service: &Service) -> Vec<Image> {
         service.describe_images(&ImagesFilter::default(), &Page::default()).await.unwrap().items
+    }
+
+    pub async fn snapshots(&self, service: &Service) -> Vec<Snapshot> {
+        service.describe_snapshots(&SnapshotsFilter::default(), &Page::default()).await.unwrap().items
+    }
+
+    /// Waits until the world was called so often.
+    pub async fn until_calls(&self, call: &str, n: usize) {
+        until(call, async || self.world.calls(call) >= n).await;
     }
 
     /// Waits until the job is in a state.

@@ -10,11 +10,10 @@ use godwit_model::time::Millis;
 #[tokio::test]
 async fn a_run_that_is_due_while_another_works_is_missed() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     h.world.script("send", [Act::Hang]);
     let job = h.hourly(&service).await;
-    until("the transfer", async || h.world.calls("send") == 1).await;
+    h.until_calls("send", 1).await;
     h.wait(Millis::HOUR, &service);
     h.until_runs(&service, &job, 1, RunState::Missed).await;
     let runs = h.runs(&service, &job).await;
@@ -28,16 +27,13 @@ async fn a_run_that_is_due_while_another_works_is_missed() {
 #[tokio::test]
 async fn what_fell_due_in_an_outage_is_missed_and_the_grid_stays() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
-    let job = h.hourly(&service).await;
-    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
     let first = h.runs(&service, &job).await.remove(0);
     control.shutdown().await;
     h.wait(Millis::MINUTE.times(5 * 60 + 30), &service);
 
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     h.until_runs(&service, &job, 1, RunState::Missed).await;
     until("the next run", async || h.job(&service, &job).await.next_start.is_some()).await;
     assert_eq!(h.job(&service, &job).await.next_start, Some(first.scheduled_at + Millis::HOUR.times(6)));
@@ -48,8 +44,7 @@ async fn what_fell_due_in_an_outage_is_missed_and_the_grid_stays() {
 #[tokio::test]
 async fn two_runs_on_demand_a_day_and_none_while_one_works() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let job = h.hourly(&service).await;
     let id = job.as_str();
     h.until_runs(&service, &job, 1, RunState::Completed).await;
@@ -67,7 +62,7 @@ async fn two_runs_on_demand_a_day_and_none_while_one_works() {
     h.world.script("send", [Act::Hang]);
     h.world.look().version += 1;
     h.wait(Millis::DAY, &service);
-    until("the transfer", async || h.world.calls("send") > 6).await;
+    h.until_calls("send", 7).await;
     let refused = service.start_on_demand_replication_run(id, None, h.now()).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::OperationNotPermitted);
     control.shutdown().await;
@@ -76,11 +71,10 @@ async fn two_runs_on_demand_a_day_and_none_while_one_works() {
 #[tokio::test]
 async fn deleting_a_job_stops_its_transfer_and_leaves_nothing() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     h.world.script("send", [Act::LosePoint, Act::Hang]);
     let job = h.hourly(&service).await;
-    until("the transfer", async || h.world.calls("send") == 2).await;
+    h.until_calls("send", 2).await;
     assert_eq!(h.world.loose_packs(), 1);
     service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
     service.delete_replication_job(job.as_str(), h.now()).await.ok();
@@ -95,8 +89,7 @@ async fn deleting_a_job_stops_its_transfer_and_leaves_nothing() {
 
     let server = h.import(&service).await.remove(0);
     assert!(server.job_terminated);
-    let new = NewJob { run_once: Some(true), ..NewJob::new(server.id.as_str(), h.now()) };
-    let next = service.create_replication_job(new, h.now()).await.unwrap();
+    let next = h.once_of(&service, &server.id).await;
     h.until_job(&service, &next, JobState::Completed).await;
     control.shutdown().await;
 }
@@ -104,10 +97,8 @@ async fn deleting_a_job_stops_its_transfer_and_leaves_nothing() {
 #[tokio::test]
 async fn a_deleted_job_keeps_its_images_and_forgets_the_source() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
-    let job = h.hourly(&service).await;
-    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
     assert_eq!(h.world.look().trackers.len(), 1);
     service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
     h.until_job(&service, &job, JobState::Deleted).await;
@@ -122,10 +113,8 @@ async fn a_deleted_job_keeps_its_images_and_forgets_the_source() {
 #[tokio::test]
 async fn a_job_is_deleted_even_if_its_source_is_gone() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
-    let job = h.hourly(&service).await;
-    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
     h.world.script("settle", vec![Act::Fail(godwit_model::failure::Code::SourceUnreachable); 9]);
     service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
     h.until_job(&service, &job, JobState::Deleted).await;
@@ -136,8 +125,7 @@ async fn a_job_is_deleted_even_if_its_source_is_gone() {
 #[tokio::test]
 async fn changes_move_the_schedule() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let job = h.hourly(&service).await;
     let id = job.as_str();
     h.until_runs(&service, &job, 1, RunState::Completed).await;
@@ -165,13 +153,11 @@ async fn no_more_runs_work_than_there_are_slots() {
     h.options.max_active_runs = 1;
     h.world.look().servers.push(crate::testing::server("vm-2", "two"));
     h.world.script("send", [Act::Hang]);
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let mut jobs = Vec::new();
     for server in h.catalog(&service).await {
-        let new = NewJob { run_once: Some(true), ..NewJob::new(server.id.as_str(), h.now()) };
-        jobs.push(service.create_replication_job(new, h.now()).await.unwrap());
-        until("a transfer", async || h.world.calls("send") == 1).await;
+        jobs.push(h.once_of(&service, &server.id).await);
+        h.until_calls("send", 1).await;
     }
     assert_eq!(h.job(&service, &jobs[1]).await.state, JobState::Pending);
     service.delete_replication_job(jobs[0].as_str(), h.now()).await.unwrap();

@@ -26,8 +26,7 @@ fn at_every_step(
         let h = Harness::new();
         let first = runtime();
         let (job, killed) = first.block_on(async {
-            let control = h.start().await;
-            let service = control.service();
+            let (_control, service) = h.serve().await;
             let job = prepare(&h, &service).await;
             h.gate().close_after(step);
             let work = async {
@@ -47,8 +46,7 @@ fn at_every_step(
 
         let second = runtime();
         second.block_on(async {
-            let control = h.start().await;
-            let service = control.service();
+            let (control, service) = h.serve().await;
             // What was asked for and not answered is asked for again, as a client does.
             go(&h, &service, &job).await;
             until("the end after a kill", async || done(&h, &service, &job).await).await;
@@ -64,7 +62,7 @@ fn at_every_step(
 
 async fn scheduled(h: &Harness, service: &Service, once: bool) -> JobId {
     let server = h.one_server(service).await;
-    until("the first sweep", async || h.world.calls("sweep") > 0).await;
+    h.until_calls("sweep", 1).await;
     let new = NewJob {
         run_once: once.then_some(true),
         frequency_hours: (!once).then_some(1),
@@ -115,7 +113,7 @@ fn an_incremental_run_survives_a_kill_at_every_step() {
         async |h, service| {
             let job = h.hourly(service).await;
             h.until_runs(service, &job, 1, RunState::Completed).await;
-            until("the first sweep", async || h.world.calls("sweep") > 0).await;
+            h.until_calls("sweep", 1).await;
             h.world.look().version += 1;
             job
         },
@@ -163,7 +161,7 @@ fn a_deletion_during_a_transfer_survives_a_kill_at_every_step() {
             let job = scheduled(h, service, false).await;
             h.world.script("send", [Act::LosePoint, Act::Hang]);
             it_is_due(h, service, &job).await;
-            until("the transfer", async || h.world.calls("send") == 2).await;
+            h.until_calls("send", 2).await;
             job
         },
         async |h, service, job| {
@@ -235,7 +233,7 @@ fn imports_verifications_and_removals_survive_a_kill_at_every_step() {
         },
         async |h, service, _, when| {
             assert!(h.world.look().images.is_empty(), "{when}");
-            assert_eq!(service.get_servers(None, &Page::default()).await.unwrap().servers.items.len(), 1, "{when}");
+            assert_eq!(h.servers(service).await.len(), 1, "{when}");
         },
     );
 }

@@ -2,7 +2,7 @@
 
 use crate::replicator::SettleEnd;
 use crate::service::*;
-use crate::testing::{Harness, PACK, PACKS};
+use crate::testing::{Act, Harness, PACK, PACKS, until};
 use godwit_model::figures::Consistency;
 use godwit_model::job::JobState;
 use godwit_model::run::{RunState, RunType, Stage};
@@ -11,8 +11,7 @@ use godwit_model::time::Millis;
 #[tokio::test]
 async fn a_one_time_job_makes_one_image_and_leaves_nothing_at_the_source() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let job = h.once(&service).await;
     h.until_job(&service, &job, JobState::Completed).await;
 
@@ -40,7 +39,7 @@ async fn a_one_time_job_makes_one_image_and_leaves_nothing_at_the_source() {
     assert_eq!(image.verification.state, VerificationState::Unverified);
     assert_eq!(h.job(&service, &job).await.latest_image.as_ref(), Some(&image.id));
 
-    let snapshots = service.describe_snapshots(&SnapshotsFilter::default(), &Page::default()).await.unwrap().items;
+    let snapshots = h.snapshots(&service).await;
     assert_eq!(snapshots.len(), 2);
     assert!(snapshots.iter().all(|s| s.image.as_ref() == Some(&image.id) && s.parent.is_none()));
 
@@ -52,10 +51,8 @@ async fn a_one_time_job_makes_one_image_and_leaves_nothing_at_the_source() {
 #[tokio::test]
 async fn the_second_run_goes_from_the_baseline_of_the_first() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
-    let job = h.hourly(&service).await;
-    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
     let first = h.runs(&service, &job).await.remove(0);
     assert_eq!(h.job(&service, &job).await.state, JobState::Active);
     assert_eq!(h.job(&service, &job).await.next_start, Some(first.scheduled_at + Millis::HOUR));
@@ -75,7 +72,7 @@ async fn the_second_run_goes_from_the_baseline_of_the_first() {
     }
     assert_eq!(h.world.look().trackers.get("vm-1"), Some(&second.id), "the tracker is advanced to the newest run");
     assert!(h.world.look().settled.iter().all(|(_, end)| *end == SettleEnd::Committed));
-    let snapshots = service.describe_snapshots(&SnapshotsFilter::default(), &Page::default()).await.unwrap().items;
+    let snapshots = h.snapshots(&service).await;
     assert_eq!(snapshots.iter().filter(|s| s.parent.is_some()).count(), 2);
     control.shutdown().await;
 }
@@ -83,15 +80,13 @@ async fn the_second_run_goes_from_the_baseline_of_the_first() {
 #[tokio::test]
 async fn a_stop_changes_no_state_and_the_next_start_goes_on() {
     let h = Harness::new();
-    h.world.script("send", [crate::testing::Act::Hang]);
-    let control = h.start().await;
-    let service = control.service();
+    h.world.script("send", [Act::Hang]);
+    let (control, service) = h.serve().await;
     let job = h.once(&service).await;
-    crate::testing::until("the transfer", async || h.world.calls("send") == 1).await;
+    h.until_calls("send", 1).await;
     control.shutdown().await;
 
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     h.until_job(&service, &job, JobState::Completed).await;
     assert_eq!(h.images(&service).await.len(), 1);
     let resent: u64 = h.runs(&service, &job).await[0].volumes.iter().map(|v| v.figures.bytes_resent).sum();
@@ -102,8 +97,7 @@ async fn a_stop_changes_no_state_and_the_next_start_goes_on() {
 #[tokio::test]
 async fn only_the_newest_images_are_kept_if_so_told() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let server = h.one_server(&service).await;
     let new = NewJob { frequency_hours: Some(1), keep_images: Some(2), ..NewJob::new(server.as_str(), h.now()) };
     let job = service.create_replication_job(new, h.now()).await.unwrap();
@@ -115,23 +109,21 @@ async fn only_the_newest_images_are_kept_if_so_told() {
     let kept: Vec<_> = h.images(&service).await.into_iter().map(|i| i.run).collect();
     let runs = h.runs(&service, &job).await;
     assert!(kept.contains(&runs[3].id) && !kept.contains(&runs[0].id), "{kept:?}");
-    crate::testing::until("the removal", async || h.world.look().images.len() <= 3).await;
+    until("the removal", async || h.world.look().images.len() <= 3).await;
     control.shutdown().await;
 }
 
 #[tokio::test]
 async fn nothing_is_built_on_what_proved_damaged() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
-    let job = h.hourly(&service).await;
-    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
     let image = h.images(&service).await.remove(0).id;
 
-    h.world.script("verify", [crate::testing::Act::Damage]);
+    h.world.script("verify", [Act::Damage]);
     service.start_image_verification(image.as_str(), h.now()).await.unwrap();
     let verification = async || h.images(&service).await[0].verification.clone();
-    crate::testing::until("a verification", async || verification().await.state == VerificationState::Damaged).await;
+    until("a verification", async || verification().await.state == VerificationState::Damaged).await;
     let damaged = verification().await;
     assert_eq!((damaged.damaged.len(), damaged.damaged[0].volume, damaged.damaged[0].extent.offset), (1, 0, 64));
     h.wait(Millis::HOUR, &service);
@@ -139,7 +131,7 @@ async fn nothing_is_built_on_what_proved_damaged() {
     let baselines = || h.world.look().ordered_baselines.pop().unwrap();
     assert_eq!(baselines(), [], "after a damaged image");
 
-    h.world.script("verify", [crate::testing::Act::Damage]);
+    h.world.script("verify", [Act::Damage]);
     h.wait(Millis::HOUR, &service);
     h.until_runs(&service, &job, 1, RunState::Failed).await;
     assert_eq!(baselines().len(), 2, "the second run was whole");
@@ -152,16 +144,14 @@ async fn nothing_is_built_on_what_proved_damaged() {
 #[tokio::test]
 async fn images_are_verified_read_and_deleted() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
-    let job = h.hourly(&service).await;
-    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
     let image = h.images(&service).await.remove(0);
     let id = image.id.as_str();
 
     service.start_image_verification(id, h.now()).await.unwrap();
     let verification = async || h.images(&service).await[0].verification.clone();
-    crate::testing::until("a verification", async || verification().await.state != VerificationState::Running).await;
+    until("a verification", async || verification().await.state != VerificationState::Running).await;
     assert_eq!(verification().await.state, VerificationState::Verified);
     assert_eq!(verification().await.bytes_verified, Some(2 * PACKS * PACK));
 
@@ -173,9 +163,9 @@ async fn images_are_verified_read_and_deleted() {
     service.delete_image(id, h.now()).await.unwrap();
     assert!(h.images(&service).await.is_empty());
     assert!(service.read_image(id, 0, 0, 1).await.is_err());
-    crate::testing::until("the removal", async || h.world.look().images.is_empty()).await;
-    crate::testing::until("the end of the removal", async || {
-        let all = service.describe_snapshots(&SnapshotsFilter::default(), &Page::default()).await.unwrap().items;
+    until("the removal", async || h.world.look().images.is_empty()).await;
+    until("the end of the removal", async || {
+        let all = h.snapshots(&service).await;
         all.iter().all(|s| s.image.is_none())
     })
     .await;
@@ -183,7 +173,7 @@ async fn images_are_verified_read_and_deleted() {
 
     service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
     h.until_job(&service, &job, JobState::Deleted).await;
-    crate::testing::until("the removal", async || h.world.look().snapshots.is_empty()).await;
+    until("the removal", async || h.world.look().snapshots.is_empty()).await;
     assert_eq!(h.world.loose_packs(), (2 * PACKS) as usize, "blocks are freed by the store's own sweep, not by us");
     control.shutdown().await;
 }

@@ -5,14 +5,12 @@ use crate::testing::{Act, Harness, START, server};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::failure::Code;
-use godwit_model::run::RunState;
 use godwit_model::time::Millis;
 
 #[tokio::test]
 async fn jobs_that_are_not_in_order_are_refused() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let id = h.one_server(&service).await.to_string();
     let far = h.now() + Millis::DAY.times(30) + Millis(1);
     let new = || NewJob { frequency_hours: Some(1), ..NewJob::new(id.as_str(), START) };
@@ -46,8 +44,7 @@ async fn jobs_that_are_not_in_order_are_refused() {
 #[tokio::test]
 async fn a_start_in_the_past_means_now() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let id = h.one_server(&service).await;
     let new = NewJob { run_once: Some(true), ..NewJob::new(id.as_str(), h.now() - Millis::DAY) };
     let job = service.create_replication_job(new, h.now()).await.unwrap();
@@ -58,8 +55,7 @@ async fn a_start_in_the_past_means_now() {
 #[tokio::test]
 async fn unknown_things_are_refused_by_the_code_of_the_operation() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let job = "sms-job-00000000";
     let page = Page::default();
     let code = |e: ServiceError| e.code;
@@ -87,10 +83,8 @@ async fn unknown_things_are_refused_by_the_code_of_the_operation() {
 #[tokio::test]
 async fn reads_beyond_a_volume_are_refused() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
-    let job = h.hourly(&service).await;
-    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let (control, service) = h.serve().await;
+    h.replicated(&service).await;
     let image = h.images(&service).await.remove(0).id;
     for (volume, offset, length) in [
         (2, 0, 1),
@@ -114,8 +108,7 @@ async fn reads_beyond_a_volume_are_refused() {
 #[tokio::test]
 async fn connectors_that_do_not_answer_are_not_associated() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let associate = async |name: &str, socket: &str| {
         let config = ConnectorConfig::Qmp { socket: socket.into() };
         service.associate_connector(NewConnector { name: name.into(), config }, h.now()).await
@@ -139,19 +132,18 @@ async fn connectors_that_do_not_answer_are_not_associated() {
 #[tokio::test]
 async fn a_connector_in_use_stays_and_servers_find_theirs_again() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     h.world.script("send", [Act::Hang]);
     let job = h.hourly(&service).await;
-    let connector = service.describe_connectors(None, &Page::default()).await.unwrap().items.remove(0).id;
-    crate::testing::until("the transfer", async || h.world.calls("send") == 1).await;
+    let connector = h.connector(&service).await.id;
+    h.until_calls("send", 1).await;
     let refused = service.disassociate_connector(connector.as_str(), h.now()).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::OperationNotPermitted);
 
     service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
     h.until_job(&service, &job, godwit_model::job::JobState::Deleted).await;
     service.disassociate_connector(connector.as_str(), h.now()).await.unwrap();
-    let id = service.get_servers(None, &Page::default()).await.unwrap().servers.items.remove(0).id;
+    let id = h.servers(&service).await.remove(0).id;
     let new = NewJob { run_once: Some(true), ..NewJob::new(id.as_str(), h.now()) };
     let refused = service.create_replication_job(new.clone(), h.now()).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::NoConnectorsAvailable);
@@ -164,8 +156,7 @@ async fn a_connector_in_use_stays_and_servers_find_theirs_again() {
 #[tokio::test]
 async fn servers_keep_their_ids_through_imports_and_clearing() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let before = service.get_servers(None, &Page::default()).await.unwrap();
     assert_eq!((before.status, before.modified_at), (CatalogStatus::NotImported, START));
     h.world.look().servers.push(server("vm-2", "two"));
@@ -193,47 +184,42 @@ async fn servers_keep_their_ids_through_imports_and_clearing() {
     control.shutdown().await;
 }
 
+/// The items of a list, fetched three at a time.
+async fn all_pages<T>(read: impl AsyncFn(&Page) -> Paged<T>) -> Vec<T> {
+    let mut items = Vec::new();
+    let mut page = Page { token: None, limit: Some(3) };
+    loop {
+        let got = read(&page).await;
+        items.extend(got.items);
+        if got.next.is_none() {
+            return items;
+        }
+        page.token = got.next;
+    }
+}
+
 #[tokio::test]
 async fn lists_come_in_pages() {
     let h = Harness::new();
     h.world.look().servers = (0..7).map(|n| server(&format!("vm-{n}"), &format!("server {n}"))).collect();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let all = h.catalog(&service).await;
     for server in &all {
         let start = h.now() + Millis::DAY;
         let new = NewJob { frequency_hours: Some(1), ..NewJob::new(server.id.as_str(), start) };
         service.create_replication_job(new, h.now()).await.unwrap();
     }
-    let mut servers = Vec::new();
-    let mut jobs = Vec::new();
-    let mut runs = Vec::new();
-    let mut page = Page { token: None, limit: Some(3) };
-    loop {
-        let got = service.get_servers(None, &page).await.unwrap().servers;
-        servers.extend(got.items.into_iter().map(|s| s.id));
-        page.token = got.next;
-        if page.token.is_none() {
-            break;
-        }
-        assert!(service.get_replication_jobs(None, &page).await.is_err(), "a token of another list");
-    }
-    loop {
-        let got = service.get_replication_jobs(None, &page).await.unwrap();
-        jobs.extend(got.items.into_iter().map(|j| j.id));
-        page.token = got.next;
-        if page.token.is_none() {
-            break;
-        }
-    }
-    loop {
-        let got = service.describe_replication_runs(&RunsFilter::default(), &page).await.unwrap();
-        runs.extend(got.items.into_iter().map(|r| r.id));
-        page.token = got.next;
-        if page.token.is_none() {
-            break;
-        }
-    }
+    let servers = all_pages(async |page| {
+        let jobs = service.get_replication_jobs(None, page).await;
+        assert_eq!(jobs.is_err(), page.token.is_some(), "a token of another list");
+        service.get_servers(None, page).await.unwrap().servers.map(|s| s.id)
+    })
+    .await;
+    let mut jobs = all_pages(async |page| service.get_replication_jobs(None, page).await.unwrap().map(|j| j.id)).await;
+    let mut runs = all_pages(async |page| {
+        service.describe_replication_runs(&RunsFilter::default(), page).await.unwrap().map(|r| r.id)
+    })
+    .await;
     assert_eq!(servers, all.into_iter().map(|s| s.id).collect::<Vec<_>>());
     for n in [jobs.len(), runs.len()] {
         assert_eq!(n, 7);
@@ -249,8 +235,7 @@ async fn lists_come_in_pages() {
 #[tokio::test]
 async fn secrets_are_wrapped_and_come_back() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     assert!(!service.has_administrator().await.unwrap());
     let secret = Secret::new("very secret".into());
     for _ in 0..2 {

@@ -2,7 +2,7 @@
 
 use crate::service::*;
 use crate::store::{Done, Store, StoreError};
-use crate::testing::{Act, Harness, until};
+use crate::testing::{Act, Harness};
 use godwit_model::run::RunState;
 use sqlx::{ConnectOptions, Connection};
 use std::collections::BTreeMap;
@@ -59,10 +59,9 @@ async fn what_is_no_database_is_refused() {
 async fn late_and_repeated_writers_change_nothing() {
     let h = Harness::new();
     h.world.script("send", [Act::Hang]);
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let job = h.hourly(&service).await;
-    until("the transfer", async || h.world.calls("send") == 1).await;
+    h.until_calls("send", 1).await;
     let id = h.runs(&service, &job).await.remove(0).id;
     let store = h.store().await;
     let seen = store.run(&id).await.unwrap().unwrap();

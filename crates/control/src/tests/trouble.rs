@@ -13,14 +13,12 @@ use std::time::Duration;
 #[tokio::test]
 async fn passing_failures_are_waited_out() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let server = h.one_server(&service).await;
     for call in ["discover", "take_point", "transfer", "send", "verify", "register", "settle"] {
         h.world.script(call, [Act::Fail(Code::SourceRead)]);
     }
-    let new = NewJob { run_once: Some(true), ..NewJob::new(server.as_str(), h.now()) };
-    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    let job = h.once_of(&service, &server).await;
     h.until_job(&service, &job, JobState::Completed).await;
     let run = h.runs(&service, &job).await.remove(0);
     assert!(run.notes.is_empty(), "{:?}", run.notes);
@@ -32,8 +30,7 @@ async fn passing_failures_are_waited_out() {
 #[tokio::test]
 async fn a_full_store_fails_the_run_with_its_cause_and_the_service_goes_on() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     h.world.script("send", vec![Act::Fail(Code::StoreFull); 3]);
     let job = h.hourly(&service).await;
     h.until_runs(&service, &job, 1, RunState::Failed).await;
@@ -57,12 +54,10 @@ async fn a_full_store_fails_the_run_with_its_cause_and_the_service_goes_on() {
 #[tokio::test]
 async fn what_a_failed_run_staged_is_not_sent_again_by_the_next() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let server = h.one_server(&service).await;
     h.world.script("verify", [Act::Fail(Code::SourceRefused)]);
-    let new = NewJob { frequency_hours: Some(1), ..NewJob::new(server.as_str(), h.now()) };
-    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    let job = h.hourly_of(&service, &server).await;
     h.until_runs(&service, &job, 1, RunState::Failed).await;
     assert!(h.world.look().snapshots.is_empty(), "unfinished snapshots are removed");
     assert_eq!(h.world.loose_packs(), (2 * PACKS) as usize, "staged packs wait for the next run");
@@ -78,8 +73,7 @@ async fn what_a_failed_run_staged_is_not_sent_again_by_the_next() {
 #[tokio::test]
 async fn a_one_time_job_fails_with_its_run_and_leaves_nothing() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     h.world.script("verify", [Act::Damage]);
     let job = h.once(&service).await;
     h.until_job(&service, &job, JobState::Failed).await;
@@ -91,7 +85,7 @@ async fn a_one_time_job_fails_with_its_run_and_leaves_nothing() {
     let ends: Vec<_> = h.world.look().settled.iter().map(|(_, end)| *end).collect();
     assert_eq!(ends, [SettleEnd::Abandoned, SettleEnd::Forget]);
     assert_eq!(h.world.loose_packs(), 0, "staged data is discarded");
-    let server = service.get_servers(None, &Page::default()).await.unwrap().servers.items.remove(0);
+    let server = h.servers(&service).await.remove(0);
     assert!(server.job_terminated && server.job == Some(job));
     control.shutdown().await;
 }
@@ -99,13 +93,11 @@ async fn a_one_time_job_fails_with_its_run_and_leaves_nothing() {
 #[tokio::test]
 async fn a_lost_point_in_time_is_taken_again_for_all_volumes() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let server = h.one_server(&service).await;
     // The second volume loses the point after the first was committed.
     h.world.script("transfer", [Act::Damage, Act::LosePoint]);
-    let new = NewJob { run_once: Some(true), ..NewJob::new(server.as_str(), h.now()) };
-    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    let job = h.once_of(&service, &server).await;
     h.until_job(&service, &job, JobState::Completed).await;
     let run = h.runs(&service, &job).await.remove(0);
     assert_eq!(h.world.calls("take_point"), 2);
@@ -119,8 +111,7 @@ async fn a_lost_point_in_time_is_taken_again_for_all_volumes() {
 #[tokio::test]
 async fn a_point_that_is_lost_again_and_again_fails_the_run() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     h.world.script("transfer", vec![Act::LosePoint; 9]);
     let job = h.once(&service).await;
     h.until_job(&service, &job, JobState::Failed).await;
@@ -142,18 +133,15 @@ async fn what_hangs_reaches_its_bound() {
         let bound = Duration::from_millis(60);
         h.options.no_progress = bound;
         h.options.stop = Duration::from_millis(20);
-        let control = h.start().await;
-        let service = control.service();
+        let (control, service) = h.serve().await;
         let server = h.one_server(&service).await;
         control.shutdown().await;
         h.options.discover = bound;
         h.options.take_point = bound;
         h.options.register = bound;
-        let control = h.start().await;
-        let service = control.service();
+        let (control, service) = h.serve().await;
         h.world.script(call, vec![Act::Hang; 3]);
-        let new = NewJob { run_once: Some(true), ..NewJob::new(server.as_str(), h.now()) };
-        let job = service.create_replication_job(new, h.now()).await.unwrap();
+        let job = h.once_of(&service, &server).await;
         h.until_job(&service, &job, JobState::Failed).await;
         let run = h.runs(&service, &job).await.remove(0);
         assert_eq!((run.failure.unwrap().code, run.stage), (Code::TimedOut, Some(stage)), "{call}");
@@ -164,13 +152,11 @@ async fn what_hangs_reaches_its_bound() {
 #[tokio::test]
 async fn a_source_that_cannot_be_cleaned_is_noted_and_swept_later() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let server = h.one_server(&service).await;
-    until("the first sweep", async || h.world.calls("sweep") == 1).await;
+    h.until_calls("sweep", 1).await;
     h.world.script("settle", vec![Act::Fail(Code::SourceUnreachable); 2]);
-    let new = NewJob { run_once: Some(true), ..NewJob::new(server.as_str(), h.now()) };
-    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    let job = h.once_of(&service, &server).await;
     h.until_job(&service, &job, JobState::Completed).await;
     let run = h.runs(&service, &job).await.remove(0);
     assert!(run.notes[0].contains("the sweep will"), "{:?}", run.notes);
@@ -181,12 +167,10 @@ async fn a_source_that_cannot_be_cleaned_is_noted_and_swept_later() {
 #[tokio::test]
 async fn a_server_that_is_gone_fails_the_run_at_once() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let server = h.one_server(&service).await;
     h.world.look().servers.clear();
-    let new = NewJob { run_once: Some(true), ..NewJob::new(server.as_str(), h.now()) };
-    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    let job = h.once_of(&service, &server).await;
     h.until_job(&service, &job, JobState::Failed).await;
     assert_eq!(h.runs(&service, &job).await.remove(0).failure.unwrap().code, Code::ServerGone);
     assert_eq!(h.world.calls("take_point"), 0);
@@ -197,10 +181,9 @@ async fn a_server_that_is_gone_fails_the_run_at_once() {
 async fn heartbeats_tell_the_health_of_a_connector() {
     let mut h = Harness::new();
     h.options.heartbeat = Duration::from_millis(10);
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     h.one_server(&service).await;
-    let status = async || service.describe_connectors(None, &Page::default()).await.unwrap().items.remove(0);
+    let status = async || h.connector(&service).await;
     h.world.look().manager = "another".into();
     until("an unhealthy connector", async || status().await.status == ConnectorStatus::Unhealthy).await;
     assert!(status().await.status_reason.unwrap().contains("another VM manager answers"));
@@ -214,8 +197,7 @@ async fn heartbeats_tell_the_health_of_a_connector() {
 async fn an_import_that_nobody_answers_leaves_the_catalog_as_it_was() {
     use godwit_model::catalog::CatalogStatus;
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let before = h.catalog(&service).await;
     h.world.script("discover", [Act::Fail(Code::SourceUnreachable)]);
     let after = h.import(&service).await;
@@ -228,8 +210,7 @@ async fn an_import_that_nobody_answers_leaves_the_catalog_as_it_was() {
 #[tokio::test]
 async fn a_full_disk_under_the_state_itself_loses_nothing() {
     let h = Harness::new();
-    let control = h.start().await;
-    let service = control.service();
+    let (control, service) = h.serve().await;
     let server = h.one_server(&service).await;
     let start = h.now() + Millis::HOUR;
     let new = NewJob { run_once: Some(true), ..NewJob::new(server.as_str(), start) };
@@ -239,7 +220,7 @@ async fn a_full_disk_under_the_state_itself_loses_nothing() {
     h.world.look().point_notes = vec!["a long note ".repeat(4_000)];
     service.store().limit_growth().await;
     h.wait(Millis::HOUR, &service);
-    until("a second attempt", async || h.world.calls("take_point") > 1).await;
+    h.until_calls("take_point", 2).await;
     let refused = service.start_image_verification("ami-00000000000000000", h.now()).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::InvalidParameter, "the service goes on answering");
     h.until_job(&service, &job, JobState::Completed).await;
