@@ -196,6 +196,10 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
     };
     let object = Bytes::from(envelope::seal(Kind::Snapshot, store.keys(), &manifest));
     manifest.length = object.len() as u64;
+    if manifest.length > MAX_MANIFEST {
+        let what = format!("snapshot {} would lie in too many packs to be read again", manifest.snapshot);
+        return Err(Failure::new(Code::Internal, what));
+    }
     if store.put(&path_of(&manifest.snapshot), object).await? == Put::Created {
         return Ok(manifest);
     }

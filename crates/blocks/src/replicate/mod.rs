@@ -177,7 +177,7 @@ pub async fn replicate(
         root_digest: manifest.root_digest,
         figures: meter.finish(manifest.length(), manifest.bytes_stored()),
         notes,
-        unused: staged.unused(&request.staged),
+        unused: unused(request, &manifest),
     })
 }
 
@@ -195,14 +195,19 @@ fn repeated(request: &Request, manifest: &SnapshotManifest) -> Result<Replicated
         bytes_stored: manifest.bytes_stored(),
         ..request.figures
     };
-    let unused = request.staged.iter().filter(|s| !manifest.packs.contains(&s.pack)).map(|s| s.pack.clone()).collect();
     Ok(Replicated {
         snapshot: manifest.snapshot.clone(),
         root_digest: manifest.root_digest,
         figures,
         notes: Vec::new(),
-        unused,
+        unused: unused(request, manifest),
     })
+}
+
+/// Staged packs that the manifest does not name. The manifest decides and not this attempt: it may be another one's.
+fn unused(request: &Request, manifest: &SnapshotManifest) -> Vec<PackId> {
+    let packs = request.staged.iter().map(|staged| &staged.pack);
+    packs.filter(|pack| !manifest.packs.contains(pack)).cloned().collect()
 }
 
 /// The parent, if there is one to compare with. A parent that is gone or damaged makes the run slower, not impossible.

@@ -148,12 +148,6 @@ impl StagedPacks {
     pub(super) fn is_empty(&self) -> bool {
         self.packs.is_empty()
     }
-
-    /// The packs that the snapshot does not use.
-    pub(super) fn unused(&self, staged: &[Staged]) -> Vec<PackId> {
-        let is_used = |pack: &PackId| self.used.contains(&u128::from_be_bytes(pack.to_bytes()));
-        staged.iter().map(|s| s.pack.clone()).filter(|pack| !is_used(pack)).collect()
-    }
 }
 
 async fn footer_of(store: &BlockStore, pack: &PackId) -> Result<Result<Footer, String>, Failure> {

@@ -17,18 +17,22 @@
 //! # Crash consistency
 //! Nothing here writes two objects that depend on each other, except at the first start: the key object alone.
 
+mod failure;
+mod folder;
+
+pub use folder::FolderStore;
+
 use crate::block::Codecs;
 use crate::crypt::{Entropy, KEY_OBJECT, Keys, MasterKey, UnwrapError, unwrap, wrap};
 use crate::pack::PACK_TARGET;
+use crate::store::failure::{failure, missing, too_short};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{KeyId, PackId};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use std::error::Error;
 use std::future::Future;
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -259,39 +263,6 @@ pub(crate) fn pack_path(pack: &PackId) -> Path {
     Path::from(format!("packs/{}/{id}", &id[id.len() - 2..]))
 }
 
-/// The failure that an error of the object store is: the one place where this is decided.
-pub(crate) fn failure(verb: &str, path: &Path, error: &object_store::Error) -> Failure {
-    let code = match error {
-        _ if is_full(error) => Code::StoreFull,
-        object_store::Error::NotFound { .. } => Code::StoreCorrupt,
-        object_store::Error::JoinError { .. } => Code::Internal,
-        _ => Code::StoreUnavailable,
-    };
-    // Display of object_store's errors tells the whole chain already.
-    Failure::new(code, format!("could not {verb} object {path}: {error}"))
-}
-
-fn is_full(error: &object_store::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>()
-            && matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-fn missing(path: &Path) -> Failure {
-    Failure::new(Code::StoreCorrupt, format!("object {path} is missing"))
-}
-
-fn too_short(path: &Path, size: u64, wanted: u64) -> Failure {
-    Failure::new(Code::StoreCorrupt, format!("object {path} has {size} bytes where at least {wanted} were written"))
-}
-
 fn key_path(id: &KeyId) -> Path {
     Path::from(format!("keys/{id}"))
 }
@@ -418,16 +389,5 @@ mod tests {
         assert_eq!(store.get(&path, 5).await.unwrap_err().code, Code::StoreCorrupt);
         assert_eq!(store.get_range(&Path::from("packs/00/y"), 0..1).await.unwrap_err().code, Code::StoreCorrupt);
         assert_eq!(&store.get_tail(&path, 4).await.unwrap().unwrap().0[..], b"6789");
-    }
-
-    #[test]
-    fn a_full_disk_is_recognised_through_any_number_of_wrappings() {
-        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
-            let inner = object_store::Error::Generic { store: "x", source: Box::new(io::Error::from(kind)) };
-            let outer = object_store::Error::Generic { store: "y", source: Box::new(inner) };
-            assert_eq!(failure("put", &Path::from("a"), &outer).code, Code::StoreFull);
-        }
-        let other = object_store::Error::Generic { store: "x", source: Box::new(io::Error::other("cable")) };
-        assert_eq!(failure("put", &Path::from("a"), &other).code, Code::StoreUnavailable);
     }
 }

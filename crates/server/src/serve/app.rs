@@ -10,7 +10,7 @@ use anyhow::Context;
 use axum::Router;
 use godwit_api::ApiState;
 use godwit_blocks::crypt::MasterKey;
-use godwit_blocks::store::BlockStore;
+use godwit_blocks::store::{BlockStore, FolderStore};
 use godwit_control::options::Options;
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, Draw, Parts};
@@ -18,12 +18,16 @@ use godwit_model::connector::ConnectorConfig;
 use godwit_sources::freeze::FreezerCommand;
 use godwit_sources::qmp::names::Owner;
 use godwit_sources::qmp::source::{Limits, QmpOptions, QmpSource};
-use object_store::local::LocalFileSystem;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Free space that scratch files must leave: below it the guest's own writes would be at risk.
 const SCRATCH_RESERVE: u64 = 256 << 20;
+
+/// Free space that the store leaves when no scratch files are on its file system: the database must be able to record
+/// that the store is full.
+const STATE_RESERVE: u64 = 4 << 20;
 
 /// Name of the hidden command that guards a freeze.
 pub const THAW_GUARD: &str = "thaw-guard";
@@ -45,7 +49,7 @@ impl App {
         let clock: Clock = Arc::new(outside::now);
         let draw: Draw = Arc::new(outside::random_bits);
 
-        let blocks = open_blocks(&folder, draw.clone()).await?;
+        let blocks = open_blocks(&folder, &config.scratch, draw.clone()).await?;
         let state = folder.state();
         let store = Store::open(&state).await.with_context(|| format!("open {}", state.display()))?;
         let connector = Connector::new(ConnectorParts {
@@ -95,13 +99,19 @@ impl App {
     }
 }
 
-async fn open_blocks(folder: &Folder, draw: Draw) -> anyhow::Result<BlockStore> {
+async fn open_blocks(folder: &Folder, scratch: &Path, draw: Draw) -> anyhow::Result<BlockStore> {
     let path = folder.objects();
-    let objects = LocalFileSystem::new_with_prefix(&path)
-        .with_context(|| format!("open the store in {}", path.display()))?
-        .with_fsync(true);
+    let open = || FolderStore::open(&path, store_reserve(&path, scratch)?);
+    let objects = open().with_context(|| format!("open the store in {}", path.display()))?;
     let master = MasterKey::new(*folder.master().expose());
     BlockStore::open(Arc::new(objects), &master, draw).await.context("open the store")
+}
+
+/// A store that shares its file system with scratch files stops well before these get no space: a run that fails can be
+/// started again, a guest whose write fails cannot.
+fn store_reserve(store: &Path, scratch: &Path) -> std::io::Result<u64> {
+    let shared = store.metadata()?.dev() == scratch.metadata()?.dev();
+    Ok(if shared { 2 * SCRATCH_RESERVE } else { STATE_RESERVE })
 }
 
 fn sources(config: &Config, folder: &Folder) -> anyhow::Result<MakeSource> {
