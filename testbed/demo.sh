@@ -79,7 +79,7 @@ demo_start_guest() {
     say "the guest has written generation $(demo_generation)"
 }
 
-demo_address() { grep -o -m1 'http://[^ ]*' "$RUN_FOLDER/service.out"; }
+demo_address() { grep -s -o -m1 'http://[^ ]*' "$RUN_FOLDER/service.out"; }
 
 demo_start_service() {
     step 'Start godwit serve, show it the guest'

@@ -58,20 +58,29 @@ pub enum Progress {
     },
     /// In a log.
     Lines {
-        /// When the work began.
-        began: Timestamp,
+        /// Before this, nothing is told.
+        from: Timestamp,
         /// What was told last, and when.
         told: Option<(Step, Timestamp)>,
     },
 }
 
 impl Progress {
-    /// As fits standard error.
+    /// As fits standard error. A log is not told of what is over soon.
     pub fn new() -> Self {
+        Self::told_from(outside::now() + QUIET)
+    }
+
+    /// As fits standard error, for somebody who asked to see it: a log is told from the first step on.
+    pub fn watched() -> Self {
+        Self::told_from(outside::now())
+    }
+
+    fn told_from(from: Timestamp) -> Self {
         if output::draws() {
             Progress::Bar { bar: ProgressBar::new((100.0 * TENTHS) as u64), measured: None }
         } else {
-            Progress::Lines { began: outside::now(), told: None }
+            Progress::Lines { from, told: None }
         }
     }
 
@@ -89,9 +98,9 @@ impl Progress {
                     bar.enable_steady_tick(Duration::from_millis(120));
                 }
             }
-            Progress::Lines { began, told } => {
+            Progress::Lines { from, told } => {
                 let now = outside::now();
-                if is_news(told.as_ref(), step, now, *began) {
+                if is_news(told.as_ref(), step, now, *from) {
                     output::aside(line(step, now));
                     *told = Some((step.clone(), now));
                 }
@@ -131,8 +140,8 @@ fn style(is_measured: bool) -> ProgressStyle {
         .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
 }
 
-fn is_news(told: Option<&(Step, Timestamp)>, step: &Step, now: Timestamp, began: Timestamp) -> bool {
-    let Some((last, at)) = told else { return now - began >= QUIET };
+fn is_news(told: Option<&(Step, Timestamp)>, step: &Step, now: Timestamp, from: Timestamp) -> bool {
+    let Some((last, at)) = told else { return now >= from };
     (&last.stage, &last.subject) != (&step.stage, &step.subject)
         || step.percent.unwrap_or_default() - last.percent.unwrap_or_default() >= LINE_PERCENT
         || now - *at >= LINE_EVERY
@@ -175,10 +184,9 @@ mod tests {
 
     #[test]
     fn what_is_over_soon_has_no_line() {
-        let (began, step) = (Timestamp(5_000), Step::named("Importing"));
-        assert!(!is_news(None, &step, began, began));
-        assert!(!is_news(None, &step, began + QUIET - Millis(1), began));
-        assert!(is_news(None, &step, began + QUIET, began));
+        let (from, step) = (Timestamp(5_000), Step::named("Importing"));
+        assert!(!is_news(None, &step, from - Millis(1), from));
+        assert!(is_news(None, &step, from, from));
     }
 
     /// A terminal that keeps what is written to it.

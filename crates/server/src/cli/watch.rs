@@ -24,7 +24,7 @@ pub async fn watch(client: &Client, json: bool, id: &str) -> Result<(), CliError
         Ok(job) => run_of(client, job.as_str()).await?,
         Err(_) => id.to_owned(),
     };
-    let mut progress = Progress::new();
+    let mut progress = Progress::watched();
     let followed = follow(client, &id, &mut progress).await;
     progress.end();
     let run = followed?;
