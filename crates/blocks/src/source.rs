@@ -23,6 +23,15 @@ pub trait Source: Send + Sync {
     /// (then [`View::resumed`] is true and every reader gives the same bytes as before).
     async fn open(&self, request: &OpenRequest) -> Result<View, Failure>;
 
+    /// Succeeds only if `point` of `run` holds at this moment: then all that was ever read of it is what it showed at
+    /// first. Otherwise fails with `PointInTimeLost`, for ever. Readers need not notice a loss themselves, so nothing
+    /// that they gave may be believed before this was asked.
+    async fn still_holds(&self, vm_id: &str, run: &RunId, point: &str) -> Result<(), Failure>;
+
+    /// Looks after the point in time of `run`, from before it is opened until it is settled. Returns only if the point
+    /// had to be ended so that the guest does not suffer, and says why.
+    async fn guard(&self, vm_id: &str, run: &RunId) -> Failure;
+
     /// Ends the point in time of `run` and removes what was created for it. Repeatable; a run that is unknown is done.
     async fn settle(&self, vm_id: &str, run: &RunId, end: Settle) -> Result<(), Failure>;
 

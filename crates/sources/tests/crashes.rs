@@ -96,7 +96,7 @@ impl Scene {
     async fn nothing_is_left(&self, what: &str) {
         assert_eq!(self.daemon.leftovers().await, [""; 0], "{what}");
         for disk in 0..2 {
-            assert_eq!(self.daemon.bitmaps(disk).await, [(self.daemon.bitmap(&self.base), true)], "{what}");
+            assert_eq!(self.daemon.bitmaps(disk).await, [(self.daemon.bitmap(disk, &self.base), true)], "{what}");
         }
     }
 }

@@ -39,9 +39,9 @@ async fn a_full_view_holds_the_moment_while_the_guest_writes() {
     drop(view);
     source.settle(&vm, &run_id(1), Settle::Committed).await.unwrap();
     assert_eq!(daemon.leftovers().await, [""; 0]);
-    assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(&run_id(1)), true)]);
+    assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(0, &run_id(1)), true)]);
     source.settle(&vm, &run_id(1), Settle::Committed).await.unwrap();
-    assert_eq!(daemon.bitmaps(1).await, [(daemon.bitmap(&run_id(1)), true)]);
+    assert_eq!(daemon.bitmaps(1).await, [(daemon.bitmap(1, &run_id(1)), true)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +69,7 @@ async fn an_increment_is_what_was_written() {
         before = daemon.disks.iter().map(|disk| disk.bytes.clone()).collect();
         drop(view);
         source.settle(&vm, &run, Settle::Committed).await.unwrap();
-        assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(&run), true)]);
+        assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(0, &run), true)]);
         base = run;
     }
 }
@@ -89,7 +89,7 @@ async fn a_run_that_is_given_up_loses_no_change() {
         daemon.write(0, round, u64::from(round + 50) * BLOCK, 512).await;
         for _ in 0..2 {
             source.settle(&vm, &run, Settle::Abandoned).await.unwrap();
-            assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(&base), true)]);
+            assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(0, &base), true)]);
         }
         daemon.write(0, round, u64::from(round + 90) * BLOCK, 512).await;
     }
@@ -158,7 +158,7 @@ async fn a_tracker_survives_an_orderly_end_and_not_a_kill() {
     let note = view.volumes[0].note.clone().unwrap();
     assert!(note.contains("killed"), "{note}");
     assert_same(&content(&view.volumes[0], None).await, &daemon.disks[0].bytes, "after a kill");
-    assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(&run_id(3)), true)], "the useless one is removed");
+    assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(0, &run_id(3)), true)], "the useless one is removed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,7 +279,7 @@ async fn the_sweep_spares_runs_that_are_kept_or_open() {
     assert!(told.iter().any(|s| s.contains("export")) && told.iter().any(|s| s.contains("bitmap")), "{told:?}");
     assert!(told.iter().any(|s| s.contains("scratch file")), "{told:?}");
     assert_eq!(daemon.leftovers().await, [""; 0]);
-    assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(&base), true)]);
+    assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(0, &base), true)]);
     assert_eq!(daemon.source().sweep(std::slice::from_ref(&base)).await.unwrap(), [""; 0]);
 
     let view = open(&daemon.source(), &next(&daemon, &vm, &run_id(3), &base)).await;

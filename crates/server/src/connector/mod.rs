@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Invariants: nothing here decides; nothing here is needed after a restart. What is kept in memory (sources, open
-//! views, open readers) only saves the way to it.
+//! views, open readers) only saves the way to it; guards begin again when a point in time is opened again.
 
+mod guards;
 mod images;
 mod replicate;
 mod views;

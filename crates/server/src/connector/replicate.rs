@@ -1,5 +1,6 @@
 //! Discovers servers, takes points in time, moves volumes into the store.
 
+use crate::connector::guards::Guards;
 use crate::connector::views::Views;
 use async_trait::async_trait;
 use godwit_blocks::block::BlockSize;
@@ -39,12 +40,13 @@ pub struct Connector {
     /// are connectors.
     sources: Mutex<HashMap<String, Arc<dyn Source>>>,
     views: Views,
+    guards: Guards,
 }
 
 impl Connector {
     /// A connector; nothing is contacted.
     pub fn new(parts: ConnectorParts) -> Self {
-        Self { parts, sources: Mutex::default(), views: Views::default() }
+        Self { parts, sources: Mutex::default(), views: Views::default(), guards: Guards::default() }
     }
 
     fn source(&self, config: &ConnectorConfig) -> Arc<dyn Source> {
@@ -66,7 +68,10 @@ impl Connector {
             baselines: baselines.iter().map(baseline).collect(),
             expect_point,
         };
-        let view = Arc::new(self.source(&source.config).open(&request).await?);
+        let at = self.source(&source.config);
+        let (guarded, vm_id, of) = (at.clone(), source.vm_id.clone(), run.clone());
+        self.guards.begin(run, async move { guarded.guard(&vm_id, &of).await });
+        let view = Arc::new(at.open(&request).await?);
         self.views.put(run, view.clone());
         Ok(view)
     }
@@ -108,6 +113,9 @@ impl Connector {
         let progress = |figures| report.progress(figures);
         let ledger = Reported(report);
         let moved = replicate(&self.parts.store, &request, volume.reader.clone(), &ledger, &progress, cancel).await?;
+        // Behind the last read and before anybody records the snapshot. If somebody ended the copy job, its export goes
+        // on to answer, with what the guest has written since: then this snapshot is void, and is removed as such.
+        self.source(&order.source.config).still_holds(&order.source.vm_id, &order.run, &order.point).await?;
         // They are named by nothing: what stays behind costs space only, so the run does not fail for it.
         if let Err(failure) = self.parts.store.discard_packs(&moved.unused).await {
             tracing::warn!(run = %order.run, device = order.device, %failure, "staged packs without use stay in the store");
@@ -130,6 +138,7 @@ impl Replicator for Connector {
     async fn take_point(&self, order: &PointOrder) -> Result<Point, Failure> {
         // Whatever was open of this run may be lost: that can be why a point is taken again.
         self.views.forget(&order.run);
+        self.guards.end(&order.run);
         let view = self.open(&order.source, &order.run, &order.baselines, None).await?;
         Ok(Point {
             point: view.point.clone(),
@@ -154,16 +163,17 @@ impl Replicator for Connector {
         report: &dyn TransferReport,
         cancel: &CancellationToken,
     ) -> Result<VolumeResult, Failure> {
-        let outcome = Box::pin(self.transfer_volume(order, report, cancel)).await;
-        if outcome.is_err() {
+        Box::pin(self.transfer_volume(order, report, cancel)).await.map_err(|failure| {
             // Its connections may be what failed: the next attempt makes new ones.
             self.views.forget(&order.run);
-        }
-        outcome
+            let is_loss = matches!(failure.code, Code::PointInTimeLost | Code::SourceRead);
+            self.guards.why_ended(&order.run).filter(|_| is_loss).unwrap_or(failure)
+        })
     }
 
     async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure> {
         self.views.forget(run);
+        self.guards.end(run);
         let end = match end {
             SettleEnd::Committed => Settle::Committed,
             SettleEnd::Abandoned => Settle::Abandoned,

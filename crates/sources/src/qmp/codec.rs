@@ -1,7 +1,9 @@
 //! QMP messages: one JSON object per line. Pure.
 
 use crate::wire::excerpt;
+use godwit_model::failure::{Code, Failure};
 use serde_json::Value;
+use std::path::Path;
 
 /// Longest line that is read: the answer to `query-named-block-nodes` of a host with hundreds of disks is far below.
 pub const MAX_LINE: usize = 16 << 20;
@@ -54,6 +56,15 @@ pub fn command(id: u64, name: &str, arguments: &Value) -> Vec<u8> {
     let mut line = message.to_string().into_bytes();
     line.push(b'\n');
     line
+}
+
+/// A path as QMP can be told it: JSON is UTF-8, and the file systems of Linux take any bytes.
+pub fn path_text(path: &Path) -> Result<&str, Failure> {
+    let refused = || {
+        let what = format!("the path {} is not UTF-8, and QEMU can only be told such: choose another", path.display());
+        Failure::new(Code::SourceRefused, what)
+    };
+    path.to_str().ok_or_else(refused)
 }
 
 /// What a line says.

@@ -2,14 +2,15 @@
 //!
 //! | thing | name |
 //! | --- | --- |
-//! | bitmap | `godwit-OWNER-RUN` |
+//! | bitmap | `godwit-OWNER-RUN-DEVICE` |
 //! | backup job, export, export's name | `godwit-OWNER-RUN-N.TOTAL-POINT-DEVICE`, the *mark*; its existence as a job **is** the point in time |
 //! | job that creates a scratch file | `godwit-OWNER-RUN-create-N` |
 //! | nodes | `godwit-OWNER-RRRRRRRR-Nk`: the digits of the run and a letter for the kind, as QEMU cuts node names at 31 characters |
 //! | scratch file | the mark and `.qcow2` |
 //! | NBD socket, freeze marker | `godwit-OWNER-VVVVVVVV.nbd`, `….frozen`: a hash of the server's id, as socket paths are short |
 //!
-//! POINT is random, DEVICE a hash of the volume's name, so that a mark alone says which volume it is of.
+//! POINT is random, DEVICE a hash of the volume's name, so that a mark alone says which volume it is of. In a bitmap's
+//! name it tells two disks apart that were exchanged: both carry bitmaps of the right run, and may have the same size.
 
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::RunId;
@@ -34,6 +35,22 @@ pub struct Mark {
     pub point: u64,
     /// Hash of the volume's name.
     pub device: u32,
+}
+
+/// The parts of a bitmap's name: the changes of one volume since one run's point in time.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct TrackerId {
+    /// The run.
+    pub run: RunId,
+    /// Hash of the volume's name at that point in time.
+    pub device: u32,
+}
+
+impl TrackerId {
+    /// Of the volume named `device`.
+    pub fn new(run: &RunId, device: &str) -> Self {
+        Self { run: run.clone(), device: short_hash(device) }
+    }
 }
 
 /// What a node of ours is.
@@ -66,14 +83,16 @@ impl Owner {
         Err(Failure::new(Code::Internal, "an owner must have eight lower-case hexadecimal digits"))
     }
 
-    /// The bitmap that records changes since the point in time of `run`.
-    pub fn bitmap(&self, run: &RunId) -> String {
-        format!("{self}-{run}")
+    /// The name of a bitmap.
+    pub fn bitmap(&self, id: &TrackerId) -> String {
+        let TrackerId { run, device } = id;
+        format!("{self}-{run}-{device:08x}")
     }
 
-    /// The run of a bitmap of ours.
-    pub fn parse_bitmap(&self, name: &str) -> Option<RunId> {
-        self.rest(name)?.parse().ok()
+    /// What a bitmap of ours records.
+    pub fn parse_bitmap(&self, name: &str) -> Option<TrackerId> {
+        let (run, device) = self.rest(name)?.rsplit_once('-')?;
+        Some(TrackerId { run: run.parse().ok()?, device: short_hex(device)? })
     }
 
     /// The text of a mark.
@@ -88,9 +107,8 @@ impl Owner {
         let run = rest.get(..RUN_TEXT)?.parse().ok()?;
         let mut parts = rest.get(RUN_TEXT..)?.strip_prefix('-')?.split('-');
         let (index, total) = parts.next()?.split_once('.')?;
-        let (point, device) = (hex(parts.next()?, 16)?, hex(parts.next()?, 8)?);
+        let (point, device) = (hex(parts.next()?, 16)?, short_hex(parts.next()?)?);
         let (index, total) = (index.parse().ok()?, total.parse().ok()?);
-        let device = u32::try_from(device).ok()?;
         (parts.next().is_none()).then_some(Mark { run, index, total, point, device })
     }
 
@@ -173,6 +191,10 @@ fn hex(text: &str, digits: usize) -> Option<u64> {
         .flatten()
 }
 
+fn short_hex(text: &str) -> Option<u32> {
+    hex(text, 8).and_then(|number| u32::try_from(number).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,10 +213,11 @@ mod tests {
 
     #[test]
     fn other_owners_and_other_names_are_not_ours() {
-        let run = RunId::from_bits(7);
+        let id = TrackerId::new(&RunId::from_bits(7), "disk0");
         let other = Owner::parse("ffffffff").expect("eight digits");
-        assert_eq!(owner().parse_bitmap(&other.bitmap(&run)), None);
-        assert!(is_any_godwit(&other.bitmap(&run)));
+        assert_eq!(owner().parse_bitmap(&other.bitmap(&id)), None);
+        assert!(is_any_godwit(&other.bitmap(&id)));
+        assert_eq!(owner().parse_bitmap("godwit-0a1b2c3d-sms-run-00000007"), None, "of no volume");
         assert!(!is_any_godwit("godwit-disk"));
         assert_eq!(owner().parse_run("godwit-0a1b2c3d-sms-run-00000007x"), None);
         assert_eq!(owner().parse_node("godwit-0a1b2c3d-00000007-x"), None);
@@ -208,7 +231,8 @@ mod tests {
             let text = owner().mark(&mark);
             prop_assert_eq!(owner().parse_run(&text), Some(run.clone()));
             prop_assert_eq!(owner().parse_mark(&text), Some(mark));
-            prop_assert_eq!(owner().parse_bitmap(&owner().bitmap(&run)), Some(run.clone()));
+            let id = TrackerId { run: run.clone(), device };
+            prop_assert_eq!(owner().parse_bitmap(&owner().bitmap(&id)), Some(id));
             prop_assert_eq!(owner().parse_run(&owner().create_job(&run, index)), Some(run.clone()));
             for kind in [NodeKind::Scratch, NodeKind::File, NodeKind::Filter] {
                 let node = owner().node(&run, index, kind);

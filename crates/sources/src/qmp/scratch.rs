@@ -1,6 +1,8 @@
 //! Scratch files: where the old content of what the guest overwrites is kept while a point in time is read.
 //!
-//! QEMU creates and opens them itself, so that it may write there whatever user it runs as.
+//! QEMU creates and opens them itself, so that it may write there whatever user it runs as. A scratch file that cannot
+//! grow makes the guest's own writes fail: no point in time is taken where little room is left, and [`guard`] ends one
+//! before the room is used up.
 //!
 //! # Consistency
 //! A scratch file is of use only to the QEMU process that filled it; nobody ever opens one again.
@@ -13,9 +15,13 @@
 //! # Crash consistency
 //! Files of runs that nobody keeps are found by name in the folder and removed.
 
+use crate::qmp::clean;
 use crate::qmp::client::QmpError;
+use crate::qmp::codec::path_text;
 use crate::qmp::names::{Mark, NodeKind, Owner};
 use crate::qmp::session::{POLL, Session};
+use crate::qmp::source::{QmpOptions, QmpSource};
+use godwit_model::failure::{Code, Failure};
 use godwit_model::id::RunId;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -24,6 +30,15 @@ use tokio::time::timeout;
 
 /// Until QEMU has created a file of a few hundred kilobytes.
 const CREATE_LIMIT: Duration = Duration::from_secs(30);
+/// How often the room is looked at. With the usual reserve, a guest that overwrites a gibibyte each second is noticed
+/// before the room is used up.
+const LOOK: Duration = Duration::from_millis(200);
+/// Between attempts to end a point in time: short, as the guest's writes are at stake.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A new point in time wants room for this part of the disks, as a guest may overwrite it while they are read …
+const PART_OF_DISKS: u64 = 16;
+/// … but no more than this: what large disks lose in a run does not grow with them for ever.
+const MOST_WANTED: u64 = 16 << 30;
 
 /// The scratch file of a point in time's volume.
 pub(super) fn file(folder: &Path, owner: &Owner, mark: &Mark) -> PathBuf {
@@ -38,7 +53,8 @@ pub(super) async fn create(
     path: &Path,
     backing: &str,
     size: u64,
-) -> Result<(), QmpError> {
+) -> Result<(), Failure> {
+    let path = path_text(path)?;
     let job = owner.create_job(&mark.run, mark.index);
     let (file, scratch) =
         (owner.node(&mark.run, mark.index, NodeKind::File), owner.node(&mark.run, mark.index, NodeKind::Scratch));
@@ -53,11 +69,86 @@ pub(super) async fn create(
         // A guest that discards must free nothing here, and one that writes zeros may.
         "discard": "ignore", "detect-zeroes": "off",
     });
-    session.execute("blockdev-add", node).await.map(|_| ())
+    session.execute("blockdev-add", node).await?;
+    Ok(())
+}
+
+/// Refuses a folder that QEMU cannot be told of, or without room for a new point in time of `disks` bytes.
+pub(super) async fn check_folder(options: &QmpOptions, disks: u64) -> Result<(), Failure> {
+    let folder = &options.scratch_dir;
+    path_text(folder)?;
+    let free = free_space(folder).await?;
+    let wanted = (disks / PART_OF_DISKS).min(MOST_WANTED).max(options.scratch_reserve.saturating_mul(2));
+    if free >= wanted {
+        return Ok(());
+    }
+    let what = format!("{free} bytes are free in the scratch folder {}, {wanted} are wanted", folder.display());
+    Err(Failure::new(Code::SourceRefused, what))
+}
+
+/// Looks after the room for the scratch files of a run's point in time: when less than the reserve is left, ends the
+/// point and tells why. Otherwise it does not return.
+pub(super) async fn guard(source: &QmpSource, vm_id: &str, run: &RunId) -> Failure {
+    let QmpOptions { scratch_dir, scratch_reserve, .. } = source.options();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // A folder that cannot be looked at is no reason to end what may be well.
+        let Ok(free) = free_space(scratch_dir).await else { continue };
+        if free >= *scratch_reserve {
+            continue;
+        }
+        match end_point(source, vm_id, run).await {
+            Ok(()) => {
+                let what = format!(
+                    "only {free} bytes were left in the scratch folder {}: the point in time was ended so that the \
+                     guest's writes do not fail; choose a folder with more room by --scratch-dir",
+                    scratch_dir.display()
+                );
+                return Failure::new(Code::PointInTimeLost, what);
+            }
+            // Perhaps another program holds QMP: it is tried until it works.
+            Err(failure) => {
+                tracing::warn!(vm_id, %run, %failure, "cannot end a point in time whose scratch room ends");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn end_point(source: &QmpSource, vm_id: &str, run: &RunId) -> Result<(), Failure> {
+    let QmpOptions { owner, scratch_dir, .. } = source.options();
+    if let Some(mut session) = source.find(vm_id).await? {
+        clean::dismantle(&mut session, owner, &|other| other == run).await?;
+    }
+    let ended = run.clone();
+    remove_files(scratch_dir, owner, move |run| *run == ended).await;
+    Ok(())
+}
+
+/// Bytes that may be written in a folder.
+async fn free_space(folder: &Path) -> Result<u64, Failure> {
+    let place = folder.to_owned();
+    let state = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&place)).await;
+    let refused = |error: &dyn std::fmt::Display| {
+        Failure::new(Code::SourceRefused, format!("the scratch folder {} cannot be used: {error}", folder.display()))
+    };
+    let state = state.map_err(|error| refused(&error))?.map_err(|error| refused(&error))?;
+    Ok(state.f_bavail.saturating_mul(state.f_frsize))
 }
 
 /// Removes the files of runs that `unwanted` says yes to. Gives their names.
-pub(super) fn remove_files(folder: &Path, owner: &Owner, unwanted: &dyn Fn(&RunId) -> bool) -> Vec<String> {
+pub(super) async fn remove_files(
+    folder: &Path,
+    owner: &Owner,
+    unwanted: impl Fn(&RunId) -> bool + Send + 'static,
+) -> Vec<String> {
+    let (folder, owner) = (folder.to_owned(), owner.clone());
+    // Unlinking a file of many gigabytes takes its time.
+    let removed = tokio::task::spawn_blocking(move || unlink(&folder, &owner, &unwanted)).await;
+    removed.inspect_err(|error| tracing::warn!(%error, "scratch files were not removed")).unwrap_or_default()
+}
+
+fn unlink(folder: &Path, owner: &Owner, unwanted: &dyn Fn(&RunId) -> bool) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut removed = Vec::new();
     for entry in entries.flatten() {

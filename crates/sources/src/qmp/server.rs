@@ -2,6 +2,7 @@
 
 use crate::nbd::client::speaks_nbd;
 use crate::qmp::client::QmpError;
+use crate::qmp::codec::path_text;
 use crate::qmp::names::is_any_godwit;
 use crate::qmp::session::Session;
 use futures::future::join_all;
@@ -21,10 +22,11 @@ const MAX_CANDIDATES: usize = 64;
 /// Makes sure that there is an NBD server; gives the sockets on which it may be, likeliest first.
 pub(super) async fn ensure(session: &mut Session, own: &Path, given: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
     check_length(own)?;
+    let text = path_text(own)?;
     if speaks_nbd(own, HELLO_LIMIT).await {
         return Ok(vec![own.to_owned()]);
     }
-    let address = json!({ "type": "unix", "data": { "path": own } });
+    let address = json!({ "type": "unix", "data": { "path": text } });
     match session.execute("nbd-server-start", json!({ "addr": address, "max-connections": 0 })).await {
         Ok(_) => return Ok(vec![own.to_owned()]),
         Err(QmpError::Refused { desc, .. }) if desc.contains("already running") => {}

@@ -46,7 +46,7 @@ pub struct QmpOptions {
     /// Folder for scratch files; QEMU must be able to create files there. It takes what the guest overwrites while a
     /// run reads: if it fills up, the guest's writes fail.
     pub scratch_dir: PathBuf,
-    /// No point in time is taken if fewer bytes are free in `scratch_dir`.
+    /// A point in time is ended when fewer bytes are free in `scratch_dir`, and none is taken with less than twice that.
     pub scratch_reserve: u64,
     /// Socket of an NBD server that QEMU runs already, if it is not to be found through the process table.
     pub nbd_socket: Option<PathBuf>,
@@ -116,7 +116,7 @@ impl QmpSource {
     }
 
     /// A conversation with a machine; `None` if it surely does not run.
-    async fn find(&self, vm_id: &str) -> Result<Option<Session>, Failure> {
+    pub(super) async fn find(&self, vm_id: &str) -> Result<Option<Session>, Failure> {
         let hint = locked(&self.known).get(vm_id).cloned();
         if let Some(path) = hint {
             match self.session(&path).await {
@@ -187,6 +187,17 @@ impl Source for QmpSource {
         view::open(&mut session, &self.options, &self.nbd_socket(&request.vm_id), request).await
     }
 
+    async fn still_holds(&self, vm_id: &str, run: &RunId, point: &str) -> Result<(), Failure> {
+        match self.find(vm_id).await? {
+            Some(mut session) => view::still_holds(&mut session, &self.options, run, point).await,
+            None => Err(Failure::new(Code::PointInTimeLost, format!("machine {vm_id}, which held {point}, has ended"))),
+        }
+    }
+
+    async fn guard(&self, vm_id: &str, run: &RunId) -> Failure {
+        scratch::guard(self, vm_id, run).await
+    }
+
     async fn settle(&self, vm_id: &str, run: &RunId, end: Settle) -> Result<(), Failure> {
         let owner = &self.options.owner;
         // Forgetting is about the server, not about one run of it.
@@ -204,7 +215,7 @@ impl Source for QmpSource {
             }
             None => server::remove_socket(&self.nbd_socket(vm_id)),
         }
-        scratch::remove_files(&self.options.scratch_dir, owner, &|other| ended.contains(other));
+        scratch::remove_files(&self.options.scratch_dir, owner, move |other| ended.contains(other)).await;
         locked(&self.open_runs).remove(run);
         Ok(())
     }
@@ -222,7 +233,8 @@ impl Source for QmpSource {
                 Err(failure) => failed = Some(failure),
             }
         }
-        let files = scratch::remove_files(&self.options.scratch_dir, &self.options.owner, &|run| !keep.contains(run));
+        let unwanted = move |run: &RunId| !keep.contains(run);
+        let files = scratch::remove_files(&self.options.scratch_dir, &self.options.owner, unwanted).await;
         done.extend(files.into_iter().map(|name| format!("removed the scratch file {name}")));
         match failed {
             // What was done is worth telling; what was not is tried again by the next sweep.

@@ -13,11 +13,11 @@
 
 use crate::freeze::Held;
 use crate::qmp::client::QmpError;
-use crate::qmp::inventory::{Disk, Inventory};
-use crate::qmp::names::{Mark, NodeKind, short_hash};
+use crate::qmp::inventory::{Disk, Inventory, Job, Node};
+use crate::qmp::names::{Mark, NodeKind, Owner, TrackerId, short_hash};
 use crate::qmp::session::Session;
 use crate::qmp::source::QmpOptions;
-use crate::qmp::tracking::{self, Action, Trust};
+use crate::qmp::tracking;
 use crate::qmp::{clean, quiesce, scratch, server};
 use crate::reader::{NbdVolume, VolumeTarget};
 use godwit_blocks::source::{Baseline, OpenRequest, View, VolumeView};
@@ -56,11 +56,7 @@ pub(super) async fn open(
     if let Some(expected) = &request.expect_point
         && found.as_ref() != Some(expected)
     {
-        let what = match found {
-            Some(found) => format!("the machine holds {found} instead of {expected}"),
-            None => format!("the machine does not hold {expected} any more: it was restarted, or the copy job ended"),
-        };
-        return Err(Failure::new(Code::PointInTimeLost, what));
+        return Err(lost(expected, found));
     }
     let resumed = living.is_some();
     let (parts, sockets) = match living {
@@ -78,27 +74,42 @@ pub(super) async fn open(
     Ok(View { point, resumed, consistency, volumes, notes })
 }
 
+/// Fails unless every copy job of the run's point in time lives.
+pub(super) async fn still_holds(
+    session: &mut Session,
+    options: &QmpOptions,
+    run: &RunId,
+    point: &str,
+) -> Result<(), Failure> {
+    let found = whole_point(&options.owner, &session.jobs().await?, run).map(|marks| point_text(&marks[0]));
+    if found.as_deref() == Some(point) { Ok(()) } else { Err(lost(point, found)) }
+}
+
+/// The marks of the run's point in time in the order of its volumes, if each of them has a job that lives.
+fn whole_point(owner: &Owner, jobs: &[Job], run: &RunId) -> Option<Vec<Mark>> {
+    let jobs = jobs.iter().filter(|job| job.r#type == "backup");
+    let living = jobs.filter(|job| !matches!(job.status.as_str(), "aborting" | "concluded" | "null"));
+    let mut marks: Vec<Mark> =
+        living.filter_map(|job| owner.parse_mark(&job.id)).filter(|mark| mark.run == *run).collect();
+    marks.sort_by_key(|mark| mark.index);
+    let first = marks.first()?;
+    let whole = marks.len() == first.total
+        && marks.iter().enumerate().all(|(index, mark)| mark.index == index && mark.point == first.point);
+    whole.then_some(marks)
+}
+
 /// The point in time of the run, if all of it lives: a job and a scratch node for each of its volumes.
 fn living_point(options: &QmpOptions, inventory: &Inventory, request: &OpenRequest) -> Option<Vec<Part>> {
     let owner = &options.owner;
-    let jobs = inventory.jobs.iter().filter(|job| job.r#type == "backup");
-    let living = jobs.filter(|job| !matches!(job.status.as_str(), "aborting" | "concluded" | "null"));
-    let mut marks: Vec<Mark> =
-        living.filter_map(|job| owner.parse_mark(&job.id)).filter(|mark| mark.run == request.run).collect();
-    marks.sort_by_key(|mark| mark.index);
-    let first = marks.first()?.clone();
-    let whole = marks.len() == first.total
-        && marks.iter().enumerate().all(|(index, mark)| mark.index == index && mark.point == first.point);
-    if !whole {
-        return None;
-    }
+    let marks = whole_point(owner, &inventory.jobs, &request.run)?;
     let part = |mark: Mark| {
         let disk = inventory.disks.iter().find(|disk| short_hash(&disk.device) == mark.device)?.clone();
         let trackers = tracking::trackers(owner, inventory.nodes.get(&disk.node)?);
         inventory.nodes.get(&owner.node(&mark.run, mark.index, NodeKind::Scratch))?;
-        trackers.iter().find(|tracker| tracker.run == mark.run && tracker.recording)?;
+        let id = TrackerId { run: mark.run.clone(), device: mark.device };
+        trackers.iter().find(|tracker| tracker.id == id && tracker.recording)?;
         let verdict = baseline_of(request, &disk)
-            .map(|baseline| tracking::judge_taken(&baseline.run, baseline.size, disk.size, &trackers));
+            .map(|baseline| tracking::judge_taken(&tracker_of(baseline), baseline.size, disk.size, &trackers));
         let (tracked, note) = match verdict {
             Some(Ok(())) => (true, None),
             Some(Err(why)) => (false, Some(why)),
@@ -109,7 +120,7 @@ fn living_point(options: &QmpOptions, inventory: &Inventory, request: &OpenReque
     // A point that says "frozen" counts only once the thaw has shown that the freeze held until then; exports are made
     // after that.
     let confirmed = |mark: &Mark| inventory.exports.iter().any(|export| export.id == owner.mark(mark));
-    if first.point & 1 == 1 && !marks.iter().all(confirmed) {
+    if marks[0].point & 1 == 1 && !marks.iter().all(confirmed) {
         return None;
     }
     marks.into_iter().map(part).collect()
@@ -128,14 +139,15 @@ async fn take(
     for sentence in old.sentences {
         tracing::info!(vm_id = request.vm_id, "before a new point in time: {sentence}");
     }
-    let of_old = |run: &RunId| *run == request.run || old.runs.contains(run);
-    scratch::remove_files(&options.scratch_dir, &options.owner, &of_old);
+    let mut of_old = old.runs;
+    of_old.insert(request.run.clone());
+    scratch::remove_files(&options.scratch_dir, &options.owner, move |run| of_old.contains(run)).await;
     let disks = session.inventory().await?.disks;
     if disks.is_empty() {
         let what = format!("machine {} has no disk that can be replicated", request.vm_id);
         return Err(Failure::new(Code::VolumeUnsupported, what));
     }
-    check_space(options)?;
+    scratch::check_folder(options, disks.iter().map(|disk| disk.size).sum()).await?;
     let sockets = server::ensure(session, nbd_socket, options.nbd_socket.as_deref()).await?;
     let random = (options.random)() & !1;
     let total = disks.len();
@@ -172,29 +184,11 @@ async fn prepare_trackers(
 
     let inventory = session.inventory().await?;
     let node = node_of(&inventory, disk)?;
-    let trackers = tracking::trackers(owner, node);
-    let mut unusable: Vec<RunId> = trackers.iter().filter(|t| t.inconsistent).map(|t| t.run.clone()).collect();
-    let baseline = baseline_of(request, disk);
-    let verdict = baseline.map(|b| (b, tracking::judge(&b.run, b.size, disk.size, &trackers)));
-    let outcome = match verdict {
-        None => (false, None),
-        Some((_, Trust::Believed)) => (true, None),
-        Some((_, Trust::Mend(actions))) => {
-            clean::apply(session, owner, node, &actions).await?;
-            (true, None)
-        }
-        Some((baseline, Trust::Doubted(why))) => {
-            // It will never be believed again; and a view that is resumed tells by its absence that it was not.
-            if trackers.iter().any(|t| t.run == baseline.run) && !unusable.contains(&baseline.run) {
-                unusable.push(baseline.run.clone());
-            }
-            (false, Some(why))
-        }
-    };
-    for run in unusable {
-        clean::apply(session, owner, node, &[Action::Remove(run)]).await?;
-    }
-    Ok(outcome)
+    let new = TrackerId::new(&request.run, &disk.device);
+    let baseline = baseline_of(request, disk).map(|baseline| (&baseline.run, baseline.size));
+    let preparation = tracking::prepare(&new, baseline, disk.size, &tracking::trackers(owner, node));
+    clean::apply(session, owner, node, &preparation.actions).await?;
+    Ok((preparation.tracked, preparation.note))
 }
 
 /// The moment itself: freeze, one transaction for all disks, thaw.
@@ -237,6 +231,14 @@ async fn begin(
     Ok(taken?)
 }
 
+/// The copies of all disks, then the trackers of all disks: in this order, or changes are lost.
+///
+/// QEMU prepares the actions one after the other and carries all of them out only then. It holds back the guest's writes
+/// to a disk from the moment that it prepares the disk's copy (`bdrv_drained_begin`) until the whole transaction is done,
+/// but a tracker begins or stops at the moment that it is prepared. So while the first tracker is changed every disk must
+/// have its copy prepared: then nothing is written between the stop of the old tracker, the begin of the new one and the
+/// moment that the copies show. The other way round, a write behind the stop and before the copy is part of the view and
+/// on no list.
 fn transaction(
     options: &QmpOptions,
     request: &OpenRequest,
@@ -244,21 +246,21 @@ fn transaction(
     parts: &[Part],
 ) -> Result<Vec<Value>, Failure> {
     let owner = &options.owner;
-    let mut actions = Vec::new();
-    for part in parts {
-        let node = node_of(inventory, &part.disk)?;
-        let baseline = baseline_of(request, &part.disk).filter(|_| part.tracked).map(|baseline| &baseline.run);
-        let trackers = tracking::begin(&request.run, baseline);
-        actions.extend(trackers.iter().map(|action| tracking::to_json(action, owner, node)));
-    }
-    for Part { disk, mark, .. } in parts {
-        actions.push(json!({ "type": "blockdev-backup", "data": {
+    let copy = |Part { disk, mark, .. }: &Part| {
+        json!({ "type": "blockdev-backup", "data": {
             "job-id": owner.mark(mark),
             "device": disk.node,
             "target": owner.node(&mark.run, mark.index, NodeKind::Scratch),
             "sync": "none",
             "filter-node-name": owner.node(&mark.run, mark.index, NodeKind::Filter),
-        } }));
+        } })
+    };
+    let mut actions: Vec<Value> = parts.iter().map(copy).collect();
+    for part in parts {
+        let node = node_of(inventory, &part.disk)?;
+        let new = TrackerId { run: request.run.clone(), device: part.mark.device };
+        let trackers = tracking::begin(&new, baseline_tracker(request, part).as_ref());
+        actions.extend(trackers.iter().map(|action| tracking::to_json(action, owner, node)));
     }
     Ok(actions)
 }
@@ -271,12 +273,13 @@ async fn ensure_exports(
 ) -> Result<(), QmpError> {
     let owner = &options.owner;
     let exports = session.exports().await?;
-    for Part { disk, mark, tracked, .. } in parts {
+    for part in parts {
+        let Part { disk, mark, .. } = part;
         let name = owner.mark(mark);
         if exports.iter().any(|export| export.id == name && !export.shutting_down) {
             continue;
         }
-        let bitmap = baseline_of(request, disk).filter(|_| *tracked).map(|baseline| owner.bitmap(&baseline.run));
+        let bitmap = baseline_tracker(request, part).map(|id| owner.bitmap(&id));
         let bitmaps: Vec<Value> = bitmap.iter().map(|bitmap| json!({ "node": disk.node, "name": bitmap })).collect();
         let node = owner.node(&mark.run, mark.index, NodeKind::Scratch);
         let export = json!({
@@ -293,8 +296,8 @@ async fn volume(
     sockets: &[PathBuf],
     request: &OpenRequest,
 ) -> Result<VolumeView, Failure> {
+    let bitmap = baseline_tracker(request, &part).map(|id| options.owner.bitmap(&id));
     let Part { disk, mark, tracked, note } = part;
-    let bitmap = baseline_of(request, &disk).filter(|_| tracked).map(|baseline| options.owner.bitmap(&baseline.run));
     let target = VolumeTarget {
         sockets: sockets.to_vec(),
         export: options.owner.mark(&mark),
@@ -307,18 +310,12 @@ async fn volume(
     Ok(VolumeView { device: disk.device, size: disk.size, tracked, note, reader })
 }
 
-/// A scratch file that cannot grow makes the guest's writes fail: better no point in time than that.
-fn check_space(options: &QmpOptions) -> Result<(), Failure> {
-    let folder = &options.scratch_dir;
-    let refused = |what: String| Failure::new(Code::SourceRefused, what);
-    let state = rustix::fs::statvfs(folder)
-        .map_err(|error| refused(format!("the scratch folder {} cannot be used: {error}", folder.display())))?;
-    let free = state.f_bavail.saturating_mul(state.f_frsize);
-    if free >= options.scratch_reserve {
-        return Ok(());
-    }
-    let wanted = options.scratch_reserve;
-    Err(refused(format!("{free} bytes are free in the scratch folder {}, {wanted} are wanted", folder.display())))
+fn lost(point: &str, found: Option<String>) -> Failure {
+    let what = match found {
+        Some(found) => format!("the machine holds {found} instead of {point}"),
+        None => format!("the machine does not hold {point} any more: it was restarted, or a copy job was ended"),
+    };
+    Failure::new(Code::PointInTimeLost, what)
 }
 
 fn point_text(mark: &Mark) -> String {
@@ -329,7 +326,16 @@ fn baseline_of<'a>(request: &'a OpenRequest, disk: &Disk) -> Option<&'a Baseline
     request.baselines.iter().find(|baseline| baseline.device == disk.device)
 }
 
-fn node_of<'a>(inventory: &'a Inventory, disk: &Disk) -> Result<&'a crate::qmp::inventory::Node, Failure> {
+fn tracker_of(baseline: &Baseline) -> TrackerId {
+    TrackerId::new(&baseline.run, &baseline.device)
+}
+
+/// The tracker of the part's baseline, if it is believed.
+fn baseline_tracker(request: &OpenRequest, part: &Part) -> Option<TrackerId> {
+    baseline_of(request, &part.disk).filter(|_| part.tracked).map(tracker_of)
+}
+
+fn node_of<'a>(inventory: &'a Inventory, disk: &Disk) -> Result<&'a Node, Failure> {
     let gone = || Failure::new(Code::ServerGone, format!("disk {} was removed while it was looked at", disk.device));
     inventory.nodes.get(&disk.node).ok_or_else(gone)
 }

@@ -3,12 +3,13 @@
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 pub mod proxy;
+pub mod writer;
 
 use godwit_blocks::source::{Baseline, ExtentKind, OpenRequest, Source, View, VolumeView};
 use godwit_model::extent::Extent;
 use godwit_model::id::RunId;
 use godwit_sources::qmp::client::{QmpClient, QmpLimits};
-use godwit_sources::qmp::names::Owner;
+use godwit_sources::qmp::names::{Owner, TrackerId};
 use godwit_sources::qmp::source::{Limits, QmpOptions, QmpSource};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -33,11 +34,17 @@ pub struct TestDisk {
 pub struct Daemon {
     pub dir: TempDir,
     pub disks: Vec<TestDisk>,
+    /// Whether exports are served by a thread of their own.
+    iothread: bool,
     child: Child,
 }
 
 impl Daemon {
     pub async fn start(disks: &[(&'static str, u64)]) -> Daemon {
+        Daemon::start_with(disks, false).await
+    }
+
+    pub async fn start_with(disks: &[(&'static str, u64)], iothread: bool) -> Daemon {
         let dir = tempfile::Builder::new().prefix("gw").tempdir_in("/tmp").unwrap();
         std::fs::create_dir(dir.path().join("scratch")).unwrap();
         let mut list = Vec::new();
@@ -47,8 +54,8 @@ impl Daemon {
             run(Command::new("qemu-img").args(["create", "-q", "-f", format]).arg(file).arg(size.to_string()));
             list.push(TestDisk { name, format, bytes: vec![0; *size as usize] });
         }
-        let child = spawn(dir.path(), &list);
-        let daemon = Daemon { dir, disks: list, child };
+        let child = spawn(dir.path(), &list, iothread);
+        let daemon = Daemon { dir, disks: list, iothread, child };
         drop(daemon.qmp().await);
         daemon
     }
@@ -109,7 +116,7 @@ impl Daemon {
     }
 
     async fn start_again(&mut self) {
-        self.child = spawn(self.dir.path(), &self.disks);
+        self.child = spawn(self.dir.path(), &self.disks, self.iothread);
         drop(self.qmp().await);
     }
 
@@ -159,9 +166,9 @@ impl Daemon {
         named
     }
 
-    /// The names of our bitmaps that should be there.
-    pub fn bitmap(&self, run: &RunId) -> String {
-        format!("godwit-{OWNER}-{run}")
+    /// The name of a disk's bitmap since the point of `run`.
+    pub fn bitmap(&self, disk: usize, run: &RunId) -> String {
+        Owner::parse(OWNER).unwrap().bitmap(&TrackerId::new(run, &self.disks[disk].name))
     }
 
     pub async fn vm_id(&self) -> String {
@@ -176,15 +183,21 @@ impl Drop for Daemon {
     }
 }
 
-fn spawn(dir: &Path, disks: &[TestDisk]) -> Child {
+fn spawn(dir: &Path, disks: &[TestDisk], iothread: bool) -> Child {
     let mut command = Command::new("qemu-storage-daemon");
     command.current_dir(dir).stdin(Stdio::null());
     command.args(["--chardev", "socket,id=c0,path=q.sock,server=on,wait=off", "--monitor", "chardev=c0"]);
     command.args(["--nbd-server", "addr.type=unix,addr.path=g.sock,max-connections=0"]);
+    // Fixed, as a guest's devices are: QEMU before 10.1 hangs or aborts when it tries to move a busy node elsewhere.
+    let thread = if iothread { ",iothread=io0,fixed-iothread=on" } else { "" };
+    if iothread {
+        command.args(["--object", "iothread,id=io0"]);
+    }
     for (index, TestDisk { name, format, .. }) in disks.iter().enumerate() {
         command.args(["--blockdev", &format!("driver=file,node-name=f{index},filename={name}.{format},discard=unmap")]);
         command.args(["--blockdev", &format!("driver={format},node-name={name},file=f{index},discard=unmap")]);
-        command.args(["--export", &format!("nbd,id=guest{index},node-name={name},name=guest{index},writable=on")]);
+        let export = format!("nbd,id=guest{index},node-name={name},name=guest{index},writable=on{thread}");
+        command.args(["--export", &export]);
     }
     command.spawn().expect("qemu-storage-daemon is installed")
 }
