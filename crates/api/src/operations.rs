@@ -32,7 +32,7 @@ pub struct Entry {
 enum Run {
     /// The answer is a structure.
     Json(Function),
-    /// The answer is bytes, up to 8 MiB of them.
+    /// The answer is bytes, up to a mebibyte of them.
     Octets(Function),
     /// Not yet.
     Later,
@@ -46,9 +46,9 @@ impl Entry {
         !matches!(self.run, Run::Later)
     }
 
-    /// How much of the memory for answers it takes, in permits of the router.
-    pub fn weight(&self) -> u32 {
-        if matches!(self.run, Run::Octets(_)) { 8 } else { 1 }
+    /// Whether it answers with bytes of an image.
+    pub fn answers_bytes(&self) -> bool {
+        matches!(self.run, Run::Octets(_))
     }
 
     /// Checks a request and carries it out.

@@ -1,29 +1,24 @@
 //! Receives requests, finds out who asks, lets the table do the work, and writes one line of log per call.
 
+use crate::bounds::{Bounds, Turns};
 use crate::errors::{ApiError, ErrorCode};
 use crate::operations::Entry;
-use crate::sigv4::{Claim, SignedParts};
+use crate::sigv4::{self, Claim, SignedParts};
 use crate::wire::{self, Answer};
 use axum::Router;
+use axum::body::BodyDataStream;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
+use bytes::Bytes;
 use godwit_control::service::Service;
 use godwit_control::{Clock, Draw};
+use godwit_model::time::Timestamp;
 use http::StatusCode;
+use http::request::Parts;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
-
-/// How long a client may take to send a body of at most a mebibyte.
-const BODY_BOUND: Duration = Duration::from_secs(30);
-/// How long a call may take: longer than the longest bound that the service itself has, so this one is never hit
-/// unless that one fails.
-const CALL_BOUND: Duration = Duration::from_secs(180);
-/// Calls at work at the same time; more wait their turn. Those that answer with up to 8 MiB count as several: the sum
-/// bounds memory.
-const CALLS_AT_ONCE: usize = 32;
 
 const ABOUT: &str = "This is Godwit, a server migration service with the API of AWS SMS.\n\
     Requests of AWS clients go to POST / here, for instance: aws sms get-servers --endpoint-url ...\n";
@@ -43,7 +38,7 @@ pub struct ApiState {
 
 struct Shared {
     state: ApiState,
-    calls: Semaphore,
+    turns: Turns,
 }
 
 /// What the log says about a call.
@@ -53,9 +48,17 @@ struct Note {
     caller: Option<String>,
 }
 
+/// A request that is from whom it says.
+struct Proven {
+    caller: String,
+    body: Bytes,
+    /// The memory of the body, and of what it is parsed into.
+    _room: OwnedSemaphorePermit,
+}
+
 /// The API: AWS JSON 1.1 at `POST /`.
-pub fn router(state: ApiState) -> Router {
-    let shared = Arc::new(Shared { state, calls: Semaphore::new(CALLS_AT_ONCE) });
+pub fn router(state: ApiState, bounds: Bounds) -> Router {
+    let shared = Arc::new(Shared { state, turns: Turns::new(bounds) });
     let about = |State(shared): State<Arc<Shared>>| async move { wire::plain(StatusCode::OK, ABOUT, &shared.new_id()) };
     let nowhere = |State(shared): State<Arc<Shared>>| async move {
         wire::plain(StatusCode::NOT_FOUND, NOWHERE, &shared.new_id())
@@ -84,7 +87,7 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     // A task of its own: a panic ends this call only, and a client that goes away does not stop a call half-way.
     let task = tokio::spawn(async move {
         let mut note = Note::default();
-        let outcome = timeout(CALL_BOUND, handle(&shared, request, &mut note)).await;
+        let outcome = timeout(shared.turns.bounds.call_time, handle(&shared, request, &mut note)).await;
         let outcome = outcome.unwrap_or_else(|_| {
             tracing::error!(operation = note.operation, "call took longer than its bound");
             Err(ApiError::new(ErrorCode::InternalError, "The operation took too long and was given up."))
@@ -102,23 +105,41 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
 
 async fn handle(shared: &Shared, request: Request, note: &mut Note) -> Result<Answer, ApiError> {
     let (head, body) = request.into_parts();
-    let body = timeout(BODY_BOUND, wire::body(body)).await.unwrap_or_else(|_| {
-        let message = format!("The body did not arrive within {} s.", BODY_BOUND.as_secs());
-        Err(ApiError::new(ErrorCode::SerializationException, message))
-    })?;
     let now = (shared.state.clock)();
-    let uri = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let parts = SignedParts { method: head.method.as_str(), uri, headers: &head.headers, body: &body };
-    let claim = Claim::read(parts, now)?;
-    let secret = shared.state.service.secret_of(claim.access_key()).await?;
-    claim.prove(secret.as_ref().map(|secret| secret.expose()))?;
-    note.caller = Some(claim.access_key().to_owned());
+    let mut body = body.into_data_stream();
+    let proven = match prove(shared, &head, &mut body, now).await {
+        Ok(proven) => proven,
+        Err(error) => {
+            // Beside the answer: who has sent all gets it, who sends slowly keeps nobody waiting.
+            tokio::spawn(timeout(shared.turns.bounds.body_time, wire::discard(body)));
+            return Err(error);
+        }
+    };
+    note.caller = Some(proven.caller);
 
     let entry: &'static Entry = wire::target(&head.headers)?;
     note.operation = Some(entry.name);
-    let _turn = shared.calls.acquire_many(entry.weight()).await.expect("the semaphore is never closed");
-    let request = wire::members(&body)?;
-    entry.call(shared.state.service.clone(), now, request).await
+    let turn = shared.turns.call(entry).await;
+    let request = wire::members(&proven.body)?;
+    let answer = entry.call(shared.state.service.clone(), now, request).await?;
+    Ok(answer.keeping(turn))
+}
+
+/// Finds out who asks. The body is read last, by whoever names a key that exists and the present time, and when there
+/// is memory for it: before that, a request costs no more than its head.
+async fn prove(shared: &Shared, head: &Parts, body: &mut BodyDataStream, now: Timestamp) -> Result<Proven, ApiError> {
+    let uri = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let claim = Claim::read(SignedParts { method: head.method.as_str(), uri, headers: &head.headers }, now)?;
+    let secret = shared.state.service.secret_of(claim.access_key()).await?.ok_or_else(sigv4::unknown_key)?;
+    let size = wire::largest(body)?;
+    let room = shared.turns.body(size).await;
+    let bound = shared.turns.bounds.body_time;
+    let body = timeout(bound, wire::body(body, size)).await.unwrap_or_else(|_| {
+        let message = format!("The body did not arrive within {} s.", bound.as_secs());
+        Err(ApiError::new(ErrorCode::SerializationException, message))
+    })?;
+    claim.prove(secret.expose(), &body)?;
+    Ok(Proven { caller: claim.access_key().to_owned(), body, _room: room })
 }
 
 /// One line per call; of reads that went well only for whoever looks closely. Parameters are never in it: some of them may be secret.

@@ -1,8 +1,13 @@
 //! Verifies AWS Signature Version 4 by signing the same request again with AWS's own signer and comparing.
 //!
-//! Clients differ in what they sign (five to eight headers, with or without `content-type` and a digest of the body),
-//! so whatever a request lists is what is signed again. Required are `host` and the time. The digest of the body is
-//! always that of the body received; what a client says about it counts only as a header.
+//! Clients differ in what they sign (four to nine headers, with or without `content-type` and a digest of the body), so
+//! whatever a request lists is what is signed again. Required are, as AWS has it, `host`, the time, and every `x-amz-*`
+//! header that the request has: one of them names the operation. `content-type` is not: it decides nothing here, and not
+//! all AWS SDKs sign it. The digest of the body is always that of the body received; what a client says about it counts
+//! only as a header.
+//!
+//! Everything but the signature itself is checked without the body, so that nobody can make us read one who does not
+//! name a key that exists, and the present time.
 
 use crate::errors::{ApiError, ErrorCode};
 use aws_credential_types::Credentials;
@@ -22,7 +27,7 @@ pub const LARGEST_SKEW: Millis = Millis::MINUTE.times(15);
 const SERVICE: &str = "sms";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// What of an HTTP request is signed.
+/// What of an HTTP request is signed, besides its body.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedParts<'a> {
     /// The method, in capitals.
@@ -31,11 +36,9 @@ pub struct SignedParts<'a> {
     pub uri: &'a str,
     /// All headers as received.
     pub headers: &'a HeaderMap,
-    /// The whole body.
-    pub body: &'a [u8],
 }
 
-/// A signature that was read but not yet proven: it says whose secret key is needed.
+/// A signature that was read but not yet proven: it says whose secret key is needed. The body may still be on its way.
 #[derive(Debug)]
 pub struct Claim<'a> {
     request: SignedParts<'a>,
@@ -58,13 +61,9 @@ impl<'a> Claim<'a> {
         self.authorization.scope.access_key
     }
 
-    /// Refuses the request unless it was signed with this secret; `None` means that the access key is unknown.
-    pub fn prove(&self, secret: Option<&str>) -> Result<(), ApiError> {
-        let secret = secret.ok_or_else(|| {
-            let message = "The access key of the request is unknown to this service.";
-            ApiError::new(ErrorCode::UnrecognizedClientException, message)
-        })?;
-        let expected = signature(&self.request, &self.authorization, secret, self.time)?;
+    /// Refuses the request unless it was signed, with this body, with this secret.
+    pub fn prove(&self, secret: &str, body: &[u8]) -> Result<(), ApiError> {
+        let expected = signature(&self.request, body, &self.authorization, secret, self.time)?;
         let given = self.authorization.signature.as_bytes();
         aws_lc_rs::constant_time::verify_slices_are_equal(expected.as_bytes(), given).map_err(|_| {
             let message = "The signature of the request is not the one that the secret access key gives. \
@@ -72,6 +71,12 @@ impl<'a> Claim<'a> {
             ApiError::new(ErrorCode::InvalidSignatureException, message)
         })
     }
+}
+
+/// What is answered to a request whose access key is not ours.
+pub fn unknown_key() -> ApiError {
+    let message = "The access key of the request is unknown to this service.";
+    ApiError::new(ErrorCode::UnrecognizedClientException, message)
 }
 
 /// The parts of an `Authorization` header.
@@ -139,6 +144,14 @@ fn check_signed_headers(headers: &HeaderMap, signed: &[&str]) -> Result<(), ApiE
     if !signed.contains(&"host") || signed.contains(&"authorization") {
         return Err(incomplete("SignedHeaders must name host and must not name authorization.".to_owned()));
     }
+    let mut names = headers.keys().map(|name| name.as_str());
+    if let Some(unsigned) = names.find(|name| name.starts_with("x-amz-") && !signed.contains(name)) {
+        let unsigned: String = unsigned.chars().take(64).collect();
+        let why = "every X-Amz- header of a request must be signed";
+        return Err(incomplete(format!(
+            "The request has the header '{unsigned}', which SignedHeaders does not name: {why}."
+        )));
+    }
     Ok(())
 }
 
@@ -198,6 +211,7 @@ fn check_skew(time: Timestamp, now: Timestamp) -> Result<(), ApiError> {
 /// The signature that the request should have.
 fn signature(
     request: &SignedParts<'_>,
+    body: &[u8],
     authorization: &Authorization<'_>,
     secret: &str,
     time: Timestamp,
@@ -213,7 +227,7 @@ fn signature(
             headers.push((*name, value));
         }
     }
-    let body = SignableBody::Bytes(request.body);
+    let body = SignableBody::Bytes(body);
     let signable = SignableRequest::new(request.method, request.uri, headers.into_iter(), body).map_err(refuse)?;
 
     let mut settings = SigningSettings::default();

@@ -2,7 +2,7 @@
 
 use crate::errors::{ApiError, ErrorCode};
 use crate::operations::{self, Entry};
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -13,8 +13,7 @@ use serde_json::{Map, Value};
 /// Largest body of a request: a thousand times what the largest sensible one needs.
 pub const BODY_LIMIT: usize = 1 << 20;
 
-/// How much of a body that is too large is read before the refusal is sent: clients that write all before they read
-/// get to see it.
+/// How much of a body that nobody wants is read all the same.
 const DRAIN_LIMIT: usize = 16 << 20;
 
 /// Header of the operation's name.
@@ -30,7 +29,7 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// A JSON text.
-    Json(Vec<u8>),
+    Json(Bytes),
     /// Bytes as they are.
     Octets(Bytes),
 }
@@ -38,10 +37,30 @@ pub enum Answer {
 impl Answer {
     /// The JSON of a structure; one without members is `{}`, which every client accepts.
     pub fn json(value: &impl Serialize) -> Result<Answer, ApiError> {
-        serde_json::to_vec(value).map(Answer::Json).map_err(|error| {
+        serde_json::to_vec(value).map(|text| Answer::Json(text.into())).map_err(|error| {
             tracing::error!(%error, "answer cannot be written as JSON");
             ApiError::new(ErrorCode::InternalError, "The answer cannot be written.")
         })
+    }
+
+    /// The same answer, which keeps something until its last byte was handed to the system or given up.
+    pub fn keeping(self, kept: impl Send + 'static) -> Answer {
+        match self {
+            Answer::Json(text) => Answer::Json(Bytes::from_owner(Keeping { bytes: text, _kept: kept })),
+            Answer::Octets(bytes) => Answer::Octets(Bytes::from_owner(Keeping { bytes, _kept: kept })),
+        }
+    }
+}
+
+/// Part of the bytes themselves, not of the body: that is gone when its last bytes are in a queue to the socket.
+struct Keeping<T> {
+    bytes: Bytes,
+    _kept: T,
+}
+
+impl<T> AsRef<[u8]> for Keeping<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -72,28 +91,42 @@ pub fn members(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-/// Reads a whole body of at most [`BODY_LIMIT`].
-pub async fn body(body: Body) -> Result<Bytes, ApiError> {
-    let mut stream = body.into_data_stream();
-    let mut whole = BytesMut::new();
-    let mut seen = 0;
-    while let Some(chunk) = stream.next().await {
+/// How many bytes a body may have: what its head says, or else [`BODY_LIMIT`].
+pub fn largest(body: &BodyDataStream) -> Result<usize, ApiError> {
+    let said = body.size_hint().exact().map_or(Ok(BODY_LIMIT), usize::try_from);
+    said.ok().filter(|size| *size <= BODY_LIMIT).ok_or_else(too_large)
+}
+
+/// Reads a whole body of at most `largest` bytes.
+pub async fn body(body: &mut BodyDataStream, largest: usize) -> Result<Bytes, ApiError> {
+    let mut whole = BytesMut::with_capacity(largest);
+    while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| {
             tracing::debug!(%error, "body of a request broke off");
             ApiError::new(ErrorCode::SerializationException, "The body broke off before its end.")
         })?;
-        seen += chunk.len();
-        if seen <= BODY_LIMIT {
-            whole.extend_from_slice(&chunk);
-        } else if seen > DRAIN_LIMIT {
-            break;
+        if whole.len() + chunk.len() > largest {
+            return Err(too_large());
         }
+        whole.extend_from_slice(&chunk);
     }
-    if seen <= BODY_LIMIT {
-        return Ok(whole.freeze());
+    Ok(whole.freeze())
+}
+
+/// Reads and forgets the rest of a body whose request was refused: clients that write all before they read get to see
+/// why, and may go on with the connection.
+pub async fn discard(mut body: BodyDataStream) {
+    let mut seen = 0;
+    while seen <= DRAIN_LIMIT
+        && let Some(Ok(chunk)) = body.next().await
+    {
+        seen += chunk.len();
     }
+}
+
+fn too_large() -> ApiError {
     let message = format!("The body of a request may have at most {BODY_LIMIT} bytes.");
-    Err(ApiError::new(ErrorCode::RequestEntityTooLargeException, message))
+    ApiError::new(ErrorCode::RequestEntityTooLargeException, message)
 }
 
 /// The HTTP answer to a call.
@@ -185,13 +218,36 @@ mod tests {
         let chunk = Bytes::from(vec![b'x'; 1 << 16]);
         let chunks = |n: usize| {
             let chunk = chunk.clone();
-            Body::from_stream(futures::stream::iter((0..n).map(move |_| Ok::<_, std::io::Error>(chunk.clone()))))
+            let chunks = futures::stream::iter((0..n).map(move |_| Ok::<_, std::io::Error>(chunk.clone())));
+            Body::from_stream(chunks).into_data_stream()
         };
-        assert_eq!(body(chunks(16)).await.unwrap().len(), BODY_LIMIT);
-        let error = body(chunks(17)).await.unwrap_err();
+        let mut fits = chunks(16);
+        assert_eq!(largest(&fits), Ok(BODY_LIMIT), "it says nothing");
+        assert_eq!(body(&mut fits, BODY_LIMIT).await.unwrap().len(), BODY_LIMIT);
+        let error = body(&mut chunks(17), BODY_LIMIT).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::RequestEntityTooLargeException);
         let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
-        assert!(body(Body::from_stream(endless)).await.is_err());
+        discard(Body::from_stream(endless).into_data_stream()).await;
+    }
+
+    #[test]
+    fn bodies_that_say_their_size_are_known_before_they_are_read() {
+        let of = |bytes: usize| largest(&Body::from(vec![b'x'; bytes]).into_data_stream());
+        assert_eq!((of(0), of(7), of(BODY_LIMIT)), (Ok(0), Ok(7), Ok(BODY_LIMIT)));
+        assert_eq!(of(BODY_LIMIT + 1).unwrap_err().code(), ErrorCode::RequestEntityTooLargeException);
+    }
+
+    #[test]
+    fn what_an_answer_keeps_goes_with_its_last_byte() {
+        let kept = std::sync::Arc::new(());
+        for answer in [Answer::json(&"text").unwrap(), Answer::Octets(Bytes::from_static(b"octets"))] {
+            let (Answer::Json(mut bytes) | Answer::Octets(mut bytes)) = answer.keeping(kept.clone());
+            let end = bytes.split_off(3);
+            drop(bytes);
+            assert_eq!(std::sync::Arc::strong_count(&kept), 2, "the end is still to be sent");
+            drop(end);
+            assert_eq!(std::sync::Arc::strong_count(&kept), 1);
+        }
     }
 
     proptest! {

@@ -329,8 +329,8 @@ mod tests {
     async fn what_is_sent_is_signed_as_the_service_wants_it() {
         use godwit_api::sigv4::{Claim, SignedParts};
         let handler = |headers: http::HeaderMap, body: Bytes| async move {
-            let parts = SignedParts { method: "POST", uri: "/", headers: &headers, body: &body };
-            let proven = Claim::read(parts, outside::now()).and_then(|claim| claim.prove(Some("s")));
+            let parts = SignedParts { method: "POST", uri: "/", headers: &headers };
+            let proven = Claim::read(parts, outside::now()).and_then(|claim| claim.prove("s", &body));
             assert_eq!(headers["x-amz-target"], "AWSServerMigrationService_V2016_10_24.GetServers");
             match proven {
                 Ok(()) => (StatusCode::OK, r#"{"nextToken":"proven"}"#.to_owned()),

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use godwit_api::{ApiState, router};
+use godwit_api::{ApiState, Bounds, router};
 use godwit_control::options::Options;
 use godwit_control::replicator::{
     ExtentPage, ImageOrder, ImageStore, Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer,
@@ -181,12 +181,13 @@ pub struct Scene {
 impl Scene {
     /// At [`NOW`], a millisecond later with every look at the clock.
     pub async fn new() -> Scene {
-        let clock = AtomicI64::new(NOW);
-        Scene::at(Arc::new(move || Timestamp(clock.fetch_add(1, Ordering::Relaxed)))).await
+        Scene::bounded(Bounds::default()).await
     }
 
-    /// With a clock.
-    pub async fn at(clock: Clock) -> Scene {
+    /// The same with other bounds.
+    pub async fn bounded(bounds: Bounds) -> Scene {
+        let clock = AtomicI64::new(NOW);
+        let clock: Clock = Arc::new(move || Timestamp(clock.fetch_add(1, Ordering::Relaxed)));
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("state.db")).await.unwrap();
         // SplitMix64: ids that look random, and the same ones every time.
@@ -209,7 +210,7 @@ impl Scene {
         let control = Control::start(parts).await.unwrap();
         let service = control.service();
         service.create_administrator(ACCESS_KEY, &Secret::new(SECRET.to_owned()), clock()).await.unwrap();
-        Scene { router: router(ApiState { service, clock, draw }), control, _folder: folder }
+        Scene { router: router(ApiState { service, clock, draw }, bounds), control, _folder: folder }
     }
 
     /// Stops the service.

@@ -1,10 +1,13 @@
-//! The first administrator: a key pair in a file for people and, wrapped, in the database.
+//! The administrator: a key pair in a file for people and, wrapped, in the database.
 //!
-//! The file comes first. A crash between leaves a file whose keys are not known yet; the next start takes them from it.
+//! At the first start the file comes first. A crash between leaves a file whose keys are not known yet; the next start
+//! takes them from it. If the file is lost later, nobody could ask for anything any more: a further pair is made, for
+//! whoever may start the service owns its folder. Then the database comes first: a crash between leaves a pair that
+//! nobody has, and the next start makes another.
 
 use crate::credentials::{self, AccessKey};
 use crate::outside;
-use crate::serve::folder::{FolderError, write_private};
+use crate::serve::folder::{FolderError, refuse_open, write_private};
 use anyhow::Context;
 use godwit_control::service::{Secret, Service};
 use godwit_model::time::Timestamp;
@@ -18,15 +21,34 @@ const ID_LENGTH: usize = 20;
 /// Length of a secret, as AWS has it: 40 characters of 6 bits.
 const SECRET_LENGTH: usize = 40;
 
-/// Makes sure that there is an administrator. True if this was the first start.
+/// Makes sure that there is an administrator, and a file with its keys. True if they were written now.
 pub async fn ensure(service: &Service, file: &Path, region: &str, now: Timestamp) -> anyhow::Result<bool> {
-    if service.has_administrator().await.context("look for the administrator")? {
+    if !service.has_administrator().await.context("look for the administrator")? {
+        let key = written_or_new(file, region)?;
+        add(service, &key, now).await?;
+        return Ok(true);
+    }
+    if file.try_exists().unwrap_or(true) {
+        warn_if_open(file);
         return Ok(false);
     }
-    let key = written_or_new(file, region)?;
-    let secret = Secret::new(key.secret.to_string());
-    service.create_administrator(&key.id, &secret, now).await.context("create the administrator")?;
+    let key = draw();
+    add(service, &key, now).await?;
+    write_private(file, credentials::to_text(&key, region).as_bytes())?;
+    tracing::warn!(file = %file.display(), "the administrator's keys were missing; new ones were written, the lost ones stay valid");
     Ok(true)
+}
+
+async fn add(service: &Service, key: &AccessKey, now: Timestamp) -> anyhow::Result<()> {
+    let secret = Secret::new(key.secret.to_string());
+    service.create_administrator(&key.id, &secret, now).await.context("create the administrator")
+}
+
+/// A warning only, other than for the master key: people may have reasons to share what they can give away anyway.
+fn warn_if_open(file: &Path) {
+    if let Err(error) = refuse_open(file) {
+        tracing::warn!("{error}; next: {}", error.next_step());
+    }
 }
 
 /// The keys of the file that a crashed first start left, or new ones that are written to it.

@@ -8,7 +8,7 @@ use crate::serve::folder::{Folder, create_private};
 use crate::serve::secrets::MasterBox;
 use anyhow::Context;
 use axum::Router;
-use godwit_api::ApiState;
+use godwit_api::{ApiState, Bounds};
 use godwit_blocks::crypt::MasterKey;
 use godwit_blocks::store::{BlockStore, FolderStore};
 use godwit_control::options::Options;
@@ -79,7 +79,7 @@ impl App {
                 return Err(error);
             }
         };
-        let router = godwit_api::router(ApiState { service, clock, draw });
+        let router = godwit_api::router(ApiState { service, clock, draw }, Bounds::default());
         Ok(Self { control, router, new_credentials: first.then_some(credentials), _folder: folder })
     }
 

@@ -205,6 +205,14 @@ pub fn write_private(file: &Path, content: &[u8]) -> Result<(), FolderError> {
     file.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Refuses a file with a secret that others than its owner may read or write.
+pub fn refuse_open(file: &Path) -> Result<(), FolderError> {
+    let found = std::fs::metadata(file);
+    let found = found.map_err(|reason| FolderError::Io { verb: "look at", path: file.to_owned(), reason })?;
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(FolderError::TooOpen { file: file.to_owned(), mode }) }
+}
+
 /// Creates a folder, and those above it, that only their owner may enter.
 pub fn create_private(path: &Path) -> Result<(), FolderError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -299,14 +307,7 @@ fn master_key(folder: &Path) -> Result<MasterBytes, FolderError> {
         write_private(&file, to_hex(&bytes).as_bytes())?;
         return Ok(MasterBytes(bytes));
     };
-    let mode = std::fs::metadata(&file)
-        .map_err(|reason| FolderError::Io { verb: "look at", path: file.clone(), reason })?
-        .permissions()
-        .mode()
-        & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(FolderError::TooOpen { file, mode });
-    }
+    refuse_open(&file)?;
     let damaged = FolderError::Damaged { file, problem: "it should hold 64 hexadecimal digits" };
     from_hex(text.trim()).map(MasterBytes).ok_or(damaged)
 }

@@ -4,6 +4,7 @@
 
 mod connection;
 mod export;
+mod pressure;
 mod serve;
 mod service;
 mod stand_in;

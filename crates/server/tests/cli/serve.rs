@@ -96,6 +96,37 @@ fn a_port_in_use_is_told_and_the_service_ends() {
     let (status, out, err) = run(folder.path(), &["serve", "--data", "data", "--listen", &listen, "--log", "off"]);
     assert_eq!((status, out.as_str()), (1, ""), "{err}");
     assert!(err.contains(&listen) && err.contains("--listen 127.0.0.1:PORT"), "{err}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+    assert_eq!(Service::start(folder.path()).lines.len(), 2, "the first start tells where the keys are");
+}
+
+#[test]
+fn lost_keys_are_made_anew_and_told() {
+    let folder = folder();
+    let file = folder.path().join("data/credentials");
+    drop(Service::start(folder.path()));
+    std::fs::remove_file(&file).unwrap();
+    let service = Service::start(folder.path());
+    assert_eq!(service.lines[1], format!("credentials of the administrator: {}", file.display()));
+    assert_eq!(service.ask(folder.path(), &["jobs", "list"]).0, 0);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let log = std::fs::read_to_string(folder.path().join("serve.log")).unwrap();
+    assert!(log.contains("WARN") && log.contains("keys were missing") && log.contains("data/credentials"), "{log}");
+}
+
+#[test]
+fn keys_that_others_can_read_are_told() {
+    let folder = folder();
+    let file = folder.path().join("data/credentials");
+    drop(Service::start(folder.path()));
+    for (mode, is_told) in [(0o600, false), (0o640, true), (0o604, true)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let service = Service::start(folder.path());
+        assert_eq!((service.lines.len(), service.ask(folder.path(), &["jobs", "list"]).0), (1, 0));
+        let log = std::fs::read_to_string(folder.path().join("serve.log")).unwrap();
+        let told = log.contains(&format!("can be read by other users (mode {mode:03o})")) && log.contains("chmod 600");
+        assert_eq!(told, is_told, "{log}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use godwit_model::extent::Extent;
 use std::collections::VecDeque;
 
 /// Bytes of one request: large enough that its overhead does not count, small enough for a lively progress.
-const PIECE: u64 = 4 << 20;
+const PIECE: u64 = 1 << 20;
 /// Zeros that are read along rather than making another request.
 const GAP: u64 = 256 << 10;
 
