@@ -6,10 +6,12 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use godwit_model::extent::Extent;
 use godwit_model::failure::Failure;
 use godwit_model::figures::Consistency;
 use godwit_model::id::RunId;
+use godwit_model::run::Claims;
 use godwit_model::server::Discovery;
 use std::sync::Arc;
 
@@ -35,10 +37,14 @@ pub trait Source: Send + Sync {
     /// Ends the point in time of `run` and removes what was created for it. Repeatable; a run that is unknown is done.
     async fn settle(&self, vm_id: &str, run: &RunId, end: Settle) -> Result<(), Failure>;
 
-    /// Removes everything of ours that belongs to no run in `keep`, on all servers; thaws guests that we left frozen.
-    /// Returns one sentence for each thing removed.
-    async fn sweep(&self, keep: &[RunId]) -> Result<Vec<String>, Failure>;
+    /// Removes everything of ours on all servers but what is claimed; thaws guests that we left frozen. Returns one
+    /// sentence for each thing removed. Claims are asked for again for each server, when nobody else can begin anything
+    /// there: runs may begin while a sweep is under way.
+    async fn sweep(&self, claims: AskClaims<'_>) -> Result<Vec<String>, Failure>;
 }
+
+/// Tells what is claimed at the moment of the question.
+pub type AskClaims<'a> = &'a (dyn Fn() -> BoxFuture<'a, Result<Claims, Failure>> + Send + Sync);
 
 /// What a point in time is wanted for.
 #[derive(Clone, Debug)]

@@ -6,11 +6,14 @@ use crate::replicator::{ImageStore, Replicator};
 use crate::run::Progress;
 use crate::service::{SecretBox, Service};
 use crate::store::{Store, StoreError};
-use godwit_model::id::ConnectorId;
+use futures::future::BoxFuture;
+use godwit_model::failure::Failure;
+use godwit_model::id::{ConnectorId, RunId};
+use godwit_model::run::Claims;
 use godwit_model::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -46,8 +49,9 @@ pub(crate) struct Line {
     pub progress: Progress,
     /// Wakes the driver: the store has changed.
     pub wake: Notify,
-    /// Connectors whose source may hold something of ours that nobody needs.
-    pub sweeps: Mutex<BTreeSet<ConnectorId>>,
+    /// Connectors whose source may hold something of ours that nobody needs, with the runs whose end is to be awaited:
+    /// before that, what they left is taken for theirs.
+    sweeps: Mutex<BTreeMap<ConnectorId, BTreeSet<RunId>>>,
 }
 
 /// The decision line at work.
@@ -72,17 +76,28 @@ impl Line {
         (self.clock)()
     }
 
-    pub fn wants_sweep(&self, connector: &ConnectorId) -> bool {
-        self.sweeps.lock().expect("no thread panics while it holds this").contains(connector)
+    /// The source of this connector is to be swept when it is reachable and these runs have ended.
+    pub fn sweep_behind(&self, connector: ConnectorId, runs: impl IntoIterator<Item = RunId>) {
+        self.sweeps().entry(connector).or_default().extend(runs);
     }
 
-    pub fn swept(&self, connector: &ConnectorId) {
-        self.sweeps.lock().expect("no thread panics while it holds this").remove(connector);
+    /// Whether a sweep is to begin.
+    pub fn wants_sweep(&self, connector: &ConnectorId, is_at_work: impl Fn(&RunId) -> bool) -> bool {
+        self.sweeps().get(connector).is_some_and(|behind| !behind.iter().any(is_at_work))
     }
 
-    /// The source of this connector is to be swept when it is reachable.
-    pub fn sweep_later(&self, connector: ConnectorId) {
-        self.sweeps.lock().expect("no thread panics while it holds this").insert(connector);
+    /// A sweep begins. Gives the runs that it was to come behind, in case that it has to come again.
+    pub fn begin_sweep(&self, connector: &ConnectorId) -> BTreeSet<RunId> {
+        self.sweeps().remove(connector).unwrap_or_default()
+    }
+
+    fn sweeps(&self) -> MutexGuard<'_, BTreeMap<ConnectorId, BTreeSet<RunId>>> {
+        self.sweeps.lock().expect("no thread panics while it holds this")
+    }
+
+    /// What must stay at sources, in the words of the data line.
+    pub fn claims(&self) -> BoxFuture<'_, Result<Claims, Failure>> {
+        Box::pin(async { self.store.claims().await.map_err(|error| error.to_failure()) })
     }
 }
 
@@ -99,12 +114,8 @@ impl Control {
         let now = (parts.clock)();
         parts.store.date_catalog(now).await?;
         let (options, store) = (parts.options, parts.store.clone());
-        let line = Arc::new(Line {
-            parts,
-            progress: Progress::default(),
-            wake: Notify::new(),
-            sweeps: Mutex::new(BTreeSet::new()),
-        });
+        let line =
+            Arc::new(Line { parts, progress: Progress::default(), wake: Notify::new(), sweeps: Mutex::default() });
         crate::recover::pick_up(&line).await?;
         let stop = CancellationToken::new();
         let driver = tokio::spawn(Driver::new(line.clone(), stop.clone(), now).drive());

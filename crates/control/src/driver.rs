@@ -106,7 +106,7 @@ impl Driver {
         self.ending_jobs(&facts).await?;
         self.catalog().await?;
         self.images().await?;
-        let heartbeat = self.connectors().await?;
+        let heartbeat = self.connectors(&facts).await?;
         self.resting.retain(|_, until| *until > Instant::now());
         let now = self.line.now();
         let due = next_due(&facts.runs, now).map(|at| millis(at - now));
@@ -127,11 +127,11 @@ impl Driver {
                 late_start: Millis(i64::try_from(self.line.options.late_start.as_millis()).unwrap_or(i64::MAX)),
             };
             let decisions = plan(&facts.jobs, &facts.runs, &limits, self.line.now());
-            let mut changed = false;
+            let at_rest = decisions.is_empty();
             for decision in decisions {
-                changed |= self.obey(&decision, &facts).await?;
+                self.obey(&decision).await?;
             }
-            if !changed {
+            if at_rest {
                 break;
             }
             facts = self.line.store.facts().await?;
@@ -139,19 +139,10 @@ impl Driver {
         Ok(facts)
     }
 
-    /// Does one decision. False if it has to wait.
-    async fn obey(&mut self, decision: &Decision, facts: &Facts) -> Result<bool, StoreError> {
+    async fn obey(&self, decision: &Decision) -> Result<(), StoreError> {
         let now = self.line.now();
         let done = match decision {
-            Decision::Start { run } => {
-                let job = facts.runs.iter().find(|r| r.run == *run).map(|r| r.job.clone());
-                if let Some(job) = job
-                    && self.is_swept(&job).await?
-                {
-                    return Ok(false);
-                }
-                self.line.store.start_run(run, now).await
-            }
+            Decision::Start { run } => self.line.store.start_run(run, now).await,
             Decision::Miss { run } => {
                 tracing::info!(%run, "the run was due while it could not run");
                 self.line.store.miss_run(run, now).await
@@ -160,17 +151,9 @@ impl Driver {
         };
         match done {
             // The state moved on between the look and the act, for example by a deletion: the next look tells.
-            Err(StoreError::Stale | StoreError::RunStep(_) | StoreError::JobStep(_)) => Ok(true),
-            other => other.map(|()| true),
+            Err(StoreError::Stale | StoreError::RunStep(_) | StoreError::JobStep(_)) => Ok(()),
+            other => other,
         }
-    }
-
-    /// Whether the source of a job is being swept at the moment: then nothing new may be created there.
-    async fn is_swept(&self, job: &JobId) -> Result<bool, StoreError> {
-        let Some(job) = self.line.store.job(job).await? else { return Ok(false) };
-        let server = self.line.store.server(&job.settings.server).await?;
-        let connector = server.and_then(|(_, connector)| connector);
-        Ok(connector.is_some_and(|c| self.at_work.contains_key(&Task::Sweep(c))))
     }
 
     fn runs(&mut self, facts: &Facts) {
@@ -227,7 +210,7 @@ impl Driver {
     }
 
     /// Heartbeats and sweeps. Gives when the next heartbeat is due.
-    async fn connectors(&mut self) -> Result<Option<Duration>, StoreError> {
+    async fn connectors(&mut self, facts: &Facts) -> Result<Option<Duration>, StoreError> {
         let connectors = self.line.store.connectors(None, usize::MAX).await?;
         self.heartbeats.retain(|id, _| connectors.iter().any(|c| c.id == *id));
         let now = Instant::now();
@@ -239,7 +222,8 @@ impl Driver {
                 let (line, beat) = (self.line.clone(), id.clone());
                 self.ensure(Task::Heartbeat(id.clone()), |cancel| import::heartbeat(line, beat, cancel));
             }
-            if self.line.wants_sweep(&id) {
+            let is_at_work = |run: &RunId| facts.runs.iter().any(|r| r.run == *run);
+            if self.line.wants_sweep(&id, is_at_work) {
                 let (line, swept) = (self.line.clone(), id.clone());
                 self.ensure(Task::Sweep(id), |cancel| recover::sweep(line, swept, cancel));
             }

@@ -21,34 +21,33 @@ pub(crate) async fn pick_up(line: &Line) -> Result<(), StoreError> {
         tracing::info!(run = %run.run, job = %run.job, "the run goes on from its record");
     }
     for connector in line.store.connectors(None, usize::MAX).await? {
-        line.sweep_later(connector.id);
+        line.sweep_behind(connector.id, []);
     }
     Ok(())
 }
 
-/// Removes everything of ours at a source that belongs to no run at work and to no baseline of a live job. Meanwhile
-/// the driver starts no run on this connector; runs that are at work already are kept.
+/// Removes everything of ours at a source but what is claimed.
 pub(crate) async fn sweep(
     line: Arc<Line>,
     connector: ConnectorId,
     cancel: CancellationToken,
 ) -> Result<Ended, StoreError> {
-    let Some(record) = line.store.connector(&connector).await? else {
-        line.swept(&connector);
-        return Ok(Ended::Done);
-    };
-    let keep = line.store.runs_to_keep().await?;
-    let work = line.replicator.sweep_source(&record.config, &keep);
+    let record = line.store.connector(&connector).await?;
+    // Before the work: whoever asks meanwhile asks for another sweep.
+    let behind = line.begin_sweep(&connector);
+    let Some(record) = record else { return Ok(Ended::Done) };
+    let ask_claims = || line.claims();
+    let work = line.replicator.sweep_source(&record.config, &ask_claims);
     match bounded("the sweep of the source", line.options.settle, &cancel, work).await {
         Ok(removed) => {
             for what in removed {
                 tracing::info!(%connector, "swept: {what}");
             }
-            line.swept(&connector);
             Ok(Ended::Done)
         }
         Err(error) => {
             tracing::debug!(%connector, %error, "the source was not swept; tried again later");
+            line.sweep_behind(connector, behind);
             Ok(Ended::Later)
         }
     }

@@ -4,11 +4,13 @@
 //! same state however often it is made. All failures are [`Failure`]s; only their code's kind decides about retries.
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::extent::Extent;
 use godwit_model::failure::Failure;
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, JobId, PackId, RunId, SnapshotId};
+use godwit_model::run::Claims;
 use godwit_model::server::Discovery;
 use tokio_util::sync::CancellationToken;
 
@@ -35,9 +37,13 @@ pub trait Replicator: Send + Sync {
     /// Ends the run's point in time at the source.
     async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure>;
 
-    /// Removes what of ours at the VM manager belongs to no run in `keep`. One sentence for each thing removed.
-    async fn sweep_source(&self, config: &ConnectorConfig, keep: &[RunId]) -> Result<Vec<String>, Failure>;
+    /// Removes everything of ours at the VM manager but what is claimed. One sentence for each thing removed. Claims are
+    /// asked for again for each server: runs may begin while a sweep is under way.
+    async fn sweep_source(&self, config: &ConnectorConfig, claims: AskClaims<'_>) -> Result<Vec<String>, Failure>;
 }
+
+/// Tells what is claimed at the moment of the question.
+pub type AskClaims<'a> = &'a (dyn Fn() -> BoxFuture<'a, Result<Claims, Failure>> + Send + Sync);
 
 /// The part that holds snapshots and images.
 #[async_trait]

@@ -14,6 +14,7 @@
 //! Happy path: the first line. A run fails in two ways: a stage gives up, or the point in time is lost and cannot be
 //! taken again; both lead through *abandoning*, in which what it created is removed. From Cleaning on it cannot fail.
 
+use crate::id::RunId;
 use serde::{Deserialize, Serialize};
 
 /// State of a run. Strings of the API model.
@@ -34,6 +35,27 @@ pub enum RunState {
     Deleting,
     /// Its job was deleted before it ended.
     Deleted,
+}
+
+/// Runs that have things of ours at sources: what a sweep must leave alone.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Claims {
+    /// Runs at work: all that is theirs.
+    pub at_work: Vec<RunId>,
+    /// The last committed run of each volume of a live job: its change trackers, and nothing else of it.
+    pub baselines: Vec<RunId>,
+}
+
+impl Claims {
+    /// Whether everything that belongs to `run` must stay.
+    pub fn all_of(&self, run: &RunId) -> bool {
+        self.at_work.contains(run)
+    }
+
+    /// Whether its change trackers must stay.
+    pub fn trackers_of(&self, run: &RunId) -> bool {
+        self.all_of(run) || self.baselines.contains(run)
+    }
 }
 
 /// What started a run. Strings of the API model.

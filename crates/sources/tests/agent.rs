@@ -370,7 +370,7 @@ async fn a_line_that_breaks_at_any_command_leaves_nobody_frozen() {
     let marker = daemon.path("").join(daemon.options().owner.frozen_marker(MACHINE));
     std::fs::write(&marker, "").unwrap();
     agent.state.lock().unwrap().frozen = true;
-    let told = source.sweep(&[]).await.unwrap();
+    let told = sweep(&source, &[], &[]).await.unwrap();
     assert!(told.iter().any(|sentence| sentence.contains("thawed")) && !agent.is_frozen(), "{told:?}");
     assert!(!marker.exists());
 }

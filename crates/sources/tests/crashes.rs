@@ -127,7 +127,7 @@ async fn every_cut_of_an_open(go_on: GoOn) {
                 scene.next_run()
             }
             GoOn::Sweep => {
-                scene.source().sweep(std::slice::from_ref(&scene.base)).await.unwrap();
+                sweep(&scene.source(), &[], std::slice::from_ref(&scene.base)).await.unwrap();
                 scene.nothing_is_left(&what).await;
                 scene.next_run()
             }

@@ -100,7 +100,7 @@ async fn a_machine_tells_its_disks_and_gives_its_points() {
     assert_eq!(bytes_to_read(&view.volumes[0]).await, 0);
     drop(view);
     source.settle(&server.vm_id, &run_id(2), Settle::Forget).await.unwrap();
-    assert_eq!(source.sweep(&[]).await.unwrap(), [""; 0], "nothing was left");
+    assert_eq!(sweep(&source, &[], &[]).await.unwrap(), [""; 0], "nothing was left");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use godwit_blocks::source::{Settle, Source};
 use godwit_model::extent::Extent;
-use godwit_model::failure::Code;
+use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::Consistency;
 use serde_json::{Value, json};
 
@@ -249,7 +249,7 @@ async fn what_is_not_ours_is_left_alone() {
     assert_same(&content(&view.volumes[1], None).await, &then, "beside another backup");
     drop(view);
     source.settle(&vm, &run_id(1), Settle::Forget).await.unwrap();
-    source.sweep(&[]).await.unwrap();
+    sweep(&source, &[], &[]).await.unwrap();
     assert_eq!(daemon.leftovers().await, [""; 0]);
     let names: Vec<String> = daemon.bitmaps(0).await.into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["godwit-0a1b2c3d-notes", "godwit-ffffffff-sms-run-00000001", "libvirt-1"]);
@@ -258,7 +258,7 @@ async fn what_is_not_ours_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sweep_spares_runs_that_are_kept_or_open() {
+async fn the_sweep_spares_what_is_claimed() {
     let mut daemon = Daemon::start(&[("qcow2", SIZE)]).await;
     let vm = daemon.vm_id().await;
     let base = run_id(1);
@@ -270,21 +270,41 @@ async fn the_sweep_spares_runs_that_are_kept_or_open() {
     let source = daemon.source();
     let view = open(&source, &next(&daemon, &vm, &run_id(2), &base)).await;
     daemon.write(0, 2, 5 * BLOCK, 512).await;
-    assert_eq!(source.sweep(std::slice::from_ref(&base)).await.unwrap(), [""; 0], "opened by this very source");
-    assert_eq!(daemon.source().sweep(&[base.clone(), run_id(2)]).await.unwrap(), [""; 0]);
+    let base = std::slice::from_ref(&base);
+    assert_eq!(sweep(&daemon.source(), &[run_id(2)], base).await.unwrap(), [""; 0]);
     assert_eq!(all_bytes(&view.volumes[0]).await.len(), SIZE as usize);
     drop(view);
 
-    let told = daemon.source().sweep(std::slice::from_ref(&base)).await.unwrap();
+    // Before the claims come, nothing may have been decided.
+    let refused = daemon.source().sweep(&|| Box::pin(async { Err(Failure::new(Code::Internal, "no claims")) })).await;
+    assert_eq!(refused.unwrap_err().evidence, "no claims");
+    assert_eq!(sweep(&daemon.source(), &[run_id(2)], base).await.unwrap(), [""; 0]);
+
+    let told = sweep(&daemon.source(), &[], base).await.unwrap();
     assert!(told.iter().any(|s| s.contains("export")) && told.iter().any(|s| s.contains("bitmap")), "{told:?}");
     assert!(told.iter().any(|s| s.contains("scratch file")), "{told:?}");
     assert_eq!(daemon.leftovers().await, [""; 0]);
-    assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(0, &base), true)]);
-    assert_eq!(daemon.source().sweep(std::slice::from_ref(&base)).await.unwrap(), [""; 0]);
+    assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(0, &base[0]), true)]);
+    assert_eq!(sweep(&daemon.source(), &[], base).await.unwrap(), [""; 0]);
 
-    let view = open(&daemon.source(), &next(&daemon, &vm, &run_id(3), &base)).await;
+    let view = open(&daemon.source(), &next(&daemon, &vm, &run_id(3), &base[0])).await;
     assert!(view.volumes[0].tracked);
     assert_same(&content(&view.volumes[0], Some(&before)).await, &daemon.disks[0].bytes, "swept, nothing lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_ends_the_point_of_a_run_that_is_a_baseline_but_not_at_work() {
+    let daemon = Daemon::start(&[("qcow2", SIZE)]).await;
+    let vm = daemon.vm_id().await;
+    // Committed, but never settled: the source could not be reached.
+    drop(open(&daemon.source(), &first(&vm, &run_id(1))).await);
+    let told = sweep(&daemon.source(), &[], &[run_id(1)]).await.unwrap();
+    assert!(told.iter().any(|s| s.contains("job")) && told.iter().any(|s| s.contains("scratch file")), "{told:?}");
+    assert!(told.iter().all(|s| !s.contains("bitmap")), "{told:?}");
+    assert_eq!(daemon.leftovers().await, [""; 0]);
+    assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(0, &run_id(1)), true)]);
+    let view = open(&daemon.source(), &next(&daemon, &vm, &run_id(2), &run_id(1))).await;
+    assert!(view.volumes[0].tracked);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,7 +142,7 @@ async fn an_empty_folder_is_no_error() {
     let source = QmpSource::new(quick(&daemon, &daemon.path("scratch")));
     let found = source.discover().await.unwrap();
     assert!(found.servers.is_empty() && found.warnings.is_empty());
-    assert_eq!(source.sweep(&[]).await.unwrap(), [""; 0]);
+    assert_eq!(sweep(&source, &[], &[]).await.unwrap(), [""; 0]);
     assert_eq!(source.open(&first("no-such", &run_id(1))).await.err().unwrap().code, Code::ServerGone);
 }
 
@@ -159,11 +159,28 @@ impl WithoutServer {
         let mut command = Command::new("qemu-storage-daemon");
         command.current_dir(dir.path()).stdin(Stdio::null());
         command.args(["--chardev", "socket,id=c0,path=q.sock,server=on,wait=off", "--monitor", "chardev=c0"]);
+        // Accepts connections and says nothing, as a serial console does.
+        command.args(["--chardev", "socket,id=c1,path=serial.sock,server=on,wait=off"]);
         command.args(["--blockdev", "driver=file,node-name=f0,filename=d.qcow2"]);
         command.args(["--blockdev", "driver=qcow2,node-name=disk0,file=f0"]);
         command.args(["--export", "vhost-user-blk,id=v0,node-name=disk0,writable=on,addr.type=unix,addr.path=v.sock"]);
         let child = command.spawn().unwrap();
         Self { dir, child }
+    }
+
+    /// Its id, once it answers.
+    async fn vm_id(&self, source: &QmpSource) -> String {
+        for _ in 0..500 {
+            if let Some(server) = source.discover().await.ok().and_then(|found| found.servers.into_iter().next()) {
+                return server.vm_id;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the storage daemon did not start");
+    }
+
+    fn signal(&self, name: &str) {
+        run(Command::new("kill").args(["-s", name]).arg(self.child.id().to_string()));
     }
 }
 
@@ -175,6 +192,39 @@ impl Drop for WithoutServer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_a_machine_that_stands_still_stays() {
+    let helper = Daemon::start(&[("qcow2", SIZE)]).await;
+    let machine = WithoutServer::start();
+    // A folder of sockets, looked at by somebody who has never seen what is in it.
+    let folder = machine.dir.path().join("machines");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["q.sock", "serial.sock"] {
+        std::os::unix::fs::symlink(machine.dir.path().join(name), folder.join(name)).unwrap();
+    }
+    let mut options = quick(&helper, &folder);
+    options.runtime_dir = machine.dir.path().to_owned();
+    let source = QmpSource::new(options.clone());
+    let vm = machine.vm_id(&source).await;
+    drop(open(&source, &first(&vm, &run_id(1))).await);
+    let socket = machine.dir.path().join(options.owner.nbd_socket(&vm));
+    let scratch_files = || std::fs::read_dir(&options.scratch_dir).unwrap().count();
+    assert_eq!((speaks_nbd(&socket, Duration::from_secs(2)).await, scratch_files()), (true, 1));
+
+    machine.signal("STOP");
+    let stranger = QmpSource::new(options.clone());
+    let failure = stranger.settle(&vm, &run_id(1), Settle::Abandoned).await.unwrap_err();
+    assert!(failure.evidence.contains("QEMU hangs"), "{failure}");
+    assert_eq!((socket.exists(), scratch_files()), (true, 1));
+    machine.signal("CONT");
+    assert!(speaks_nbd(&socket, Duration::from_secs(2)).await);
+    stranger.settle(&vm, &run_id(1), Settle::Abandoned).await.unwrap();
+    assert_eq!((socket.exists(), scratch_files()), (false, 0));
+    stranger.settle("another", &run_id(1), Settle::Abandoned).await.unwrap();
+    let told = sweep(&stranger, &[], &[]).await.unwrap();
+    assert_eq!(told, [""; 0], "a silent socket of a machine that answers elsewhere hides no other machine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_nbd_server_of_ours_is_started_and_stopped() {
     let helper = Daemon::start(&[("qcow2", SIZE)]).await;
     let machine = WithoutServer::start();
@@ -182,15 +232,7 @@ async fn an_nbd_server_of_ours_is_started_and_stopped() {
     options.socket = machine.dir.path().join("q.sock");
     options.runtime_dir = machine.dir.path().to_owned();
     let source = QmpSource::new(options.clone());
-    let mut found = source.discover().await;
-    for _ in 0..500 {
-        if found.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        found = source.discover().await;
-    }
-    let vm = found.unwrap().servers.remove(0).vm_id;
+    let vm = machine.vm_id(&source).await;
     let socket = machine.dir.path().join(options.owner.nbd_socket(&vm));
     let view = open(&source, &first(&vm, &run_id(1))).await;
     assert!(speaks_nbd(&socket, Duration::from_secs(2)).await);

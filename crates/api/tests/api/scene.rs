@@ -9,7 +9,7 @@ use bytes::Bytes;
 use godwit_api::{ApiState, Bounds, router};
 use godwit_control::options::Options;
 use godwit_control::replicator::{
-    ExtentPage, ImageOrder, ImageStore, Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer,
+    AskClaims, ExtentPage, ImageOrder, ImageStore, Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer,
     TransferOrder, TransferReport, VerifyResult, VerifyScope, VolumeResult,
 };
 use godwit_control::service::{Secret, SecretBox};
@@ -110,7 +110,7 @@ impl Replicator for DataLine {
         Ok(())
     }
 
-    async fn sweep_source(&self, _config: &ConnectorConfig, _keep: &[RunId]) -> Result<Vec<String>, Failure> {
+    async fn sweep_source(&self, _config: &ConnectorConfig, _: AskClaims<'_>) -> Result<Vec<String>, Failure> {
         Ok(vec![])
     }
 }

@@ -96,7 +96,7 @@ async fn settle_source(
         }
         pause(line, n, cancel).await?;
     }
-    line.sweep_later(at.connector);
+    line.sweep_behind(at.connector, [run.clone()]);
     Ok(notes)
 }
 

@@ -85,7 +85,7 @@ impl Service {
             let what = format!("this VM manager is associated already, as {other}: disassociate that one first");
             return Err(ServiceError::invalid(what));
         }
-        self.line.sweep_later(connector.id.clone());
+        self.line.sweep_behind(connector.id.clone(), []);
         self.line.wake.notify_one();
         Ok(connector.id)
     }
@@ -112,7 +112,8 @@ impl Service {
                 return Err(ServiceError::not_permitted(what));
             }
         };
-        let sweep = self.line.replicator.sweep_source(&removed.config, &[]);
+        let ask_claims = || self.line.claims();
+        let sweep = self.line.replicator.sweep_source(&removed.config, &ask_claims);
         if let Err(error) = bounded("the sweep", self.line.options.stop, &CancellationToken::new(), sweep).await {
             tracing::warn!(connector = %id, %error, "disassociated, but what is ours at the source was not removed");
         }

@@ -9,6 +9,7 @@ use super::{Store, StoreError};
 use crate::replicator::VolumeBaseline;
 use godwit_model::id::{ImageId, JobId, PackId, RunId, SnapshotId};
 use godwit_model::job;
+use godwit_model::run::Claims;
 use godwit_model::run::Event;
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
@@ -86,14 +87,20 @@ impl Store {
             .await
     }
 
-    /// Runs whose objects at a source must stay: those at work, and the baselines of live jobs.
-    pub(crate) async fn runs_to_keep(&self) -> Result<Vec<RunId>, StoreError> {
-        sqlx::query(
-            "SELECT run_id FROM run WHERE state IN ('ACTIVE', 'DELETING') \
-             UNION SELECT run_id FROM baseline ORDER BY run_id",
-        )
-        .all(self.reader(), "read which runs hold objects at a source", |row| Fields(row).id("run_id"))
-        .await
+    /// What must stay at sources. What a disassociated connector's servers had is not wanted any more: should it come
+    /// back, their next runs compare.
+    pub(crate) async fn claims(&self) -> Result<Claims, StoreError> {
+        let what = "read which runs have things at sources";
+        let runs = |query| sqlx::query(query).all(self.reader(), what, |row| Fields(row).id("run_id"));
+        Ok(Claims {
+            at_work: runs("SELECT run_id FROM run WHERE state IN ('ACTIVE', 'DELETING') ORDER BY run_id").await?,
+            baselines: runs(
+                "SELECT DISTINCT baseline.run_id FROM baseline JOIN job ON job.job_id = baseline.job_id \
+                 JOIN server ON server.server_id = job.server_id \
+                 WHERE server.connector_id IS NOT NULL ORDER BY baseline.run_id",
+            )
+            .await?,
+        })
     }
 }
 

@@ -271,12 +271,13 @@ impl Replicator for World {
         Ok(())
     }
 
-    async fn sweep_source(&self, _: &ConnectorConfig, keep: &[RunId]) -> Result<Vec<String>, Failure> {
+    async fn sweep_source(&self, _: &ConnectorConfig, ask_claims: AskClaims<'_>) -> Result<Vec<String>, Failure> {
         self.call("sweep").await?;
+        let claims = ask_claims().await?;
         let mut state = self.look();
         let before = state.points.len() + state.trackers.len();
-        state.points.retain(|run, _| keep.contains(run));
-        state.trackers.retain(|_, run| keep.contains(run));
+        state.points.retain(|run, _| claims.all_of(run));
+        state.trackers.retain(|_, run| claims.trackers_of(run));
         let after = state.points.len() + state.trackers.len();
         Ok((after..before).map(|_| "something".to_owned()).collect())
     }

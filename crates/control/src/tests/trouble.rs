@@ -156,10 +156,12 @@ async fn a_source_that_cannot_be_cleaned_is_noted_and_swept_later() {
     let server = h.one_server(&service).await;
     h.until_calls("sweep", 1).await;
     h.world.script("settle", vec![Act::Fail(Code::SourceUnreachable); 2]);
-    let job = h.once_of(&service, &server).await;
-    h.until_job(&service, &job, JobState::Completed).await;
-    let run = h.runs(&service, &job).await.remove(0);
+    let job = h.hourly_of(&service, &server).await;
+    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let runs = h.runs(&service, &job).await;
+    let run = runs.iter().find(|run| run.state == RunState::Completed).unwrap();
     assert!(run.notes[0].contains("the sweep will"), "{:?}", run.notes);
+    // Though the run is the next one's baseline, and though the sweep was asked for while it was at work.
     until("the sweep", async || h.world.look().points.is_empty()).await;
     control.shutdown().await;
 }

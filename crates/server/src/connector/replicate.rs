@@ -9,8 +9,8 @@ use godwit_blocks::source::{Baseline, OpenRequest, Settle, Source, View};
 use godwit_blocks::store::BlockStore;
 use godwit_control::Clock;
 use godwit_control::replicator::{
-    Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer, TransferOrder, TransferReport, VolumeBaseline,
-    VolumeResult,
+    AskClaims, Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer, TransferOrder, TransferReport,
+    VolumeBaseline, VolumeResult,
 };
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::failure::{Code, Failure};
@@ -182,8 +182,8 @@ impl Replicator for Connector {
         self.source(&source.config).settle(&source.vm_id, run, end).await
     }
 
-    async fn sweep_source(&self, config: &ConnectorConfig, keep: &[RunId]) -> Result<Vec<String>, Failure> {
-        self.source(config).sweep(keep).await
+    async fn sweep_source(&self, config: &ConnectorConfig, claims: AskClaims<'_>) -> Result<Vec<String>, Failure> {
+        self.source(config).sweep(claims).await
     }
 }
 

@@ -7,14 +7,19 @@ use crate::qmp::source::QmpSource;
 use futures::stream::{self, StreamExt};
 use godwit_model::failure::{Code, Failure};
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 /// Sockets that are asked at the same time: a silent one costs seconds, and the others need not wait for it.
 const AT_ONCE: usize = 16;
 /// Sockets in one folder that are looked at.
 const MAX_SOCKETS: usize = 4096;
+/// Until the kernel has told who listens on a socket.
+const LISTENER_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a connector's path is.
 pub(super) enum Place {
@@ -111,27 +116,48 @@ pub(super) async fn census(source: &QmpSource) -> Result<Census, Failure> {
         }
         Err(failure) => return Err(failure),
     };
-    let mut census = Census { machines: Vec::new(), unsure: Vec::new() };
-    let answers: HashMap<PathBuf, Result<Identity, QmpError>> = stream::iter(place.sockets().to_vec())
+    let answers: Vec<_> = stream::iter(place.sockets().to_vec())
         .map(|path| async move {
-            let identity = async { source.session(&path).await?.identity().await };
-            let identity = identity.await;
+            let identity = identity_and_process(source, &path).await;
             (path, identity)
         })
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
+    let (mut machines, mut processes, mut doubts) = (Vec::new(), HashSet::new(), Vec::new());
     for (path, answer) in answers {
         match answer {
-            Ok(identity) => census.machines.push((path, identity)),
+            Ok((identity, process)) => {
+                machines.push((path, identity));
+                processes.extend(process);
+            }
             Err(error) if error.is_gone() => {}
-            // In a folder there may be anything; a single socket that is silent may be a machine that hangs.
-            Err(QmpError::NotQmp { .. } | QmpError::Silent { .. }) if matches!(place, Place::Folder(_)) => {}
-            Err(error) => census.unsure.push(error),
+            // In a folder there may be anything.
+            Err(QmpError::NotQmp { .. }) if matches!(place, Place::Folder(_)) => {}
+            Err(error) => doubts.push((path, error)),
         }
     }
-    census.machines.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(census)
+    let mut unsure = Vec::new();
+    for (path, error) in doubts {
+        // A machine has other sockets beside the one that it answered on: its guest agent's, its serial console's.
+        let is_of_a_machine = listener(&path).await.is_some_and(|process| processes.contains(&process));
+        if !is_of_a_machine {
+            unsure.push(error);
+        }
+    }
+    machines.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Census { machines, unsure })
+}
+
+async fn identity_and_process(source: &QmpSource, path: &Path) -> Result<(Identity, Option<i32>), QmpError> {
+    let mut session = source.session(path).await?;
+    Ok((session.identity().await?, session.client().peer_pid()))
+}
+
+/// The process that listens on a socket, as far as the kernel tells.
+async fn listener(path: &Path) -> Option<i32> {
+    let stream = timeout(LISTENER_LIMIT, UnixStream::connect(path)).await.ok()?.ok()?;
+    stream.peer_cred().ok()?.pid()
 }
 
 struct Found {

@@ -21,6 +21,7 @@ use crate::qmp::codec::path_text;
 use crate::qmp::names::{Mark, NodeKind, Owner};
 use crate::qmp::session::{POLL, Session};
 use crate::qmp::source::{QmpOptions, QmpSource};
+use godwit_blocks::source::AskClaims;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::RunId;
 use serde_json::{Value, json};
@@ -137,33 +138,44 @@ async fn free_space(folder: &Path) -> Result<u64, Failure> {
 }
 
 /// Removes the files of runs that `unwanted` says yes to. Gives their names.
-pub(super) async fn remove_files(
-    folder: &Path,
-    owner: &Owner,
-    unwanted: impl Fn(&RunId) -> bool + Send + 'static,
-) -> Vec<String> {
-    let (folder, owner) = (folder.to_owned(), owner.clone());
-    // Unlinking a file of many gigabytes takes its time.
-    let removed = tokio::task::spawn_blocking(move || unlink(&folder, &owner, &unwanted)).await;
-    removed.inspect_err(|error| tracing::warn!(%error, "scratch files were not removed")).unwrap_or_default()
+pub(super) async fn remove_files(folder: &Path, owner: &Owner, unwanted: impl Fn(&RunId) -> bool) -> Vec<String> {
+    let files = files(folder, owner).await;
+    unlink(files.into_iter().filter(|(run, _)| unwanted(run)).map(|(_, file)| file).collect()).await
 }
 
-fn unlink(folder: &Path, owner: &Owner, unwanted: &dyn Fn(&RunId) -> bool) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut removed = Vec::new();
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(mark) = name.strip_suffix(".qcow2") else { continue };
-        if !owner.parse_run(mark).is_some_and(|run| unwanted(&run)) {
-            continue;
+/// Removes the files of runs that are not at work. Gives their names.
+pub(super) async fn sweep(options: &QmpOptions, claims: AskClaims<'_>) -> Result<Vec<String>, Failure> {
+    // What a run creates that begins after this look is not in it.
+    let files = files(&options.scratch_dir, &options.owner).await;
+    let claims = claims().await?;
+    Ok(unlink(files.into_iter().filter(|(run, _)| !claims.all_of(run)).map(|(_, file)| file).collect()).await)
+}
+
+/// Our scratch files, with the run that each is of.
+async fn files(folder: &Path, owner: &Owner) -> Vec<(RunId, PathBuf)> {
+    let (folder, owner) = (folder.to_owned(), owner.clone());
+    let look = move || {
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let run = |name: &str| owner.parse_run(name.strip_suffix(".qcow2")?);
+        entries.flatten().filter_map(|entry| Some((run(entry.file_name().to_str()?)?, entry.path()))).collect()
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+async fn unlink(files: Vec<PathBuf>) -> Vec<String> {
+    let work = move || {
+        let mut removed = Vec::new();
+        for file in files {
+            match std::fs::remove_file(&file) {
+                Ok(()) => removed.extend(file.file_name().map(|name| name.to_string_lossy().into_owned())),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(%error, file = %file.display(), "cannot remove a scratch file"),
+            }
         }
-        match std::fs::remove_file(entry.path()) {
-            Ok(()) => removed.push(name),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%error, file = %entry.path().display(), "cannot remove a scratch file"),
-        }
-    }
-    removed
+        removed
+    };
+    // Unlinking a file of many gigabytes takes its time.
+    tokio::task::spawn_blocking(work).await.unwrap_or_default()
 }
 
 /// Runs a job that creates an image and leaves it concluded.

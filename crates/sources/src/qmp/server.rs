@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 /// Longest path of a unix socket, without the zero behind it.
 const MAX_SOCKET_PATH: usize = 107;
@@ -61,8 +63,8 @@ pub(super) async fn stop_if_idle(session: &mut Session, own: &Path) -> Result<bo
         return Ok(false);
     }
     if !speaks_nbd(own, HELLO_LIMIT).await {
-        // QEMU was killed and started again: nobody listens there.
-        remove_socket(own);
+        // QEMU may have been killed and started again.
+        remove_dead_socket(own).await;
         return Ok(false);
     }
     match session.execute("nbd-server-stop", Value::Null).await {
@@ -70,12 +72,18 @@ pub(super) async fn stop_if_idle(session: &mut Session, own: &Path) -> Result<bo
         Ok(_) | Err(QmpError::Refused { .. }) => {}
         Err(error) => return Err(error),
     }
-    remove_socket(own);
+    remove_dead_socket(own).await;
     Ok(true)
 }
 
-/// Removes what a server of ours left behind when its process ended.
-pub(super) fn remove_socket(own: &Path) {
+/// Removes what a server of ours left behind when its process ended. A socket on which anybody listens stays, however
+/// silent: a machine that stands still now cannot make it again when it goes on.
+pub(super) async fn remove_dead_socket(own: &Path) {
+    let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    let outcome = timeout(HELLO_LIMIT, UnixStream::connect(own)).await;
+    if !matches!(outcome, Ok(Err(error)) if refused(&error)) {
+        return;
+    }
     let name = own.file_name().unwrap_or_default().to_string_lossy();
     if is_any_godwit(&name)
         && let Err(error) = std::fs::remove_file(own)

@@ -19,7 +19,7 @@ use crate::qmp::names::Owner;
 use crate::qmp::session::Session;
 use crate::qmp::{clean, quiesce, scratch, server, tracking, view};
 use async_trait::async_trait;
-use godwit_blocks::source::{OpenRequest, Settle, Source, View};
+use godwit_blocks::source::{AskClaims, OpenRequest, Settle, Source, View};
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::RunId;
 use godwit_model::server::Discovery;
@@ -92,14 +92,12 @@ pub struct QmpSource {
     turns: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     /// Where a machine was found last: only a hint.
     known: Mutex<HashMap<String, PathBuf>>,
-    /// Runs that were opened here and not settled: a sweep that was ordered before they began must spare them.
-    open_runs: Mutex<HashSet<RunId>>,
 }
 
 impl QmpSource {
     /// A source; nothing is contacted.
     pub fn new(options: QmpOptions) -> Self {
-        Self { options, turns: Mutex::default(), known: Mutex::default(), open_runs: Mutex::default() }
+        Self { options, turns: Mutex::default(), known: Mutex::default() }
     }
 
     pub(super) fn options(&self) -> &QmpOptions {
@@ -151,19 +149,21 @@ impl QmpSource {
         let plan = |trackers: &[tracking::Tracker]| match end {
             Settle::Committed => tracking::commit(run, trackers),
             Settle::Abandoned => tracking::abandon(run, trackers),
-            Settle::Forget => tracking::sweep(&[], trackers),
+            Settle::Forget => tracking::sweep(&|_| false, trackers),
         };
         clean::change_trackers(session, &self.options.owner, &inventory, &plan).await.map(|_| ())
     }
 
-    async fn sweep_machine(&self, path: &Path, vm_id: &str, keep: &[RunId]) -> Result<Vec<String>, Failure> {
+    async fn sweep_machine(&self, path: &Path, vm_id: &str, ask_claims: AskClaims<'_>) -> Result<Vec<String>, Failure> {
         let owner = &self.options.owner;
         let mut session = self.session(path).await?;
+        // QEMU serves one conversation at a time: what begins a run here from now on waits for the end of this one.
+        let claims = ask_claims().await?;
         let mut done = Vec::new();
         done.extend(quiesce::thaw(&mut session, &self.options, vm_id).await?);
-        done.extend(clean::dismantle(&mut session, owner, &|run| !keep.contains(run)).await?.sentences);
+        done.extend(clean::dismantle(&mut session, owner, &|run| !claims.all_of(run)).await?.sentences);
         let inventory = session.inventory().await?;
-        let plan = |trackers: &[tracking::Tracker]| tracking::sweep(keep, trackers);
+        let plan = |trackers: &[tracking::Tracker]| tracking::sweep(&|run| claims.trackers_of(run), trackers);
         done.extend(clean::change_trackers(&mut session, owner, &inventory, &plan).await?);
         if server::stop_if_idle(&mut session, &self.nbd_socket(vm_id)).await? {
             done.push("stopped the NBD server that we had started".into());
@@ -179,7 +179,6 @@ impl Source for QmpSource {
     }
 
     async fn open(&self, request: &OpenRequest) -> Result<View, Failure> {
-        locked(&self.open_runs).insert(request.run.clone());
         let Some(mut session) = self.find(&request.vm_id).await? else {
             let place = self.options.socket.display();
             return Err(Failure::new(Code::ServerGone, format!("no machine {} answers at {place}", request.vm_id)));
@@ -213,29 +212,27 @@ impl Source for QmpSource {
                 self.settle_trackers(&mut session, run, end).await?;
                 server::stop_if_idle(&mut session, &self.nbd_socket(vm_id)).await?;
             }
-            None => server::remove_socket(&self.nbd_socket(vm_id)),
+            None => server::remove_dead_socket(&self.nbd_socket(vm_id)).await,
         }
         scratch::remove_files(&self.options.scratch_dir, owner, move |other| ended.contains(other)).await;
-        locked(&self.open_runs).remove(run);
         Ok(())
     }
 
-    async fn sweep(&self, keep: &[RunId]) -> Result<Vec<String>, Failure> {
-        let mut keep = keep.to_vec();
-        keep.extend(locked(&self.open_runs).iter().cloned());
+    async fn sweep(&self, claims: AskClaims<'_>) -> Result<Vec<String>, Failure> {
         let census = census(self).await?;
         let mut done = Vec::new();
         let mut failed = census.unsure.into_iter().next().map(Failure::from);
         for (path, identity) in census.machines {
             // One machine that does not let itself be swept must not keep the others from it.
-            match self.sweep_machine(&path, &identity.vm_id, &keep).await {
+            match self.sweep_machine(&path, &identity.vm_id, claims).await {
                 Ok(sentences) => done.extend(sentences),
                 Err(failure) => failed = Some(failure),
             }
         }
-        let unwanted = move |run: &RunId| !keep.contains(run);
-        let files = scratch::remove_files(&self.options.scratch_dir, &self.options.owner, unwanted).await;
-        done.extend(files.into_iter().map(|name| format!("removed the scratch file {name}")));
+        match scratch::sweep(&self.options, claims).await {
+            Ok(files) => done.extend(files.into_iter().map(|name| format!("removed the scratch file {name}"))),
+            Err(failure) => failed = Some(failure),
+        }
         match failed {
             // What was done is worth telling; what was not is tried again by the next sweep.
             Some(failure) if done.is_empty() => Err(failure),

@@ -192,8 +192,8 @@ pub fn commit(run: &RunId, trackers: &[Tracker]) -> Vec<Action> {
 }
 
 /// Ends all trackers that nobody needs.
-pub fn sweep(keep: &[RunId], trackers: &[Tracker]) -> Vec<Action> {
-    let (kept, unwanted): (Vec<&Tracker>, Vec<&Tracker>) = trackers.iter().partition(|t| keep.contains(&t.id.run));
+pub fn sweep(keep: &dyn Fn(&RunId) -> bool, trackers: &[Tracker]) -> Vec<Action> {
+    let (kept, unwanted): (Vec<&Tracker>, Vec<&Tracker>) = trackers.iter().partition(|t| keep(&t.id.run));
     let kept: Vec<&Tracker> = kept.into_iter().filter(|t| !t.inconsistent).collect();
     let whole: Vec<&Tracker> = unwanted.iter().copied().filter(|t| !t.inconsistent).collect();
     if kept.iter().any(|t| t.recording) || !whole.iter().any(|t| t.recording) {

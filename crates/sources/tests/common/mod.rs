@@ -7,7 +7,9 @@ pub mod writer;
 
 use godwit_blocks::source::{Baseline, ExtentKind, OpenRequest, Source, View, VolumeView};
 use godwit_model::extent::Extent;
+use godwit_model::failure::Failure;
 use godwit_model::id::RunId;
+use godwit_model::run::Claims;
 use godwit_sources::qmp::client::{QmpClient, QmpLimits};
 use godwit_sources::qmp::names::{Owner, TrackerId};
 use godwit_sources::qmp::source::{Limits, QmpOptions, QmpSource};
@@ -113,6 +115,19 @@ impl Daemon {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Stops in order, exchanges the files of two disks of one format, and starts again.
+    pub async fn exchange(&mut self, one: usize, other: usize) {
+        self.execute("quit", Value::Null).await;
+        self.child.wait().unwrap();
+        let file = |disk: usize| self.path(&format!("{}.{}", self.disks[disk].name, self.disks[disk].format));
+        std::fs::rename(file(one), self.path("aside")).unwrap();
+        std::fs::rename(file(other), file(one)).unwrap();
+        std::fs::rename(self.path("aside"), file(other)).unwrap();
+        let bytes = std::mem::take(&mut self.disks[one].bytes);
+        self.disks[one].bytes = std::mem::replace(&mut self.disks[other].bytes, bytes);
+        self.start_again().await;
     }
 
     async fn start_again(&mut self) {
@@ -272,4 +287,10 @@ pub fn assert_same(got: &[u8], expected: &[u8], what: &str) {
 
 pub async fn open(source: &QmpSource, request: &OpenRequest) -> View {
     source.open(request).await.unwrap()
+}
+
+/// Sweeps, with these claims.
+pub async fn sweep(source: &QmpSource, at_work: &[RunId], baselines: &[RunId]) -> Result<Vec<String>, Failure> {
+    let claims = Claims { at_work: at_work.to_vec(), baselines: baselines.to_vec() };
+    source.sweep(&|| Box::pin(std::future::ready(Ok(claims.clone())))).await
 }

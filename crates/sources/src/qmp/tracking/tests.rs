@@ -171,7 +171,7 @@ proptest! {
                 }
                 Step::Sweep => {
                     let keep: Vec<RunId> = baseline.iter().chain(&active).cloned().collect();
-                    model.apply(&sweep(&keep, &model.trackers()));
+                    model.apply(&sweep(&|run| keep.contains(run), &model.trackers()));
                     prop_assert!(model.bitmaps.keys().all(|id| keep.contains(&id.run)));
                 }
                 Step::Restart => model.restart(),
