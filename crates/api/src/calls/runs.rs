@@ -75,6 +75,7 @@ pub fn run(run: Run) -> ReplicationRun {
 }
 
 fn description(run: Run) -> RunDescription {
+    let consistency = run.consistency.map(|consistency| consistency.as_str().to_owned());
     RunDescription {
         replication_run_id: run.id.to_string(),
         replication_job_id: run.job.to_string(),
@@ -90,16 +91,16 @@ fn description(run: Run) -> RunDescription {
         started_on: run.started_at.map(Into::into),
         completed_time: run.completed_at.map(Into::into),
         image_id: run.image.map(|id| id.to_string()),
-        consistency: run.consistency.map(|consistency| consistency.as_str().to_owned()),
         point_in_time: run.point_at.map(Into::into),
         notes: run.notes,
         retrying_after: run.retrying_after,
         failure: run.failure.map(failure),
-        volumes: run.volumes.into_iter().map(volume).collect(),
+        volumes: run.volumes.into_iter().map(|of| volume(of, consistency.as_deref())).collect(),
+        consistency,
     }
 }
 
-fn volume(volume: RunVolume) -> RunVolumeDescription {
+fn volume(volume: RunVolume, consistency: Option<&str>) -> RunVolumeDescription {
     let figures = volume.figures;
     RunVolumeDescription {
         device: volume.device,
@@ -112,6 +113,7 @@ fn volume(volume: RunVolume) -> RunVolumeDescription {
         bytes_resent: figures.bytes_resent,
         bytes_verified: figures.bytes_verified,
         root_digest: volume.root_digest,
+        consistency: consistency.map(str::to_owned),
         tracked: volume.tracked,
         notes: volume.notes,
     }

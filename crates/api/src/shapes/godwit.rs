@@ -295,6 +295,8 @@ shapes! {
         bytes_verified: u64,
         /// Digest over the whole volume, once committed.
         root_digest: Option<String>,
+        /// The run's: all volumes show the same moment.
+        consistency: Option<String>,
         /// Whether only tracked changes were read.
         tracked: bool,
         /// What the operator should know.

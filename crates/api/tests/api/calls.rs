@@ -60,6 +60,7 @@ async fn a_server_becomes_an_image() {
     let figures = ["bytesTotal", "bytesDone", "bytesRead", "bytesSent", "bytesStored", "bytesResent"];
     assert_eq!(figures.map(|name| volume[name].as_u64().unwrap()), [DISK, DISK, DISK, 4_096, 4_096, 0]);
     assert_eq!(volume["rootDigest"].as_str().unwrap().len(), 64);
+    assert_eq!(volume["consistency"], described["consistency"]);
 
     look_at_image(&scene, image, id).await;
 

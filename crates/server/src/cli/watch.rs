@@ -181,6 +181,7 @@ mod tests {
             bytes_resent: 0,
             bytes_verified: 0,
             root_digest: digest.map(str::to_owned),
+            consistency: Some("CRASH".into()),
             tracked: false,
             notes: vec![],
         }

@@ -29,6 +29,7 @@ fn an_image_equals_its_source_and_verifies() {
     assert!(figure(&run, 0, "bytes_verified") > 0, "{run:#}");
     assert_eq!(figure(&run, 0, "bytes_resent"), 0, "{run:#}");
     assert_eq!(run["volumes"][0]["root_digest"].as_str().map(str::len), Some(64), "{run:#}");
+    assert_eq!(run["volumes"][0]["consistency"], "CRASH", "{run:#}");
 
     let image = run["image_id"].as_str().expect("an image").to_owned();
     service.cli(&["images", "verify", &image]);
