@@ -136,6 +136,10 @@ pub trait VolumeReader: Send + Sync {
     /// What is known of `window`: sorted, without gaps or overlaps, covering `window` exactly.
     async fn extents(&self, window: Extent) -> Result<Vec<SourceExtent>, Failure>;
 
+    /// What of `window` is known to read as zeros, whatever changed and did not: sorted, without overlaps. Who does not
+    /// know says nothing.
+    async fn zeros(&self, window: Extent) -> Result<Vec<Extent>, Failure>;
+
     /// Exactly the bytes of `extent`, at most [`MAX_READ`] of them.
     async fn read(&self, extent: Extent) -> Result<Bytes, Failure>;
 }

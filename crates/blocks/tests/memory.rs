@@ -79,6 +79,10 @@ impl VolumeReader for Sparse {
         Ok(extents)
     }
 
+    async fn zeros(&self, _: Extent) -> Result<Vec<Extent>, Failure> {
+        Ok(Vec::new())
+    }
+
     async fn read(&self, extent: Extent) -> Result<Bytes, Failure> {
         let mut bytes = vec![0; extent.length as usize];
         blake3::Hasher::new().update(&extent.offset.to_le_bytes()).finalize_xof().fill(&mut bytes);
@@ -115,6 +119,7 @@ async fn copy(store: &BlockStore, n: u128, size: u64, parent: Option<SnapshotId>
         size,
         block_size: BlockSize::DEFAULT,
         parent,
+        tracked: true,
         staged: Vec::new(),
         figures: VolumeFigures::default(),
         created_at: Timestamp(0),

@@ -61,6 +61,18 @@ impl NbdVolume {
         Ok(client)
     }
 
+    /// What the server says of `window`, or of a little more where it counts in larger blocks; one list per context.
+    async fn statuses(&self, window: Extent) -> Result<(Extent, Vec<Vec<Status>>), Failure> {
+        if window.is_empty() {
+            return Ok((window, Vec::new()));
+        }
+        self.request(|client| async move {
+            let wide = window.align(client.minimum_block(), client.size());
+            Ok((wide, client.block_status(wide).await?))
+        })
+        .await
+    }
+
     /// Runs a request; a lost connection is made anew once.
     async fn request<T, F>(&self, request: impl Fn(Arc<NbdClient>) -> F) -> Result<T, Failure>
     where
@@ -82,21 +94,15 @@ impl NbdVolume {
 #[async_trait]
 impl VolumeReader for NbdVolume {
     async fn extents(&self, window: Extent) -> Result<Vec<SourceExtent>, Failure> {
-        if window.is_empty() {
-            return Ok(Vec::new());
-        }
-        let lists = self
-            .request(|client| async move {
-                let wide = window.align(client.minimum_block(), client.size());
-                Ok((wide, client.block_status(wide).await?))
-            })
-            .await;
-        let (wide, lists) = lists?;
-        let [allocation, dirty @ ..] = lists.as_slice() else { return Ok(combine(wide, &[], None)) };
-        Ok(combine(wide, allocation, dirty.first().map(Vec::as_slice))
-            .into_iter()
-            .filter_map(|e| cut(e, window))
-            .collect())
+        let (wide, lists) = self.statuses(window).await?;
+        let (allocation, dirty) = (lists.first(), lists.get(1));
+        Ok(cut(combine(wide, slice(allocation), dirty.map(Vec::as_slice)), window))
+    }
+
+    async fn zeros(&self, window: Extent) -> Result<Vec<Extent>, Failure> {
+        let (wide, lists) = self.statuses(window).await?;
+        let known = cut(combine(wide, slice(lists.first()), None), window).into_iter();
+        Ok(known.filter(|known| known.kind == ExtentKind::Zero).map(|known| known.extent).collect())
     }
 
     async fn read(&self, extent: Extent) -> Result<Bytes, Failure> {
@@ -210,9 +216,13 @@ impl<'a> Spans<'a> {
     }
 }
 
-fn cut(extent: SourceExtent, window: Extent) -> Option<SourceExtent> {
-    let cut = extent.extent.intersect(window);
-    (!cut.is_empty()).then_some(SourceExtent { extent: cut, kind: extent.kind })
+fn slice(list: Option<&Vec<Status>>) -> &[Status] {
+    list.map_or(&[], Vec::as_slice)
+}
+
+fn cut(extents: Vec<SourceExtent>, window: Extent) -> Vec<SourceExtent> {
+    let within = |SourceExtent { extent, kind }| SourceExtent { extent: extent.intersect(window), kind };
+    extents.into_iter().map(within).filter(|known| !known.extent.is_empty()).collect()
 }
 
 #[cfg(test)]

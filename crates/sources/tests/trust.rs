@@ -9,6 +9,7 @@ use godwit_blocks::source::{Settle, Source};
 use godwit_model::failure::Code;
 use godwit_sources::qmp::source::QmpSource;
 use serde_json::{Value, json};
+use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_that_changed_places_are_compared() {
@@ -82,4 +83,34 @@ async fn a_point_is_ended_before_its_scratch_folder_is_full() {
     let refused = anxious.open(&first(&vm, &run_id(1))).await.err().unwrap();
     assert_eq!(refused.code, Code::SourceRefused, "{refused}");
     assert!(refused.evidence.contains("bytes are free"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tracker_in_an_image_that_became_read_only_is_left_there() {
+    let mut daemon = Daemon::start(&[("qcow2", SIZE)]).await;
+    daemon.write(0, 1, 0, BLOCK).await;
+    let (source, vm) = (daemon.source(), daemon.vm_id().await);
+    drop(open(&source, &first(&vm, &run_id(1))).await);
+    source.settle(&vm, &run_id(1), Settle::Committed).await.unwrap();
+    // As somebody does who takes a snapshot of the guest by hand.
+    run(Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2"])
+        .arg(daemon.path("o.qcow2"))
+        .arg(SIZE.to_string()));
+    let file = json!({ "driver": "file", "filename": "o.qcow2" });
+    let overlay = json!({ "driver": "qcow2", "node-name": "overlay", "file": file, "backing": null });
+    daemon.execute("blockdev-add", overlay).await;
+    daemon.execute("blockdev-snapshot", json!({ "node": "disk0", "overlay": "overlay" })).await;
+    daemon.write(0, 2, BLOCK, BLOCK).await;
+
+    let view = open(&source, &next(&daemon, &vm, &run_id(2), &run_id(1))).await;
+    assert!(!view.volumes[0].tracked, "the overlay has no tracker");
+    assert_same(&content(&view.volumes[0], None).await, &daemon.disks[0].bytes, "through the overlay");
+    drop(view);
+    for end in [Settle::Abandoned, Settle::Forget] {
+        source.settle(&vm, &run_id(2), end).await.unwrap();
+        assert_eq!(daemon.leftovers().await, [""; 0]);
+        assert_eq!(daemon.bitmaps(0).await, [(daemon.bitmap(0, &run_id(1)), true)]);
+    }
+    assert_eq!(sweep(&source, &[], &[]).await.unwrap(), [""; 0]);
 }

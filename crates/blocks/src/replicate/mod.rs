@@ -8,7 +8,8 @@
 //!
 //! # Consistency
 //! The snapshot's manifest is put last, when every pack is durable. What the source says of unchanged extents is honoured
-//! only together with a readable parent of the same size and block size; else everything is read and compared by digest.
+//! only together with a readable parent of the same size and block size, and if the volume was not cut off since
+//! (`tail`); else everything is read and compared by digest.
 //!
 //! # Retries
 //! The whole call is repeatable. A snapshot that is committed is returned as it is; packs that earlier attempts made
@@ -35,6 +36,7 @@ mod meter;
 mod packer;
 mod plan;
 mod staged;
+mod tail;
 mod walk;
 
 use crate::block::{BlockSize, Digest};
@@ -67,8 +69,10 @@ pub struct Request {
     pub size: u64,
     /// Size of the snapshot's blocks.
     pub block_size: BlockSize,
-    /// The volume's last committed snapshot: the one that unchanged extents refer to.
+    /// The volume's last committed snapshot.
     pub parent: Option<SnapshotId>,
+    /// Whether the source's unchanged extents refer to `parent`.
+    pub tracked: bool,
     /// Packs of this run and volume that earlier attempts made durable.
     pub staged: Vec<Staged>,
     /// Figures of earlier attempts.
@@ -130,7 +134,10 @@ pub async fn replicate(
     }
     let meter = Meter::new(request.figures, request.size, progress);
     let mut notes = Vec::new();
-    let parent = open_parent(store, request, &mut notes).await?;
+    let mut parent = open_parent(store, request, &mut notes).await?;
+    if let Some(parent) = parent.as_mut().filter(|parent| parent.is_believed) {
+        parent.is_believed = is_whole(store, &*reader, geometry, parent, &meter, &mut notes).await?;
+    }
     let staged = StagedPacks::scan(store, &request.staged).await?;
 
     let spare = Spare::default();
@@ -219,7 +226,10 @@ async fn open_parent(
     let Some(id) = &request.parent else { return Ok(None) };
     let why = match snapshot::load(store, id).await {
         Ok(Some(manifest)) if manifest.block_size == request.block_size => {
-            return Ok(Some(Parent { is_same_size: manifest.size == request.size, tree: manifest.tree(store) }));
+            return Ok(Some(Parent {
+                is_believed: request.tracked && manifest.size == request.size,
+                tree: manifest.tree(store),
+            }));
         }
         Ok(Some(_)) => "it has blocks of another size".to_owned(),
         Ok(None) => "it is not in the store".to_owned(),
@@ -228,6 +238,30 @@ async fn open_parent(
     };
     notes.push(format!("snapshot {id} cannot be compared with, everything is read: {why}"));
     Ok(None)
+}
+
+/// Whether what the source says is unchanged can be believed.
+async fn is_whole(
+    store: &BlockStore,
+    reader: &dyn VolumeReader,
+    geometry: Geometry,
+    parent: &Parent,
+    meter: &Meter<'_>,
+    notes: &mut Vec<String>,
+) -> Result<bool, Failure> {
+    match tail::was_cut(store, reader, geometry, &parent.tree).await {
+        Ok((was_cut, bytes)) => {
+            meter.read(bytes, 0);
+            if was_cut {
+                let what = "the volume was cut off and grew again since its last run, everything is read and compared";
+                notes.push(what.to_owned());
+            }
+            Ok(!was_cut)
+        }
+        // It cannot be told. The walk finds the damage, too, and notes it.
+        Err(failure) if failure.code == Code::StoreCorrupt => Ok(false),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Whether the open pack is to be sent: at the end, and when only the source failed.

@@ -48,7 +48,8 @@ const MANY_EXTENTS: usize = 16 << 10;
 /// The snapshot that is compared with.
 pub(super) struct Parent {
     pub(super) tree: Tree,
-    pub(super) is_same_size: bool,
+    /// Whether what the source says is unchanged is as in this snapshot.
+    pub(super) is_believed: bool,
 }
 
 /// The walk's state.
@@ -120,15 +121,14 @@ impl<'a> Walk<'a> {
     /// Walks the whole volume; returns the entry of the root page.
     pub(super) async fn run(&mut self) -> Result<Option<Entry>, Failure> {
         let geometry = self.geometry;
-        let honour = self.parent.is_some_and(|parent| parent.is_same_size);
+        let honour = self.parent.is_some_and(|parent| parent.is_believed);
         let mut n_leaves = (FIRST_WINDOW / geometry.leaf_bytes()).max(1);
         let mut leaf = 0;
         while leaf < geometry.n_leaves() {
             let end = leaf.saturating_add(n_leaves).min(geometry.n_leaves());
             let window = geometry.bytes_of(leaf * FAN_OUT..end * FAN_OUT);
             let extents = self.reader.extents(window).await?;
-            let runs = plan::block_runs(geometry, window, &extents, honour)
-                .map_err(|why| Failure::new(Code::SourceProtocol, format!("the source's extents have gaps: {why}")))?;
+            let runs = plan::block_runs(geometry, window, &extents, honour).map_err(|why| gaps(&why))?;
             n_leaves = next_window(n_leaves, extents.len(), geometry.leaf_bytes());
             drop(extents);
             for part in plan::parts(geometry, &runs) {
@@ -377,7 +377,7 @@ struct ReadJob {
 impl ReadJob {
     async fn run(self, blocks: Range<u64>) -> Result<Step, Failure> {
         let _turn = self.store.reads().acquire().await.expect("the semaphore is never closed");
-        let bytes = self.read_exactly(self.geometry.bytes_of(blocks.clone())).await?;
+        let bytes = read_exactly(&*self.reader, self.geometry.bytes_of(blocks.clone())).await?;
         let (geometry, known, numbers) = (self.geometry, self.known.clone(), blocks.clone());
         let examined = self.store.cpu(move |store| examine(store, geometry, &known, numbers, &bytes)).await?;
         let mut entries = Vec::with_capacity(examined.len());
@@ -402,17 +402,23 @@ impl ReadJob {
         }
         Ok(Step::Blocks(blocks, entries))
     }
+}
 
-    async fn read_exactly(&self, extent: Extent) -> Result<Bytes, Failure> {
-        let bytes = self.reader.read(extent).await?;
-        if bytes.len() as u64 == extent.length {
-            return Ok(bytes);
-        }
-        Err(Failure::new(
-            Code::SourceRead,
-            format!("the source gave {} bytes for {} at {}", bytes.len(), extent.length, extent.offset),
-        ))
+/// The bytes of `extent`, and neither fewer nor more.
+pub(super) async fn read_exactly(reader: &dyn VolumeReader, extent: Extent) -> Result<Bytes, Failure> {
+    let bytes = reader.read(extent).await?;
+    if bytes.len() as u64 == extent.length {
+        return Ok(bytes);
     }
+    Err(Failure::new(
+        Code::SourceRead,
+        format!("the source gave {} bytes for {} at {}", bytes.len(), extent.length, extent.offset),
+    ))
+}
+
+/// The source does not keep to its contract.
+pub(super) fn gaps(why: &str) -> Failure {
+    Failure::new(Code::SourceProtocol, format!("the source's extents have gaps: {why}"))
 }
 
 fn broken(error: &JoinError) -> Failure {

@@ -84,6 +84,23 @@ impl Tree {
         Ok(None)
     }
 
+    /// The last leaf before `before` that holds something, and its page.
+    pub(crate) async fn last_leaf(&self, before: u64) -> Result<Option<(u64, Arc<Page>)>, Failure> {
+        let top = self.geometry.height() - 1;
+        let mut open: Vec<(Name, Entry)> = self.root.map(|root| ((top, 0), root)).into_iter().collect();
+        while let Some(((level, index), entry)) = open.pop() {
+            if index.saturating_mul(leaves_below(level)) >= before {
+                continue;
+            }
+            let page = self.load((level, index), entry).await?;
+            if level == 0 {
+                return Ok(Some((index, page)));
+            }
+            open.extend(children((level, index), &page));
+        }
+        Ok(None)
+    }
+
     /// The fewest whole pages that together hold everything stored of the leaves `leaves`, from left to right, up to
     /// `limit` of them; and the leaf up to which that is everything.
     pub(crate) async fn cover(&self, leaves: Range<u64>, limit: usize) -> Result<(Vec<(Name, Entry)>, u64), Failure> {

@@ -185,6 +185,10 @@ impl VolumeReader for Liar {
         Ok(vec![SourceExtent { extent: Extent { length, ..window }, kind: ExtentKind::Data }])
     }
 
+    async fn zeros(&self, _: Extent) -> Result<Vec<Extent>, Failure> {
+        Ok(Vec::new())
+    }
+
     async fn read(&self, extent: Extent) -> Result<bytes::Bytes, Failure> {
         Ok(vec![1; extent.length as usize - 1].into())
     }

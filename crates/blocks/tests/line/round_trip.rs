@@ -29,6 +29,8 @@ struct Generation {
     vagueness: u8,
     /// The volume grows or shrinks by so many sectors.
     resize: i64,
+    /// It ends here and grows again before anything is written.
+    cut: Option<proptest::sample::Index>,
 }
 
 fn write() -> impl Strategy<Value = Write> {
@@ -38,11 +40,17 @@ fn write() -> impl Strategy<Value = Write> {
 
 fn generation() -> impl Strategy<Value = Generation> {
     let resize = prop_oneof![6 => Just(0i64), 1 => -500i64..2000];
-    (proptest::collection::vec(write(), 0..8), any::<bool>(), any::<u8>(), resize)
-        .prop_map(|(writes, tracked, vagueness, resize)| Generation { writes, tracked, vagueness, resize })
+    let cut = proptest::option::weighted(0.2, any::<proptest::sample::Index>());
+    (proptest::collection::vec(write(), 0..8), any::<bool>(), any::<u8>(), resize, cut)
+        .prop_map(|(writes, tracked, vagueness, resize, cut)| Generation { writes, tracked, vagueness, resize, cut })
 }
 
-fn apply(content: &mut Vec<u8>, generation: &Generation, seed: u64) {
+/// Gives where the volume was cut off.
+fn apply(content: &mut Vec<u8>, generation: &Generation, seed: u64) -> Option<usize> {
+    let cut = generation.cut.map(|cut| cut.index(content.len()) / SECTOR as usize * SECTOR as usize);
+    if let Some(cut) = cut {
+        content[cut..].fill(0);
+    }
     let size = (content.len() as i64 + generation.resize * SECTOR as i64).max(SECTOR as i64);
     content.resize(size as usize, 0);
     for (n, write) in generation.writes.iter().enumerate() {
@@ -55,6 +63,7 @@ fn apply(content: &mut Vec<u8>, generation: &Generation, seed: u64) {
             _ => {}
         }
     }
+    cut
 }
 
 async fn check(store: &BlockStore, snapshot: &SnapshotId, model: &[u8], block: u64) {
@@ -93,17 +102,17 @@ async fn play(objects: Arc<dyn ObjectStore>, block: BlockSize, size: usize, gene
     let mut model = vec![0; size];
     let mut before: Option<(Vec<u8>, SnapshotId)> = None;
     for (n, generation) in generations.iter().enumerate() {
-        apply(&mut model, generation, n as u64);
+        let cut = apply(&mut model, generation, n as u64);
         let mut volume = match &before {
             Some((base, _)) if generation.tracked && base.len() == model.len() => Volume::since(model.clone(), base),
             _ => Volume::new(model.clone()),
         };
-        volume.vagueness = generation.vagueness;
+        (volume.vagueness, volume.cut) = (generation.vagueness, cut);
         let volume = Arc::new(volume);
         let mut request = request(n as u128 + 1, model.len() as u64, block);
         request.parent = before.as_ref().map(|(_, snapshot)| snapshot.clone());
         let done = run(&store, &request, &volume, &Book::default()).await.unwrap();
-        assert_eq!(done.notes, Vec::<String>::new());
+        assert!(done.notes.iter().all(|note| cut.is_some() && note.contains("cut off")), "{:?}", done.notes);
         assert_eq!((done.figures.bytes_done, done.figures.bytes_total), (model.len() as u64, model.len() as u64));
         assert_eq!(done.figures.bytes_read, volume.bytes_read());
         check(&store, &request.snapshot, &model, block.bytes()).await;

@@ -28,6 +28,8 @@ pub struct Volume {
     pub content: Vec<u8>,
     /// Content that "unchanged" refers to.
     pub base: Option<Vec<u8>>,
+    /// The volume ended here for a while: what is zero behind it is called unchanged, whatever it was.
+    pub cut: Option<usize>,
     /// Spoils what is known: the higher, the more is called data although it is not. 0 tells all, 255 nearly nothing.
     pub vagueness: u8,
     /// The read with this number fails.
@@ -55,12 +57,18 @@ impl Volume {
         if noise < self.vagueness {
             return ExtentKind::Data;
         }
+        let is_hole = self.is_hole(&sector);
         let now = &self.content[sector.clone()];
         match &self.base {
-            Some(base) if base[sector] == *now => ExtentKind::Unchanged,
+            Some(base) if is_hole || base[sector] == *now => ExtentKind::Unchanged,
             _ if now.iter().all(|b| *b == 0) => ExtentKind::Zero,
             _ => ExtentKind::Data,
         }
+    }
+
+    fn is_hole(&self, sector: &Range<usize>) -> bool {
+        let is_zero = || self.content[sector.clone()].iter().all(|b| *b == 0);
+        self.cut.is_some_and(|cut| sector.start >= cut) && is_zero()
     }
 }
 
@@ -76,6 +84,11 @@ impl VolumeReader for Volume {
             }
         }
         Ok(extents)
+    }
+
+    async fn zeros(&self, window: Extent) -> Result<Vec<Extent>, Failure> {
+        let sectors = window.pieces(SECTOR);
+        Ok(sectors.filter(|sector| self.is_hole(&(sector.offset as usize..sector.end() as usize))).collect())
     }
 
     async fn read(&self, extent: Extent) -> Result<Bytes, Failure> {
@@ -162,6 +175,7 @@ pub fn request(n: u128, size: u64, block: BlockSize) -> Request {
         size,
         block_size: block,
         parent: None,
+        tracked: true,
         staged: Vec::new(),
         figures: VolumeFigures::default(),
         created_at: Timestamp(1_795_000_000_000),

@@ -106,6 +106,7 @@ impl Connector {
             size: volume.size,
             block_size: BlockSize::DEFAULT,
             parent: order.baselines.iter().find(|b| b.device == order.device).map(|b| b.snapshot.clone()),
+            tracked: volume.tracked,
             staged: order.staged.iter().map(|s| Staged { pack: s.pack.clone(), same_point: s.same_point }).collect(),
             figures: order.figures,
             created_at: (self.parts.clock)(),

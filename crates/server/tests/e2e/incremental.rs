@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 256 * MIB;
 
-/// Bytes that an incremental run may read beyond the changed blocks, whatever their number. Nothing needs any today.
-const CONSTANT: u64 = 0;
+/// Bytes that an incremental run may read beyond the changed blocks, whatever their number: one block, if there is a hole
+/// in the last one that did not change.
+const CONSTANT: u64 = 65536;
 
 struct Scene {
     folder: tempfile::TempDir,
@@ -119,6 +120,23 @@ fn a_resized_disk_is_replicated_at_its_new_size() {
     let run = scene.run_and_compare();
     assert_eq!(figure(&run, 0, "bytes_total"), SIZE + 64 * MIB, "{run:#}");
     assert!(figure(&run, 0, "bytes_stored") < 2 * MIB, "compared, so only the new part is stored: {run:#}");
+}
+
+#[test]
+fn a_disk_that_was_cut_off_and_grew_again_is_compared() {
+    let scene = Scene::after_first_copy(16);
+    // Of the same size as before, and no bitmap tells that what was cut off is zeros now.
+    scene.daemon().resize(0, 20 * MIB + 4096);
+    scene.daemon().resize(0, SIZE);
+    scene.daemon().write(0, &[(MIB, 5, 65536)]);
+    let run = scene.run_and_compare();
+    assert!(Scene::notes(&run).contains("cut off"), "{run:#}");
+    let next = scene.run_and_compare();
+    assert_eq!(
+        (figure(&next, 0, "bytes_read"), Scene::notes(&next).as_str()),
+        (0, "[]"),
+        "tracking works again: {next:#}"
+    );
 }
 
 #[test]

@@ -72,7 +72,8 @@ pub(super) async fn dismantle(
     }
 }
 
-/// Applies a plan to the trackers of every node. Gives one sentence for each tracker that was removed.
+/// Applies a plan to the trackers of every node. Gives one sentence for each tracker that was removed. What is in an
+/// image that became read-only, as that below a snapshot taken by hand, cannot be changed and stays: no disk has it.
 pub(super) async fn change_trackers(
     session: &mut Session,
     owner: &Owner,
@@ -80,7 +81,7 @@ pub(super) async fn change_trackers(
     plan: &(dyn Fn(&[Tracker]) -> Vec<Action> + Sync),
 ) -> Result<Vec<String>, QmpError> {
     let mut removed = Vec::new();
-    for node in inventory.nodes.values() {
+    for node in inventory.nodes.values().filter(|node| !node.read_only) {
         let actions = plan(&tracking::trackers(owner, node));
         apply(session, owner, node, &actions).await?;
         let gone = |action: &Action| match action {
