@@ -2,7 +2,8 @@
 //!
 //! A guest that stays frozen is worse than a point in time that is only crash-consistent. So the hold has a bound of
 //! its own, it ends when the asking side ends, and a marker file is written before the freeze and removed after the
-//! thaw: where it is left, [`thaw_leftover`] thaws, and where it is not, a frozen guest is somebody else's.
+//! thaw: where it is left, [`thaw_leftover`] thaws, and where it is not, a frozen guest is somebody else's. A thaw that
+//! is not confirmed is tried again for as long as it takes, also when nobody waits for it any more.
 //!
 //! The hold is a task, or, to survive `kill -9` of this process, a process of its own: [`thaw_guard_main`] is what it
 //! runs. Both follow [`hold_frozen`]:
@@ -11,6 +12,7 @@
 //! sync ─▶ marker ─▶ freeze ─▶ tell ─▶ wait for the other side, its end, or the bound ─▶ thaw ─▶ remove marker
 //!                     └─ fails, hangs ─▶ thaw ─▶ tell
 //! ```
+//! A thaw goes on behind its bound, in the background of the same task or process.
 
 use crate::qga::{Agent, QgaError};
 use std::io;
@@ -23,6 +25,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+/// Before a thaw that was not confirmed is tried again, at first …
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// … and at last.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// Bounds of a freeze.
 #[derive(Clone, Copy, Debug)]
 pub struct FreezeLimits {
@@ -32,7 +39,7 @@ pub struct FreezeLimits {
     pub freeze: Duration,
     /// How long they stay frozen at most.
     pub hold: Duration,
-    /// For all attempts to thaw.
+    /// How long the end of a hold is waited for. The thaw itself goes on until it is confirmed.
     pub thaw: Duration,
 }
 
@@ -77,8 +84,17 @@ pub enum Held {
     Throughout,
     /// The bound ran out before: what was done meanwhile may not have been done on frozen file systems.
     TooShort,
-    /// The agent did not confirm the thaw; the marker stays.
+    /// The agent has not confirmed the thaw yet: it is tried on, and the marker stays until then.
     Stuck(String),
+}
+
+/// What a hold has come to.
+#[derive(Debug)]
+pub struct Released {
+    /// How it ended.
+    pub held: Held,
+    /// The thaw, if it is not confirmed yet. It goes on if this is dropped, for as long as the process lives.
+    pub rest: Option<JoinHandle<bool>>,
 }
 
 /// File systems that are frozen. Dropping it thaws as well, in the background.
@@ -90,7 +106,7 @@ pub struct Frozen {
 }
 
 enum Hold {
-    Task { stop: oneshot::Sender<()>, end: JoinHandle<Held> },
+    Task { stop: oneshot::Sender<()>, end: JoinHandle<Released> },
     Process { stdin: ChildStdin, lines: BufReader<ChildStdout>, child: Box<Child> },
 }
 
@@ -130,7 +146,10 @@ impl Frozen {
                 // If the other side is gone, its bound ran out: then its own end says so.
                 let _ = stop.send(());
                 let ended = timeout(self.thaw_limit, end).await;
-                ended.map_or_else(|_| late(), |held| held.unwrap_or_else(|error| Held::Stuck(error.to_string())))
+                ended.map_or_else(
+                    |_| late(),
+                    |end| end.map_or_else(|error| Held::Stuck(error.to_string()), |end| end.held),
+                )
             }
             Hold::Process { stdin, mut lines, mut child } => {
                 drop(stdin);
@@ -155,13 +174,13 @@ pub async fn hold_frozen(
     order: FreezeOrder,
     tell: oneshot::Sender<Result<u64, String>>,
     stop: impl Future<Output = ()>,
-) -> Held {
+) -> Released {
     let limits = order.limits;
     let mut agent = match prepared(&order).await {
         Ok(agent) => agent,
         Err(why) => {
             let _ = tell.send(Err(why));
-            return Held::Throughout;
+            return Released { held: Held::Throughout, rest: None };
         }
     };
     let mut early = false;
@@ -173,12 +192,12 @@ pub async fn hold_frozen(
             if tell.send(Ok(count)).is_ok() {
                 early = timeout(limits.hold, stop).await.is_err();
             }
-            return thawed(agent, &order, early).await;
+            return thaw(agent, order, early).await;
         }
         Err(error) => Some(error.to_string()),
     };
     // The agent may yet carry out a freeze that it did not answer: the thaw stands behind it in the channel.
-    let end = thawed(agent, &order, early).await;
+    let end = thaw(agent, order, early).await;
     let _ = tell.send(Err(refused.unwrap_or_default()));
     end
 }
@@ -199,7 +218,8 @@ pub async fn thaw_leftover(order: &FreezeOrder) -> Result<bool, QgaError> {
 }
 
 /// What a process that guards a freeze runs: one line `frozen N` or `failed WHY`, then, when `input` ends or the bound
-/// has run out, `thawed`, `early` or a sentence why the thaw is in doubt.
+/// has run out, `thawed`, `early` or a sentence why the thaw is in doubt. Returns when the thaw is confirmed, whoever
+/// listens.
 pub async fn thaw_guard_main(
     order: FreezeOrder,
     mut input: impl AsyncRead + Unpin,
@@ -221,14 +241,21 @@ pub async fn thaw_guard_main(
         let _ = output.flush().await;
         output
     };
-    let (held, mut output) = tokio::join!(hold_frozen(order, tell, stop), say);
+    let (Released { held, rest }, mut output) = tokio::join!(hold_frozen(order, tell, stop), say);
     let line = match held {
         Held::Throughout => "thawed\n".to_owned(),
         Held::TooShort => "early\n".to_owned(),
         Held::Stuck(why) => format!("{why}\n"),
     };
-    output.write_all(line.as_bytes()).await?;
-    output.flush().await
+    let told = async {
+        output.write_all(line.as_bytes()).await?;
+        output.flush().await
+    };
+    let told = told.await;
+    if let Some(rest) = rest {
+        let _ = rest.await;
+    }
+    told
 }
 
 async fn prepared(order: &FreezeOrder) -> Result<Agent, String> {
@@ -236,36 +263,63 @@ async fn prepared(order: &FreezeOrder) -> Result<Agent, String> {
     let told = |error: QgaError| error.to_string();
     let mut agent = Agent::connect(&order.agent, order.sync_id, limits.sync).await.map_err(told)?;
     if agent.is_frozen(limits.sync).await.map_err(told)? {
-        return Err("another program holds the guest's file systems frozen".into());
+        let who = if order.marker.exists() { "a thaw of ours is not confirmed yet" } else { "another program did it" };
+        return Err(format!("the guest's file systems are frozen already: {who}"));
     }
     let marked = std::fs::write(&order.marker, b"frozen by godwit; removed after the thaw\n");
     marked.map_err(|error| format!("the marker {} cannot be written: {error}", order.marker.display()))?;
     Ok(agent)
 }
 
-async fn thawed(mut agent: Agent, order: &FreezeOrder, early: bool) -> Held {
-    let limits = order.limits;
-    let attempts = async {
-        let mut attempt = 0;
-        loop {
-            let error = match agent.thaw(limits.sync).await {
-                Ok(()) => return,
-                Err(error) => error,
-            };
-            tracing::debug!(%error, "thaw not confirmed, trying again");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            attempt += 1;
-            // Its answer may still be on the way: a new conversation is in step again.
-            if let Ok(fresh) = Agent::connect(&order.agent, order.sync_id.wrapping_add(attempt), limits.sync).await {
-                agent = fresh;
-            }
+/// Thaws; what takes longer than its bound goes on in the background.
+async fn thaw(agent: Agent, order: FreezeOrder, early: bool) -> Released {
+    let bound = order.limits.thaw;
+    let mut work = tokio::spawn(thaw_until_confirmed(agent, order));
+    let (confirmed, rest) = match timeout(bound, &mut work).await {
+        Ok(confirmed) => (confirmed.unwrap_or(false), None),
+        Err(_) => (false, Some(work)),
+    };
+    let held = match (early, confirmed) {
+        // Also if it is not confirmed: the guest may have been thawed at any time since.
+        (true, _) => Held::TooShort,
+        (false, true) => Held::Throughout,
+        (false, false) => {
+            Held::Stuck("the guest agent did not confirm the thaw; it is thawed as soon as it answers".into())
         }
     };
-    if timeout(limits.thaw, attempts).await.is_err() {
-        return Held::Stuck("the guest agent did not confirm the thaw; it is thawed as soon as it answers".into());
+    Released { held, rest }
+}
+
+/// Thaws until the agent has confirmed it, somebody else has, or nobody listens on its channel any more. Gives whether
+/// it is confirmed.
+async fn thaw_until_confirmed(agent: Agent, order: FreezeOrder) -> bool {
+    let limits = order.limits;
+    let mut first = Some(agent);
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1_u64.. {
+        // Each attempt but the first has a conversation of its own, and the one before has ended by then: the channel
+        // serves one at a time, and an answer that is late would be taken for the next one's.
+        let outcome = async {
+            let mut agent = match first.take() {
+                Some(agent) => agent,
+                None => Agent::connect(&order.agent, order.sync_id.wrapping_add(attempt), limits.sync).await?,
+            };
+            agent.thaw(limits.sync).await
+        };
+        match outcome.await {
+            Ok(()) => break,
+            // The machine has ended, and its freeze with it.
+            Err(error) if error.is_gone() => return false,
+            Err(error) => tracing::debug!(%error, attempt, "thaw not confirmed, trying again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        if !order.marker.exists() {
+            return true;
+        }
     }
     remove(&order.marker);
-    if early { Held::TooShort } else { Held::Throughout }
+    true
 }
 
 async fn freeze_by_task(order: FreezeOrder) -> Result<Frozen, String> {

@@ -53,6 +53,14 @@ pub enum QgaError {
     },
 }
 
+impl QgaError {
+    /// Whether nobody listens on the channel any more.
+    pub fn is_gone(&self) -> bool {
+        let gone = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+        matches!(self, QgaError::Unreachable { reason, .. } if gone.contains(&reason.kind()))
+    }
+}
+
 /// A conversation with an agent that has answered.
 pub struct Agent {
     stream: BufReader<UnixStream>,

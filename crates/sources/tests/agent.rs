@@ -29,11 +29,15 @@ enum Mood {
     Mute,
     /// Freezes nothing.
     NoFileSystems,
+    /// Once frozen, says nothing more in a conversation in which it was asked to thaw, while it is `deaf`.
+    LosesThaws,
 }
 
 #[derive(Default)]
 struct State {
     frozen: bool,
+    /// How many thaws are lost yet.
+    deaf: usize,
     log: Vec<String>,
 }
 
@@ -64,6 +68,10 @@ impl FakeAgent {
         self.state.lock().unwrap().log.clone()
     }
 
+    fn lose_thaws(&self, n: usize) {
+        self.state.lock().unwrap().deaf = n;
+    }
+
     async fn until_thawed(&self) {
         for _ in 0..1000 {
             if !self.is_frozen() && self.log().contains(&"guest-fsfreeze-thaw".to_owned()) {
@@ -83,12 +91,17 @@ impl Drop for FakeAgent {
 
 async fn talk(stream: UnixStream, mood: Mood, state: &Mutex<State>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
+    let mut deaf = false;
     // What an earlier client did not read.
     stream.write_all(b"{\"return\": {\"stale\": 1}}\n").await?;
     loop {
         let mut line = Vec::new();
         if stream.read_until(b'\n', &mut line).await? == 0 {
             return Ok(());
+        }
+        if deaf {
+            // Until the client gives up: nobody else is served meanwhile.
+            continue;
         }
         let is_sync = line.first() == Some(&0xff);
         let message: Value = serde_json::from_slice(if is_sync { &line[1..] } else { &line })?;
@@ -110,6 +123,11 @@ async fn talk(stream: UnixStream, mood: Mood, state: &Mutex<State>) -> std::io::
                         continue;
                     }
                     json!({ "return": 2 })
+                }
+                ("guest-fsfreeze-thaw", Mood::LosesThaws) if state.deaf > 0 => {
+                    state.deaf -= 1;
+                    deaf = true;
+                    continue;
                 }
                 ("guest-fsfreeze-thaw", _) => {
                     state.frozen = false;
@@ -177,6 +195,84 @@ async fn a_hold_has_a_bound_and_says_when_it_ran_out() {
     let frozen = freeze(order, None).await.unwrap();
     agent.until_thawed().await;
     assert_eq!(frozen.thaw().await, Held::TooShort);
+}
+
+#[tokio::test]
+async fn a_thaw_that_is_lost_is_tried_again_in_another_conversation() {
+    let folder = folder();
+    let agent = FakeAgent::start(folder.path().join("a"), Mood::LosesThaws);
+    agent.lose_thaws(2);
+    let order = order(folder.path(), &agent);
+    let frozen = freeze(order.clone(), None).await.unwrap();
+    assert_eq!(frozen.thaw().await, Held::Throughout);
+    assert!(!agent.is_frozen() && !order.marker.exists());
+    let expected = ["guest-fsfreeze-thaw", "guest-sync-delimited", "guest-fsfreeze-thaw"];
+    assert_eq!(agent.log()[agent.log().len() - 3..], expected);
+}
+
+#[tokio::test]
+async fn a_thaw_is_tried_until_it_is_confirmed_however_long_it_takes() {
+    let folder = folder();
+    let agent = FakeAgent::start(folder.path().join("a"), Mood::LosesThaws);
+    agent.lose_thaws(usize::MAX);
+    let mut order = order(folder.path(), &agent);
+    order.limits.sync = Duration::from_millis(50);
+    order.limits.thaw = Duration::from_millis(200);
+    let frozen = freeze(order.clone(), None).await.unwrap();
+    let Held::Stuck(why) = frozen.thaw().await else { panic!("nobody confirmed it") };
+    assert!(why.contains("did not confirm") && agent.is_frozen() && order.marker.exists(), "{why}");
+    let refused = freeze(order.clone(), None).await.err().unwrap();
+    assert!(refused.contains("a thaw of ours is not confirmed yet"), "{refused}");
+    // Nobody asks for it any more.
+    agent.lose_thaws(0);
+    agent.until_thawed().await;
+    until("the marker to go", || !order.marker.exists()).await;
+}
+
+#[tokio::test]
+async fn the_guard_process_stays_until_the_thaw_is_confirmed() {
+    let folder = folder();
+    let agent = FakeAgent::start(folder.path().join("a"), Mood::LosesThaws);
+    agent.lose_thaws(usize::MAX);
+    let mut order = order(folder.path(), &agent);
+    order.limits.sync = Duration::from_millis(50);
+    order.limits.thaw = Duration::from_millis(200);
+    let marker = order.marker.clone();
+    let (input, output) = (tokio::io::empty(), tokio::io::sink());
+    // Whoever asked has ended at once.
+    let guard = tokio::spawn(thaw_guard_main(order, input, output));
+    until("the freeze", || agent.is_frozen()).await;
+    until("a lost thaw", || agent.log().iter().filter(|said| *said == "guest-fsfreeze-thaw").count() > 3).await;
+    assert!(!guard.is_finished() && marker.exists());
+    agent.lose_thaws(0);
+    guard.await.unwrap().unwrap();
+    assert!(!agent.is_frozen() && !marker.exists());
+}
+
+#[tokio::test]
+async fn a_thaw_of_a_machine_that_has_ended_is_given_up() {
+    let folder = folder();
+    let agent = FakeAgent::start(folder.path().join("a"), Mood::LosesThaws);
+    agent.lose_thaws(usize::MAX);
+    let mut order = order(folder.path(), &agent);
+    order.limits.sync = Duration::from_millis(50);
+    let marker = order.marker.clone();
+    let guard = tokio::spawn(thaw_guard_main(order, tokio::io::empty(), tokio::io::sink()));
+    until("the freeze", || agent.is_frozen()).await;
+    drop(agent);
+    guard.await.unwrap().unwrap();
+    assert!(marker.exists(), "should it come back frozen, somebody looks");
+}
+
+/// Waits until something holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain for {what}");
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! A real guest in a real QEMU, writing all the time: what is replicated is one instant of it, and its image boots.
+//! Whatever happens to the service, the guest goes on.
 
 use crate::service::{Service, figure};
 use crate::testbed;
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -58,22 +62,40 @@ impl Guest {
     }
 }
 
+/// Asks the guest's agent whether its file systems are frozen, as soon as nobody else talks to it.
+fn freeze_status(guest: &Guest) -> Option<String> {
+    let mut agent = UnixStream::connect(guest.folder.join("qga.sock")).expect("the agent's channel");
+    agent.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout can be set");
+    let sync = b"\xff{\"execute\": \"guest-sync-delimited\", \"arguments\": {\"id\": 4711}}\n";
+    agent.write_all(sync).ok()?;
+    agent.write_all(b"{\"execute\": \"guest-fsfreeze-status\"}\n").ok()?;
+    let lines = BufReader::new(agent).split(b'\n').map_while(Result::ok).take(8);
+    let said = lines.filter_map(|line| {
+        let message = line.rsplit(|byte| *byte == 0xff).next()?;
+        serde_json::from_slice::<Value>(message).ok()?["return"].as_str().map(str::to_owned)
+    });
+    said.into_iter().next()
+}
+
 impl Drop for Guest {
     fn drop(&mut self) {
         let _ = Command::new(tool("stop-guest")).arg(&self.folder).status();
     }
 }
 
-fn sockets_below(folder: &Path, found: &mut Vec<PathBuf>) {
-    use std::os::unix::fs::FileTypeExt;
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let kind = entry.file_type().expect("a file type");
-        if kind.is_dir() {
-            sockets_below(&entry.path(), found);
-        } else if kind.is_socket() {
-            found.push(entry.path());
-        }
-    }
+/// Everything below a folder, as far as it does not go while one looks.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] }).collect()
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket())
+}
+
+/// What says that the guest may be frozen.
+fn marker(data: &Path) -> Option<PathBuf> {
+    below(data).into_iter().find(|path| path.extension().is_some_and(|extension| extension == "frozen"))
 }
 
 /// Kills the service at growing moments until it dies with a point in time open, and copies that point with a tool of
@@ -83,8 +105,7 @@ fn reference_of_the_point(guest: &Guest, mut service: Service, data: &Path, to: 
         std::thread::sleep(Duration::from_millis(100 + moment * 40));
         service.kill();
         if let Some(export) = guest.export_of_ours() {
-            let mut sockets = Vec::new();
-            sockets_below(data, &mut sockets);
+            let sockets: Vec<PathBuf> = below(data).into_iter().filter(|path| is_socket(path)).collect();
             let copied = sockets.iter().any(|socket| {
                 let uri = format!("nbd+unix:///{export}?socket={}", socket.display());
                 let convert = ["convert", "-f", "raw", "-O", "raw", &uri, &to.display().to_string()];
@@ -136,6 +157,33 @@ fn scenario(qemu: &str) {
     let before = guest.generation();
     guest.wait_for_generation(before + 1);
     assert_eq!(guest.qmp("query-status")["status"], json!("running"));
+}
+
+#[test]
+fn a_guest_is_thawed_though_the_service_is_killed_while_it_is_frozen() {
+    let folder = testbed::folder();
+    let guest = Guest::boot(folder.path(), "10");
+    guest.wait_for_generation(1);
+    let data = folder.path().join("data");
+    let mut service = Service::start(&data);
+    service.associate(&guest.qmp_socket());
+    let run = service.newest_run(&service.create_job(&service.only_server()));
+    for delay in [0, 40, 90, 150] {
+        let found = testbed::wait("the freeze", Duration::from_secs(60), || marker(&data));
+        std::thread::sleep(Duration::from_millis(delay));
+        service.kill();
+        // Nobody but the freezer is left, which has nobody to report to.
+        testbed::wait("the thaw", Duration::from_secs(60), || (!found.exists()).then_some(()));
+        assert_eq!(freeze_status(&guest).as_deref(), Some("thawed"));
+        let written = guest.generation();
+        guest.wait_for_generation(written + 1);
+        service = Service::start(&data);
+        if service.show(&run)["stage"] != "Snapshotting" {
+            break;
+        }
+    }
+    let run = service.completed(&run);
+    assert_eq!(run["consistency"], "FILE_SYSTEM", "{run:#}");
 }
 
 #[test]
