@@ -124,6 +124,7 @@ fn failure(error: &NbdError, target: &VolumeTarget) -> Failure {
     let code = match error {
         // The export's name is that of the point in time: without it, that point does not exist any more.
         NbdError::Refused { unknown_export: true, .. } => Code::PointInTimeLost,
+        NbdError::TlsRequired => Code::SourceRefused,
         NbdError::Range { .. } => Code::Internal,
         _ => Code::SourceRead,
     };

@@ -148,6 +148,22 @@ async fn replies_that_lie_about_a_read_are_refused() {
 }
 
 #[tokio::test]
+async fn a_server_that_demands_tls_is_told_apart() {
+    let folder = folder();
+    let socket = folder.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let refusal = option_reply(8, 0x8000_0005, b"Option 0x8 not permitted before TLS");
+        stream.write_all(&[&b"NBDMAGICIHAVEOPT\x00\x03"[..], &refusal].concat()).await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await
+    });
+    let failure = NbdVolume::connect(volume_target(&socket)).await.err().unwrap();
+    assert_eq!(failure.code, Code::SourceRefused, "{failure}");
+    assert!(failure.evidence.contains("demands TLS") && failure.evidence.contains("unix socket"), "{failure}");
+}
+
+#[tokio::test]
 async fn block_statuses_that_lie_are_refused() {
     let lies: Vec<(&str, Lie)> = vec![
         ("one context missing", |c, _, l| status(true, c, 1, &[(l, 0)])),

@@ -51,6 +51,9 @@ pub enum NbdError {
         /// The server's words.
         text: String,
     },
+    /// The server speaks to nobody without TLS.
+    #[error("the NBD server demands TLS, which is not supported: stop it, or start it without on a unix socket")]
+    TlsRequired,
     /// The server could not serve a request.
     #[error("the NBD server failed to serve {length} bytes at {offset}: error {}{}{}", error.errno,
         if error.text.is_empty() { "" } else { ", " }, error.text)]

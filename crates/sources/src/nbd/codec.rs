@@ -114,6 +114,8 @@ pub enum OptionReply {
 
 /// Kind of a refusal: there is no such export.
 pub const REFUSED_UNKNOWN: u32 = 0x8000_0006;
+/// Kind of a refusal: not before TLS.
+pub const REFUSED_TLS: u32 = 0x8000_0005;
 
 /// A command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

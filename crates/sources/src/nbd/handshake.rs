@@ -75,6 +75,7 @@ async fn replies(reader: &mut (impl AsyncRead + Unpin), option: u32) -> Result<V
         reader.read_exact(&mut payload).await?;
         match codec::option_reply(header, &payload)? {
             OptionReply::Ack => return Ok(replies),
+            OptionReply::Refused { kind: codec::REFUSED_TLS, .. } => return Err(NbdError::TlsRequired),
             OptionReply::Refused { kind, text } => {
                 return Err(NbdError::Refused { unknown_export: kind == codec::REFUSED_UNKNOWN, text });
             }
