@@ -41,6 +41,7 @@ CREATE TABLE server (
     UNIQUE (manager_id, vm_id)
 );
 
+-- start_at is where the grid of the schedule begins; seed_at is where it began when the job was created.
 CREATE TABLE job (
     job_id           TEXT PRIMARY KEY NOT NULL,
     server_id        TEXT NOT NULL REFERENCES server (server_id),
@@ -55,6 +56,7 @@ CREATE TABLE job (
     kms_key_id       TEXT,
     status_message   TEXT,
     created_at       BIGINT NOT NULL,
+    seed_at          BIGINT NOT NULL,
     fence            BIGINT NOT NULL
 );
 CREATE INDEX job_in_order ON job (created_at, job_id);
@@ -108,7 +110,7 @@ CREATE TABLE run_volume (
     PRIMARY KEY (run_id, device)
 );
 
--- Packs that no registered image accounts for yet. state: BEGUN, DURABLE.
+-- Packs that no registered image accounts for yet. state: BEGUN, DURABLE, or VOID if nothing may use it any more.
 CREATE TABLE pack_ledger (
     pack_id TEXT PRIMARY KEY NOT NULL,
     run_id  TEXT NOT NULL REFERENCES run (run_id),
@@ -129,8 +131,10 @@ CREATE TABLE baseline (
     PRIMARY KEY (job_id, device)
 );
 
+-- number grows with every image: which one is newer does not hang on the clock.
 CREATE TABLE image (
     image_id    TEXT PRIMARY KEY NOT NULL,
+    number      BIGINT NOT NULL,
     job_id      TEXT NOT NULL,
     run_id      TEXT NOT NULL UNIQUE,
     server_id   TEXT NOT NULL,

@@ -201,7 +201,8 @@ impl Driver {
             self.ensure(Task::Verify(image), |cancel| images::verify(line, id, cancel));
         }
         let unneeded = !self.line.store.images_to_delete().await?.is_empty()
-            || !self.line.store.orphan_snapshots().await?.is_empty();
+            || !self.line.store.orphan_snapshots().await?.is_empty()
+            || !self.line.store.unneeded_packs().await?.is_empty();
         if unneeded {
             let line = self.line.clone();
             self.ensure(Task::RemoveUnneeded, |cancel| images::remove_unneeded(line, cancel));

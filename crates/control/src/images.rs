@@ -42,7 +42,7 @@ pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationTok
     Ok(Ended::Done)
 }
 
-/// Removes images and snapshots that nothing holds any more. What fails is tried again later.
+/// Removes images, snapshots and packs that nothing holds any more. What fails is tried again later.
 pub(crate) async fn remove_unneeded(line: Arc<Line>, cancel: CancellationToken) -> Result<Ended, StoreError> {
     let mut ended = Ended::Done;
     for image in line.store.images_to_delete().await? {
@@ -57,19 +57,29 @@ pub(crate) async fn remove_unneeded(line: Arc<Line>, cancel: CancellationToken) 
         }
     }
     let orphans = line.store.orphan_snapshots().await?;
-    if orphans.is_empty() {
-        return Ok(ended);
-    }
-    let work = line.images.delete_snapshots(&orphans);
-    match bounded("removing snapshots", line.options.register, &cancel, work).await {
-        Ok(()) => line.store.forget_snapshots(&orphans).await?,
-        Err(StageError::Failed(failure)) => {
-            tracing::warn!(%failure, "snapshots are not removed yet; tried again later");
-            ended = Ended::Later;
+    if !orphans.is_empty() {
+        let work = line.images.delete_snapshots(&orphans);
+        match bounded("removing snapshots", line.options.register, &cancel, work).await {
+            Ok(()) => line.store.forget_snapshots(&orphans).await?,
+            Err(error) => ended = later("snapshots", &error),
         }
-        Err(_) => {}
+    }
+    let packs = line.store.unneeded_packs().await?;
+    if !packs.is_empty() {
+        let work = line.images.discard_staged(&packs);
+        match bounded("removing packs", line.options.register, &cancel, work).await {
+            Ok(()) => line.store.forget_packs(&packs).await?,
+            Err(error) => ended = later("packs", &error),
+        }
     }
     Ok(ended)
+}
+
+fn later(what: &str, error: &StageError) -> Ended {
+    if let StageError::Failed(failure) = error {
+        tracing::warn!(%failure, "{what} are not removed yet; tried again later");
+    }
+    Ended::Later
 }
 
 async fn verify_once(line: &Line, image: &Image, cancel: &CancellationToken) -> Result<VerificationEnd, StageError> {

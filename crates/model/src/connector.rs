@@ -14,7 +14,7 @@ pub enum ConnectorStatus {
 }
 
 /// How a connector reaches its VM manager.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ConnectorConfig {
     /// QEMU guests and storage daemons by their QMP sockets.

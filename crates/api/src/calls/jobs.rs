@@ -83,7 +83,7 @@ pub fn job(job: Job) -> ReplicationJob {
         replication_job_id: Some(job.id.to_string()),
         server_id: Some(job.server.id.to_string()),
         server_type: Some(ServerType::VirtualMachine),
-        seed_replication_time: Some(job.start.into()),
+        seed_replication_time: Some(job.seed.into()),
         frequency: job.frequency_hours().and_then(|hours| i32::try_from(hours).ok()),
         run_once: Some(job.interval == Interval::Once),
         next_replication_run_start_time: job.next_start.map(Into::into),

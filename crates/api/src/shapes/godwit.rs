@@ -481,7 +481,7 @@ shapes! {
         volume: u64,
         /// First byte.
         offset: u64,
-        /// How many bytes, at most 8 MiB.
+        /// How many bytes, at most a mebibyte.
         length: u64,
     }
 }

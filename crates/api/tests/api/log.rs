@@ -25,6 +25,9 @@ async fn a_call_leaves_one_line_and_no_parameter() {
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
+    // While there is but one, a call site takes what it wants from the first thread that comes along, and remembers it:
+    // other tests, in other threads, want nothing.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
 
     let scene = Scene::new().await;
     lines.0.lock().unwrap().clear();

@@ -63,7 +63,10 @@ pub(crate) async fn end_job(line: Arc<Line>, job: JobId, cancel: CancellationTok
         }
         if !left.packs.is_empty() {
             let attempt = || line.images.discard_staged(&left.packs);
-            warn(&job, try_a_few_times(&line, "remove staged data", &cancel, attempt).await?);
+            match try_a_few_times(&line, "remove staged data", &cancel, attempt).await? {
+                None => line.store.forget_packs(&left.packs).await?,
+                note => warn(&job, note),
+            }
         }
         Ok(())
     };

@@ -136,11 +136,11 @@ async fn carry_on(line: &Line, id: &RunId, cancel: &CancellationToken) -> Result
     }
 }
 
-/// Performs a stage, again and again while it fails for passing reasons. Progress between two failures, seen in the
-/// ledger, starts the count anew: a copy over a bad link is not given up because it is long.
+/// Performs a stage, again and again while it fails for passing reasons. Coming further than ever before starts the
+/// count anew: a copy over a bad link is not given up because it is long.
 async fn perform_with_retries(line: &Line, run: &RunRecord, stage: Stage, cancel: &CancellationToken) -> StageEnd {
     let mut failures = 0;
-    let mut moved = line.progress.moved(&run.id);
+    let mut furthest = line.progress.position(&run.id);
     loop {
         let failure = match stages::perform(line, run, stage, cancel).await {
             Ok(done) => return StageEnd::Done(done),
@@ -155,9 +155,9 @@ async fn perform_with_retries(line: &Line, run: &RunRecord, stage: Stage, cancel
         if failure.code == Code::PointInTimeLost && stage == Stage::Transferring {
             return StageEnd::PointLost(failure);
         }
-        let moved_now = line.progress.moved(&run.id);
-        failures = if moved_now > moved { 1 } else { failures + 1 };
-        moved = moved_now;
+        let position = line.progress.position(&run.id);
+        failures = if position > furthest { 1 } else { failures + 1 };
+        furthest = furthest.max(position);
         if !failure.code.kind().is_transient() || failures >= line.options.retry.attempts {
             return StageEnd::GaveUp(failure);
         }

@@ -93,11 +93,11 @@ impl Progress {
         self.lock().get(run).cloned()
     }
 
-    /// A number that grows whenever the run gets something done.
-    pub fn moved(&self, run: &RunId) -> u64 {
-        self.lock().get(run).map_or(0, |live| {
-            let sum = live.sum();
-            sum.bytes_stored + sum.bytes_done + live.verify.map_or(0, |(done, _)| done)
+    /// How far the run's stage has come. What is only done again does not count.
+    pub fn position(&self, run: &RunId) -> u64 {
+        self.lock().get(run).map_or(0, |live| match live.stage {
+            Some(Stage::Verifying) => live.verify.map_or(0, |(done, _)| done),
+            _ => live.sum().bytes_done,
         })
     }
 
@@ -188,6 +188,22 @@ mod tests {
 
     fn at(ms: i64, done: u64) -> Sample {
         Sample { at: Timestamp(ms), moved: done / 2, done, total: 1_000 }
+    }
+
+    #[test]
+    fn what_is_only_done_again_is_no_progress() {
+        let (progress, run) = (Progress::default(), RunId::from_bits(1));
+        let volume = |bytes_done, bytes_stored| VolumeFigures { bytes_done, bytes_stored, ..VolumeFigures::default() };
+        progress.enter(&run, Some(Stage::Transferring), vec![]);
+        progress.lock().get_mut(&run).expect("entered").volumes.push(("vda".into(), volume(100, 40)));
+        let before = progress.position(&run);
+        progress.update(&run, "vda", volume(90, 80), Timestamp(1));
+        assert_eq!(progress.position(&run), before, "packs were sent again");
+        progress.update(&run, "vda", volume(101, 80), Timestamp(2));
+        assert!(progress.position(&run) > before);
+        progress.enter(&run, Some(Stage::Verifying), vec![]);
+        progress.verify(&run, (7, 10), Timestamp(3));
+        assert_eq!(progress.position(&run), 7);
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Service {
     pub async fn describe_images(&self, filter: &ImagesFilter, page: &Page) -> Answer<Paged<Image>> {
         let store = &self.line.store;
         if let Some(ids) = &filter.image_ids {
-            let found = only(ids, "image", |id: ImageId| async move { store.image(&id).await }).await?;
+            let found = only(ids, "image", "images", page, |id: ImageId| async move { store.image(&id).await }).await?;
             return Ok(found.map(|image| self.with_progress(image)));
         }
         let job = match &filter.job_id {
@@ -183,7 +183,8 @@ impl Service {
     pub async fn describe_snapshots(&self, filter: &SnapshotsFilter, page: &Page) -> Answer<Paged<Snapshot>> {
         let store = &self.line.store;
         if let Some(ids) = &filter.snapshot_ids {
-            return only(ids, "snapshot", |id: SnapshotId| async move { store.snapshot(&id).await }).await;
+            return only(ids, "snapshot", "snapshots", page, |id: SnapshotId| async move { store.snapshot(&id).await })
+                .await;
         }
         let image = match &filter.image_id {
             Some(id) => Some(self.image_named(id).await?.id),
@@ -237,7 +238,14 @@ impl Service {
                 volume.size
             ))
         })?;
-        let bytes = self.ask("reading the image", self.line.images.read(&volume.snapshot, extent)).await?;
+        let read = async {
+            let bytes = self.line.images.read(&volume.snapshot, extent).await;
+            if bytes.as_ref().is_err_and(|failure| failure.code == Code::StoreCorrupt) {
+                self.forget_baseline(image_id).await;
+            }
+            bytes
+        };
+        let bytes = self.ask("reading the image", read).await?;
         if bytes.len() as u64 != extent.length {
             let what = format!("the store gave {} of {} bytes", bytes.len(), extent.length);
             return Err(ServiceError::from_failure(&Failure::new(Code::Internal, what)));
@@ -253,6 +261,14 @@ impl Service {
         }
         self.line.wake.notify_one();
         Ok(())
+    }
+
+    /// What is damaged may be shared with the newest snapshot of the image's job: its next run builds on nothing.
+    async fn forget_baseline(&self, image_id: &str) {
+        let Ok(image) = image_id.parse() else { return };
+        if let Err(error) = self.line.store.forget_baseline_of(&image).await {
+            tracing::warn!(%image, error = %error.to_failure(), "the next run may build on damaged data");
+        }
     }
 
     async fn image_named(&self, id: &str) -> Answer<Image> {

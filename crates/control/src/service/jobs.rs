@@ -11,8 +11,8 @@ use godwit_model::time::Timestamp;
 /// Hours between runs.
 const HOURS: std::ops::RangeInclusive<i64> = 1..=24;
 
-/// Images that a job may be told to keep.
-const KEEP: std::ops::RangeInclusive<i64> = 1..=270;
+/// Images that a job may be told to keep; 0 is all of them.
+const KEEP: std::ops::RangeInclusive<i64> = 0..=270;
 
 /// Longest text that a caller may leave with a job, in characters.
 const LONGEST_TEXT: usize = 1_024;
@@ -40,7 +40,7 @@ pub struct NewJob {
     pub role_name: Option<String>,
     /// For people.
     pub description: Option<String>,
-    /// How many of its newest images to keep, 1 to 270; absent means all.
+    /// How many of its newest images to keep, 1 to 270; 0 or absent means all.
     pub keep_images: Option<i64>,
     /// Whether images are encrypted with a chosen key. Everything stored is encrypted anyway.
     pub encrypted: Option<bool>,
@@ -77,7 +77,7 @@ pub struct JobChanges {
     pub license: Option<LicenseType>,
     /// Role.
     pub role_name: Option<String>,
-    /// For people.
+    /// For people; an empty one removes it.
     pub description: Option<String>,
     /// How many of its newest images to keep.
     pub keep_images: Option<i64>,
@@ -94,8 +94,8 @@ pub struct Job {
     pub id: JobId,
     /// Its server.
     pub server: Server,
-    /// When its schedule begins.
-    pub start: Timestamp,
+    /// When its first run was to start. The schedule may have been moved since.
+    pub seed: Timestamp,
     /// How often it runs.
     pub interval: Interval,
     /// When the next run starts, if one is scheduled.
@@ -188,6 +188,7 @@ impl Service {
     pub async fn get_replication_jobs(&self, id: Option<&str>, page: &Page) -> Answer<Paged<Job>> {
         let mut jobs = Vec::new();
         if let Some(id) = id {
+            page.check("jobs")?;
             jobs.push(self.job(self.job_named(id).await?).await?);
             return Ok(Paged { items: jobs, next: None });
         }
@@ -242,7 +243,7 @@ impl Service {
             latest_image: store.latest_image(&record.id).await?,
             id: record.id,
             server,
-            start: settings.start,
+            seed: record.seed,
             interval: settings.interval,
             license: settings.license,
             role_name: settings.role_name,
@@ -321,7 +322,9 @@ fn apply(
     if let Some(role) = text(changes.role_name.as_deref(), "roleName")? {
         settings.role_name = role;
     }
-    settings.description = text(changes.description.as_deref(), "description")?.or(settings.description.take());
+    if let Some(description) = &changes.description {
+        settings.description = text(Some(description), "description")?;
+    }
     settings.keep_images = changes.keep_images.map(keep).transpose()?.or(settings.keep_images);
     settings.encrypted = changes.encrypted.or(settings.encrypted);
     Ok((job, next))
@@ -338,7 +341,7 @@ fn frequency(hours: i64) -> Answer<Interval> {
 fn keep(images: i64) -> Answer<u32> {
     KEEP.contains(&images).then(|| u32::try_from(images).ok()).flatten().ok_or_else(|| {
         let (from, to) = (KEEP.start(), KEEP.end());
-        ServiceError::invalid(format!("numberOfRecentAmisToKeep is {images}: give {from} to {to}"))
+        ServiceError::invalid(format!("numberOfRecentAmisToKeep is {images}: give {from} to {to}, where 0 keeps all"))
     })
 }
 

@@ -28,8 +28,8 @@ pub use runs::{Run, RunVolume, RunsFilter};
 use crate::control::Line;
 use std::sync::Arc;
 
-/// Longest single [`Service::read_image`]: 8 MiB.
-pub const MAX_READ: u64 = 8 << 20;
+/// Longest single [`Service::read_image`]: a mebibyte.
+pub const MAX_READ: u64 = 1 << 20;
 
 /// Outcome of an operation.
 pub type Answer<T> = Result<T, ServiceError>;

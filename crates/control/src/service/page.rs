@@ -41,6 +41,11 @@ impl<T> Paged<T> {
 }
 
 impl Page {
+    /// Refuses what a list called `list` would refuse.
+    pub(super) fn check(&self, list: &str) -> Answer<()> {
+        self.size().and(self.position(list)).map(|_| ())
+    }
+
     /// How many items the caller gets at most.
     fn size(&self) -> Answer<usize> {
         match self.limit {
@@ -96,12 +101,19 @@ fn cut<T>(mut rows: Vec<T>, size: usize, list: &str, at: impl Fn(&T) -> (i64, St
     Paged { items: rows, next }
 }
 
-/// Exactly the things with these ids, on one page. One that does not exist is refused.
-pub(crate) async fn only<I, T, F>(ids: &[String], noun: &str, read: impl Fn(I) -> F) -> Answer<Paged<T>>
+/// Exactly the things with these ids, on one page of the list called `list`. One that does not exist is refused.
+pub(crate) async fn only<I, T, F>(
+    ids: &[String],
+    noun: &str,
+    list: &str,
+    page: &Page,
+    read: impl Fn(I) -> F,
+) -> Answer<Paged<T>>
 where
     I: FromStr<Err = ParseIdError>,
     F: Future<Output = Result<Option<T>, StoreError>>,
 {
+    page.check(list)?;
     if ids.len() > LONGEST_PAGE {
         return Err(ServiceError::invalid(format!("{} ids at once: give at most {LONGEST_PAGE}", ids.len())));
     }

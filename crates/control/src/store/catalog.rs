@@ -70,6 +70,11 @@ impl Store {
             return Err(StoreError::Stale);
         }
         for server in &found.servers {
+            if let Some(other) = offered_by_another(&mut tx, connector, &server.vm_id).await? {
+                let (name, vm_id) = (&server.name, &server.vm_id);
+                tracing::warn!(%connector, name, vm_id, "left out of the catalog: {other} offers the same machine");
+                continue;
+            }
             upsert(&mut tx, import, connector, found, server, draw, now).await?;
         }
         sqlx::query("UPDATE server SET listed = 0 WHERE manager_id = $1 AND import_number <> $2")
@@ -159,6 +164,30 @@ async fn write_catalog(
     .run(&mut **tx, "write the catalog")
     .await?;
     Ok(())
+}
+
+/// The connector through which a machine is listed already. Runs through both would end each other's points in time.
+/// Only ids that are one machine's in all the world can tell.
+async fn offered_by_another(
+    tx: &mut Tx,
+    connector: &ConnectorId,
+    vm_id: &str,
+) -> Result<Option<ConnectorId>, StoreError> {
+    if !is_uuid(vm_id) {
+        return Ok(None);
+    }
+    sqlx::query("SELECT connector_id FROM server WHERE vm_id = $1 AND connector_id <> $2 AND listed = 1 LIMIT 1")
+        .bind(vm_id.to_owned())
+        .bind(connector.to_string())
+        .find(&mut **tx, "look for a machine", |row| Fields(row).id("connector_id"))
+        .await
+}
+
+/// Whether a VM manager's id of a server is a UUID.
+fn is_uuid(vm_id: &str) -> bool {
+    let groups: Vec<&str> = vm_id.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 async fn upsert(

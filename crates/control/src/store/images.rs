@@ -57,7 +57,7 @@ impl Store {
     pub(crate) async fn latest_image(&self, job: &JobId) -> Result<Option<ImageId>, StoreError> {
         sqlx::query(
             "SELECT image_id FROM image WHERE job_id = $1 AND deleting = 0 \
-             ORDER BY created_at DESC, image_id DESC LIMIT 1",
+             ORDER BY number DESC LIMIT 1",
         )
         .bind(job.to_string())
         .find(self.reader(), "read the newest image of a job", |row| Fields(row).id("image_id"))
@@ -168,8 +168,8 @@ pub(super) async fn record_image(tx: &mut Tx, run: &RunRecord, now: Timestamp) -
         .await?;
     let created = run.stage_started_at.unwrap_or(now);
     sqlx::query(
-        "INSERT INTO image (image_id, job_id, run_id, server_id, server_name, description, size, created_at, deleting) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)",
+        "INSERT INTO image (image_id, number, job_id, run_id, server_id, server_name, description, size, created_at, \
+         deleting) VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM image), $2, $3, $4, $5, $6, $7, $8, 0)",
     )
     .bind(image.to_string())
     .bind(run.job.to_string())
@@ -185,12 +185,13 @@ pub(super) async fn record_image(tx: &mut Tx, run: &RunRecord, now: Timestamp) -
         record_image_volume(tx, run, image, &job.settings.server, created, place, volume).await?;
     }
     match job.settings.keep_images {
+        None | Some(0) => Ok(()),
         Some(keep) => keep_newest(tx, &run.job, keep).await,
-        None => Ok(()),
     }
 }
 
-/// Records one volume of an image: its place, its snapshot, the job's new baseline.
+/// Records one volume of an image: its place, its snapshot, the job's new baseline. There is none if the baseline that
+/// the run was built on was forgotten meanwhile: blocks that it shares may be damaged.
 async fn record_image_volume(
     tx: &mut Tx,
     run: &RunRecord,
@@ -230,6 +231,18 @@ async fn record_image_volume(
     .bind(to_sql(volume.figures.bytes_stored))
     .run(&mut **tx, what)
     .await?;
+    if let Some(parent) = &volume.parent {
+        let is_trusted =
+            sqlx::query("SELECT run_id FROM baseline WHERE job_id = $1 AND device = $2 AND snapshot_id = $3")
+                .bind(run.job.to_string())
+                .bind(volume.device.clone())
+                .bind(parent.to_string())
+                .exists(&mut **tx, what)
+                .await?;
+        if !is_trusted {
+            return Ok(());
+        }
+    }
     sqlx::query(
         "INSERT INTO baseline (job_id, device, run_id, snapshot_id, size) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (job_id, device) DO UPDATE SET run_id = excluded.run_id, \
@@ -250,7 +263,7 @@ async fn keep_newest(tx: &mut Tx, job: &JobId, keep: u32) -> Result<(), StoreErr
     sqlx::query(
         "UPDATE image SET deleting = 1 WHERE job_id = $1 AND deleting = 0 AND image_id NOT IN \
          (SELECT image_id FROM image WHERE job_id = $1 AND deleting = 0 \
-         ORDER BY created_at DESC, image_id DESC LIMIT $2)",
+         ORDER BY number DESC LIMIT $2)",
     )
     .bind(job.to_string())
     .bind(i64::from(keep))

@@ -34,6 +34,8 @@ pub(crate) struct JobRecord {
     pub state: JobState,
     pub status_message: Option<String>,
     pub created_at: Timestamp,
+    /// When the first run was to start. The grid of the schedule is [`NewJobRecord::start`], which moves.
+    pub seed: Timestamp,
     pub fence: i64,
     pub settings: NewJobRecord,
 }
@@ -69,8 +71,8 @@ impl Store {
         let id = tx.fresh("SELECT job_id FROM job WHERE job_id = $1", draw, JobId::from_bits).await?;
         let insert = sqlx::query(
             "INSERT INTO job (job_id, server_id, state, start_at, interval_minutes, license, role_name, description, \
-             keep_images, encrypted, kms_key_id, status_message, created_at, fence) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL, $12, 0)",
+             keep_images, encrypted, kms_key_id, status_message, created_at, seed_at, fence) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL, $12, $4, 0)",
         )
         .bind(id.to_string())
         .bind(new.server.to_string())
@@ -278,6 +280,7 @@ fn job_record(row: &AnyRow) -> Result<JobRecord, StoreError> {
         state: fields.name("state", JobState::parse)?,
         status_message: fields.opt_text("status_message")?,
         created_at: fields.time("created_at")?,
+        seed: fields.time("seed_at")?,
         fence: fields.int("fence")?,
         settings: NewJobRecord {
             server: fields.id("server_id")?,

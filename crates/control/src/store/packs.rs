@@ -3,7 +3,7 @@
 use super::query::Verbs;
 use super::row::{Fields, to_sql};
 use super::run_steps::{check_fence, write_figures};
-use super::{RunRecord, Store, StoreError};
+use super::{RunRecord, Store, StoreError, Tx};
 use godwit_model::figures::VolumeFigures;
 use godwit_model::id::{PackId, RunId};
 use sqlx::any::AnyRow;
@@ -91,14 +91,45 @@ impl Store {
         tx.commit().await
     }
 
+    /// Packs that are to be removed from the store. While their run is at work its snapshots may name them.
+    pub(crate) async fn unneeded_packs(&self) -> Result<Vec<PackId>, StoreError> {
+        sqlx::query(
+            "SELECT pack_id FROM pack_ledger WHERE state = 'VOID' AND run_id IN \
+             (SELECT run_id FROM run WHERE state NOT IN ('ACTIVE', 'DELETING')) ORDER BY pack_id LIMIT 1000",
+        )
+        .all(self.reader(), "look for packs to remove", |row| Fields(row).id("pack_id"))
+        .await
+    }
+
+    /// These packs are removed from the store.
+    pub(crate) async fn forget_packs(&self, packs: &[PackId]) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        for pack in packs {
+            sqlx::query("DELETE FROM pack_ledger WHERE pack_id = $1")
+                .bind(pack.to_string())
+                .run(&mut *tx, "forget a pack")
+                .await?;
+        }
+        tx.commit().await
+    }
+
     /// The ledger of one volume of a run.
     pub(crate) async fn packs(&self, run: &RunId, device: &str) -> Result<Vec<LedgerPack>, StoreError> {
-        sqlx::query("SELECT * FROM pack_ledger WHERE run_id = $1 AND device = $2 ORDER BY pack_id")
+        sqlx::query("SELECT * FROM pack_ledger WHERE run_id = $1 AND device = $2 AND state <> 'VOID' ORDER BY pack_id")
             .bind(run.to_string())
             .bind(device.to_owned())
             .all(self.reader(), "read a ledger", ledger_pack)
             .await
     }
+}
+
+/// Nothing may use these packs any more.
+pub(super) async fn void_packs(tx: &mut Tx, run: &RunId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE pack_ledger SET state = 'VOID' WHERE run_id = $1")
+        .bind(run.to_string())
+        .run(&mut **tx, "void a ledger")
+        .await?;
+    Ok(())
 }
 
 fn ledger_pack(row: &AnyRow) -> Result<LedgerPack, StoreError> {

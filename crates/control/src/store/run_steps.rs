@@ -1,6 +1,7 @@
 //! The steps of a run: each takes the run from one position to the next and records what the last stage brought.
 
 use super::jobs::{forget_baseline, locked_job, step_job};
+use super::packs::void_packs;
 use super::query::Verbs;
 use super::row::{to_json, to_sql};
 use super::runs::{RunRecord, run_record, volume_record};
@@ -139,6 +140,8 @@ impl Store {
             .await?;
         if failure.code == Code::VerifyMismatch {
             forget_baseline(&mut tx, &was.job).await?;
+            // They may be what is damaged: sent again, not used again.
+            void_packs(&mut tx, &was.id).await?;
         }
         let is = locked_run(&mut tx, &was.id).await?;
         tx.commit().await?;
@@ -217,12 +220,14 @@ async fn write_position(tx: &mut Tx, was: &RunRecord, position: Position, now: T
     let ended = matches!(position, Position::Failed | Position::Completed | Position::Deleted | Position::Missed);
     let completed = (ended && was.started_at.is_some()).then_some(now.0);
     let stage_changed = position.stage().is_some();
+    // What did not end well keeps the stage that it ended in.
+    let stage = position.stage().or(was.stage).filter(|_| position != Position::Completed);
     sqlx::query(
         "UPDATE run SET state = $1, stage = $2, abandoning = $3, stage_started_at = $4, started_at = $5, \
          completed_at = $6, fence = fence + 1 WHERE run_id = $7 AND fence = $8",
     )
     .bind(position.state().as_str())
-    .bind(position.stage().or(was.stage).map(Stage::as_str))
+    .bind(stage.map(Stage::as_str))
     .bind(i64::from(position == Position::Abandoning))
     .bind(if stage_changed { Some(now.0) } else { was.stage_started_at.map(|t| t.0) })
     .bind(was.started_at.map_or(stage_changed.then_some(now.0), |t| Some(t.0)))

@@ -3,7 +3,7 @@
 use super::jobs::forget_baseline;
 use super::query::Verbs;
 use super::row::{Fields, to_json, to_sql};
-use super::{Store, StoreError};
+use super::{Store, StoreError, Tx};
 use crate::service::{DamagedRange, Verification, VerificationState};
 use godwit_model::extent::Extent;
 use godwit_model::id::ImageId;
@@ -77,16 +77,28 @@ impl Store {
         .run(&mut *tx, "record a verification")
         .await?;
         if !damaged.is_empty() {
-            let job = sqlx::query("SELECT job_id FROM image WHERE image_id = $1")
-                .bind(id.to_string())
-                .find(&mut *tx, "read the job of an image", |row| Fields(row).id("job_id"))
-                .await?;
-            // The newest snapshot shares blocks with this image: the next run must not build on them.
-            if let Some(job) = job {
-                forget_baseline(&mut tx, &job).await?;
-            }
+            forget_baseline_of(&mut tx, id).await?;
         }
         tx.commit().await
+    }
+
+    /// The next run of an image's job builds on nothing that is stored: a block of the image proved damaged.
+    pub(crate) async fn forget_baseline_of(&self, image: &ImageId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        forget_baseline_of(&mut tx, image).await?;
+        tx.commit().await
+    }
+}
+
+/// The newest snapshot of the image's job shares blocks with the image: the next run must not build on them.
+async fn forget_baseline_of(tx: &mut Tx, image: &ImageId) -> Result<(), StoreError> {
+    let job = sqlx::query("SELECT job_id FROM image WHERE image_id = $1")
+        .bind(image.to_string())
+        .find(&mut **tx, "read the job of an image", |row| Fields(row).id("job_id"))
+        .await?;
+    match job {
+        Some(job) => forget_baseline(tx, &job).await,
+        None => Ok(()),
     }
 }
 

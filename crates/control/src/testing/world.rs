@@ -12,6 +12,7 @@ use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Packs per volume of a first copy.
@@ -25,6 +26,8 @@ pub(crate) const PACK: u64 = 1_000;
 pub(crate) enum Act {
     Fail(Code),
     Hang,
+    /// Waits until it is told to go on.
+    Wait(Arc<Notify>),
     /// The source forgets the run's point in time, then works on.
     LosePoint,
     /// What was stored is found to be damaged.
@@ -59,6 +62,8 @@ pub(crate) struct State {
     packs: HashMap<PackId, Block>,
     pub snapshots: BTreeMap<SnapshotId, StoredSnapshot>,
     pub images: BTreeMap<ImageId, ImageOrder>,
+    /// Managers that answer elsewhere than the one; they know the same servers.
+    pub manager_at: HashMap<ConnectorConfig, String>,
     script: HashMap<&'static str, VecDeque<Act>>,
     pub calls: Vec<String>,
     pub settled: Vec<(RunId, SettleEnd)>,
@@ -117,6 +122,10 @@ impl World {
         match act {
             Some(Act::Fail(code)) => Err(Failure::new(code, format!("scripted failure of {name}"))),
             Some(Act::Hang) => std::future::pending().await,
+            Some(Act::Wait(told)) => {
+                told.notified().await;
+                Ok(None)
+            }
             other => Ok(other),
         }
     }
@@ -150,11 +159,11 @@ impl World {
 
 #[async_trait]
 impl Replicator for World {
-    async fn discover(&self, _: &ConnectorConfig) -> Result<Discovery, Failure> {
+    async fn discover(&self, config: &ConnectorConfig) -> Result<Discovery, Failure> {
         self.call("discover").await?;
         let state = self.look();
         Ok(Discovery {
-            manager_id: state.manager.clone(),
+            manager_id: state.manager_at.get(config).unwrap_or(&state.manager).clone(),
             manager_name: "a VM manager".into(),
             manager_version: "1.0".into(),
             servers: state.servers.clone(),

@@ -129,21 +129,34 @@ async fn changes_move_the_schedule() {
     let job = h.hourly(&service).await;
     let id = job.as_str();
     h.until_runs(&service, &job, 1, RunState::Completed).await;
-    let start = h.job(&service, &job).await.start;
+    let seed = h.job(&service, &job).await.seed;
 
     let changes = JobChanges { frequency_hours: Some(6), description: Some("new".into()), ..JobChanges::default() };
     service.update_replication_job(id, changes, h.now()).await.unwrap();
     let changed = h.job(&service, &job).await;
     assert_eq!((changed.frequency_hours(), changed.description.as_deref()), (Some(6), Some("new")));
-    assert_eq!(changed.next_start, Some(start + Millis::HOUR.times(6)));
+    assert_eq!(changed.next_start, Some(seed + Millis::HOUR.times(6)));
 
     let at = h.now() + Millis::MINUTE.times(10);
     let changes = JobChanges { next_start: Some(at), ..JobChanges::default() };
     service.update_replication_job(id, changes, h.now()).await.unwrap();
-    assert_eq!(h.job(&service, &job).await.next_start, Some(at));
+    let moved = h.job(&service, &job).await;
+    assert_eq!((moved.next_start, moved.seed, moved.description.as_deref()), (Some(at), seed, Some("new")));
+    let changes = JobChanges { description: Some(String::new()), keep_images: Some(0), ..JobChanges::default() };
+    service.update_replication_job(id, changes, h.now()).await.unwrap();
+    let cleared = h.job(&service, &job).await;
+    assert_eq!((cleared.next_start, cleared.description, cleared.keep_images), (Some(at), None, Some(0)));
     h.wait(Millis::MINUTE.times(10), &service);
     h.until_runs(&service, &job, 2, RunState::Completed).await;
     assert_eq!(h.job(&service, &job).await.next_start, Some(at + Millis::HOUR.times(6)), "the grid moved along");
+    assert_eq!(h.images(&service).await.len(), 2, "0 keeps all");
+
+    service.delete_replication_job(id, h.now()).await.unwrap();
+    h.until_job(&service, &job, JobState::Deleted).await;
+    let changes = JobChanges { frequency_hours: Some(6), ..JobChanges::default() };
+    let refused = service.update_replication_job(id, changes, h.now()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::OperationNotPermitted);
+    assert!(refused.message.contains("DELETED"), "{refused}");
     control.shutdown().await;
 }
 

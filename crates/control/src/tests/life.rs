@@ -5,7 +5,7 @@ use crate::service::*;
 use crate::testing::{Act, Harness, PACK, PACKS, until};
 use godwit_model::figures::Consistency;
 use godwit_model::job::JobState;
-use godwit_model::run::{RunState, RunType, Stage};
+use godwit_model::run::{RunState, RunType};
 use godwit_model::time::Millis;
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn a_one_time_job_makes_one_image_and_leaves_nothing_at_the_source() {
     assert_eq!(runs.len(), 1);
     let run = &runs[0];
     assert_eq!((run.state, run.kind, run.percent), (RunState::Completed, RunType::Automatic, 100.0));
-    assert_eq!(run.stage, Some(Stage::Cleaning));
+    assert_eq!(run.stage, None);
     assert_eq!(run.consistency, Some(Consistency::FileSystem));
     assert!(run.started_at.is_some() && run.completed_at.is_some() && run.point_at.is_some());
     assert!(run.notes.is_empty() && run.failure.is_none(), "{run:?}");

@@ -24,7 +24,8 @@ async fn jobs_that_are_not_in_order_are_refused() {
         (NewJob { start: far, ..new() }, InvalidParameter, "30 days"),
         (NewJob { server_id: "s-12345678".into(), ..new() }, InvalidParameter, "s-12345678"),
         (NewJob { server_id: "nonsense".into(), ..new() }, InvalidParameter, "nonsense"),
-        (NewJob { keep_images: Some(271), ..new() }, InvalidParameter, "1 to 270"),
+        (NewJob { keep_images: Some(271), ..new() }, InvalidParameter, "0 to 270"),
+        (NewJob { keep_images: Some(-1), ..new() }, InvalidParameter, "0 keeps all"),
         (NewJob { kms_key_id: Some("alias/mine".into()), ..new() }, InvalidParameter, "alias/mine"),
         (NewJob { description: Some("x".repeat(1_025)), ..new() }, InvalidParameter, "description"),
     ];
@@ -33,8 +34,9 @@ async fn jobs_that_are_not_in_order_are_refused() {
         assert_eq!(refused.code, code, "{job:?}: {refused}");
         assert!(refused.message.contains(words), "{refused}");
     }
-    let edge = NewJob { start: h.now() + Millis::DAY.times(30), ..new() };
+    let edge = NewJob { start: h.now() + Millis::DAY.times(30), keep_images: Some(0), ..new() };
     let job = service.create_replication_job(edge, h.now()).await.unwrap();
+    assert_eq!(h.job(&service, &job).await.keep_images, Some(0));
     let second = service.create_replication_job(new(), h.now()).await.unwrap_err();
     assert_eq!(second.code, ErrorCode::ReplicationJobAlreadyExists);
     assert!(second.message.contains(job.as_str()));
@@ -48,7 +50,7 @@ async fn a_start_in_the_past_means_now() {
     let id = h.one_server(&service).await;
     let new = NewJob { run_once: Some(true), ..NewJob::new(id.as_str(), h.now() - Millis::DAY) };
     let job = service.create_replication_job(new, h.now()).await.unwrap();
-    assert_eq!(h.job(&service, &job).await.start, h.now());
+    assert_eq!(h.job(&service, &job).await.seed, h.now());
     control.shutdown().await;
 }
 

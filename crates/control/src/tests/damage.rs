@@ -1,0 +1,139 @@
+//! What proved damaged is trusted by nobody, and what is kept is the newest.
+
+use crate::service::*;
+use crate::testing::{Act, Harness, PACKS, until};
+use godwit_model::connector::ConnectorConfig;
+use godwit_model::failure::Code;
+use godwit_model::job::JobState;
+use godwit_model::run::RunState;
+use godwit_model::time::Millis;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+#[tokio::test]
+async fn a_run_that_was_built_on_what_proved_damaged_meanwhile_is_no_baseline() {
+    let mut h = Harness::new();
+    h.options.register = Duration::from_secs(60);
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
+    let image = h.images(&service).await.remove(0).id;
+
+    let told = Arc::new(Notify::new());
+    h.world.script("register", [Act::Wait(told.clone())]);
+    h.wait(Millis::HOUR, &service);
+    h.until_calls("register", 2).await;
+    // The run is verified by now, and it shares blocks with this image.
+    h.world.script("verify", [Act::Damage]);
+    service.start_image_verification(image.as_str(), h.now()).await.unwrap();
+    until("the verification", async || {
+        let images = h.images(&service).await;
+        images.iter().any(|i| i.id == image && i.verification.state == VerificationState::Damaged)
+    })
+    .await;
+    told.notify_one();
+    h.until_runs(&service, &job, 2, RunState::Completed).await;
+
+    for (completed, baselines) in [(3, 0), (4, 2)] {
+        h.wait(Millis::HOUR, &service);
+        h.until_runs(&service, &job, completed, RunState::Completed).await;
+        assert_eq!(h.world.look().ordered_baselines.pop().unwrap().len(), baselines, "run {completed}");
+    }
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn nothing_is_built_on_what_could_not_be_read() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
+    let image = h.images(&service).await.remove(0).id;
+    for (code, completed, baselines) in [(Code::StoreUnavailable, 2, 2), (Code::StoreCorrupt, 3, 0)] {
+        h.world.script("read", [Act::Fail(code)]);
+        service.read_image(image.as_str(), 0, 0, 10).await.unwrap_err();
+        h.wait(Millis::HOUR, &service);
+        h.until_runs(&service, &job, completed, RunState::Completed).await;
+        assert_eq!(h.world.look().ordered_baselines.pop().unwrap().len(), baselines, "{code:?}");
+    }
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_run_sent_that_proved_damaged_is_sent_again() {
+    let mut h = Harness::new();
+    h.options.heartbeat = Duration::from_millis(30);
+    let (control, service) = h.serve().await;
+    let server = h.one_server(&service).await;
+    h.world.script("verify", [Act::Damage]);
+    // Not removed at the first attempt.
+    h.world.script("discard_staged", [Act::Fail(Code::StoreUnavailable)]);
+    let job = h.hourly_of(&service, &server).await;
+    h.until_runs(&service, &job, 1, RunState::Failed).await;
+    h.wait(Millis::HOUR, &service);
+    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    assert_eq!(h.world.calls("send"), (4 * PACKS) as usize);
+    until("the removal", async || h.world.loose_packs() == 0).await;
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn staged_data_of_an_ended_job_is_removed_even_if_that_fails_at_first() {
+    let mut h = Harness::new();
+    h.options.heartbeat = Duration::from_millis(30);
+    let (control, service) = h.serve().await;
+    let server = h.one_server(&service).await;
+    h.world.script("verify", [Act::Fail(Code::SourceRefused)]);
+    h.world.script("discard_staged", vec![Act::Fail(Code::StoreUnavailable); 3]);
+    let job = h.hourly_of(&service, &server).await;
+    h.until_runs(&service, &job, 1, RunState::Failed).await;
+    assert_eq!(h.world.loose_packs(), (2 * PACKS) as usize);
+    service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
+    h.until_job(&service, &job, JobState::Deleted).await;
+    until("the removal", async || h.world.loose_packs() == 0).await;
+    assert_eq!(h.world.calls("discard_staged"), 4);
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_newest_image_is_kept_though_the_clock_goes_backwards() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let server = h.one_server(&service).await;
+    let new = NewJob { frequency_hours: Some(1), keep_images: Some(1), ..NewJob::new(server.as_str(), h.now()) };
+    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    h.wait(Millis(-7 * Millis::HOUR.0), &service);
+    let second = service.start_on_demand_replication_run(job.as_str(), None, h.now()).await.unwrap();
+    until("the second run", async || h.run(&service, &second).await.state == RunState::Completed).await;
+    let kept: Vec<_> = h.images(&service).await.into_iter().map(|image| image.run).collect();
+    assert_eq!(kept, [second]);
+    assert_eq!(h.job(&service, &job).await.latest_image, Some(h.images(&service).await[0].id.clone()));
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_machine_is_listed_through_one_connector_only() {
+    let h = Harness::new();
+    let uuid = "6f1c2b1e-7a55-4a30-9d8e-0f8b8f3c2d11";
+    h.world.look().servers[0].vm_id = uuid.into();
+    let mut named = h.world.look().servers[0].clone();
+    named.vm_id = "name-guest".into();
+    h.world.look().servers.push(named);
+    let (control, service) = h.serve().await;
+    let first = h.catalog(&service).await;
+    let config = ConnectorConfig::Qmp { socket: "/run/other".into() };
+    h.world.look().manager_at.insert(config.clone(), "manager-2".into());
+    let second = NewConnector { name: "there".into(), config };
+    service.associate_connector(second, h.now()).await.unwrap();
+    let both = h.import(&service).await;
+    let listed = |vm_id: &str| both.iter().filter(|server| server.address.vm_id == vm_id).count();
+    assert_eq!((listed(uuid), listed("name-guest")), (1, 2), "names may be given twice");
+    assert!(first.iter().all(|server| both.iter().any(|other| other.id == server.id)), "who has it keeps it");
+
+    let connectors = service.describe_connectors(None, &Page::default()).await.unwrap().items;
+    let here = connectors.iter().find(|connector| connector.name == "here").unwrap();
+    service.disassociate_connector(here.id.as_str(), h.now()).await.unwrap();
+    let left = h.import(&service).await;
+    assert_eq!(left.iter().map(|server| server.address.manager_id.as_str()).collect::<Vec<_>>(), ["manager-2"; 2]);
+    control.shutdown().await;
+}
