@@ -451,6 +451,7 @@ async fn a_line_that_breaks_at_any_command_leaves_nobody_frozen() {
     let agent = FakeAgent::start(daemon.path("a.sock"), Mood::Good);
     let (proxy, source) = machine(&daemon, &agent).await;
     for commands in 0.. {
+        assert!(commands < 200, "it never comes to an end");
         let run = run_id(commands);
         proxy.allow(commands as i64);
         let cut = source.open(&first(MACHINE, &run)).await.is_err();

@@ -113,6 +113,7 @@ enum GoOn {
 async fn every_cut_of_an_open(go_on: GoOn) {
     let mut scene = Scene::new().await;
     for commands in 0.. {
+        assert!(commands < 400, "it never comes to an end");
         let what = format!("{go_on:?} after {commands} commands");
         let run = scene.next_run();
         scene.write(commands).await;
@@ -182,6 +183,7 @@ async fn a_resumed_point_after_a_cut_holds_its_moment() {
     let mut scene = Scene::new().await;
     let mut resumed = 0;
     for commands in 0.. {
+        assert!(commands < 400, "it never comes to an end");
         let run = scene.next_run();
         scene.write(commands).await;
         let then = scene.now();
@@ -206,6 +208,7 @@ async fn a_cut_settle_is_repeated() {
     let mut scene = Scene::new().await;
     for end in [Settle::Committed, Settle::Abandoned] {
         for commands in 0.. {
+            assert!(commands < 400, "it never comes to an end");
             let what = format!("{end:?} cut after {commands} commands");
             let run = scene.next_run();
             scene.write(commands).await;

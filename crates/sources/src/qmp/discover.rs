@@ -182,7 +182,8 @@ async fn ask_all(source: &QmpSource, sockets: &[PathBuf]) -> Vec<(PathBuf, Resul
 
 async fn describe(session: &mut Session) -> Result<Found, QmpError> {
     let Identity { vm_id, name } = session.identity().await?;
-    let inventory = session.inventory().await?;
+    let mut inventory = session.inventory().await?;
+    inventory.warnings.extend(session.danger().await?);
     let volume = |disk: crate::qmp::inventory::Disk| DiscoveredVolume { device: disk.device, size: disk.size };
     let volumes = inventory.disks.into_iter().map(volume).collect();
     let server = DiscoveredServer { vm_id, path: format!("/{name}"), name, volumes };

@@ -9,6 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 
+/// From this version on NBD clients may come and go at disks that an iothread serves. Before, QEMU can end itself when
+/// one goes (7.2.14 and later for certain: assertion in `nbd_blockdev_client_closed`).
+const THREADS_ARE_SAFE: u32 = 9;
+
 /// How often the end of something that QEMU does in its own time is looked for.
 pub(super) const POLL: Duration = Duration::from_millis(5);
 
@@ -93,6 +97,27 @@ impl Session {
             self.boot_order(&mut disks).await?;
         }
         Ok(Inventory { nodes, exports, jobs, disks, warnings })
+    }
+
+    /// Why no NBD client may be let near this QEMU: its guest might not survive it.
+    pub(super) async fn danger(&mut self) -> Result<Option<String>, QmpError> {
+        let major = self.client.version().split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_some_and(|major| major >= THREADS_ARE_SAFE) {
+            return Ok(None);
+        }
+        let objects = match self.execute("qom-list", json!({ "path": "/objects" })).await {
+            // A storage daemon that was given none.
+            Err(QmpError::Refused { .. }) => return Ok(None),
+            objects => objects?,
+        };
+        let is_thread = |object: &Value| object.get("type").and_then(Value::as_str) == Some("child<iothread>");
+        let version = self.client.version();
+        Ok(objects.as_array().into_iter().flatten().any(is_thread).then(|| {
+            format!(
+                "QEMU {version} has iothreads, and before version {THREADS_ARE_SAFE} QEMU can break down when an NBD client \
+                 leaves a disk in an iothread: start the guest without iothreads or with a newer QEMU"
+            )
+        }))
     }
 
     pub(super) async fn exports(&mut self) -> Result<Vec<inventory::Export>, QmpError> {

@@ -46,6 +46,9 @@ pub(super) async fn open(
     nbd_socket: &Path,
     request: &OpenRequest,
 ) -> Result<View, Failure> {
+    if let Some(danger) = session.danger().await? {
+        return Err(Failure::new(Code::SourceRefused, danger));
+    }
     let mut notes = Vec::new();
     if let Some(sentence) = quiesce::thaw(session, options, &request.vm_id).await? {
         notes.push(sentence);
