@@ -29,6 +29,10 @@ setup_qemu72() {
     fi
     export GODWIT_QEMU72=$TOOLS/qemu-system-x86_64-7.2
     export GODWIT_STORAGE_DAEMON72=$TOOLS/qemu-storage-daemon-7.2
+    # A folder for the front of PATH, where it has its usual name.
+    QEMU72_PATH=$TOOLS/qemu-7.2.path
+    mkdir -p "$QEMU72_PATH"
+    ln -sf "$GODWIT_STORAGE_DAEMON72" "$QEMU72_PATH/qemu-storage-daemon"
 }
 
 write_qemu72_wrapper() {
