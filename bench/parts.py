@@ -111,10 +111,11 @@ class PeakWatch(threading.Thread):
             self.peak = max(self.peak, peak_mib(self.pid))
 
 
-def run_peer(source: Source, command: list[str], environment: dict | None = None) -> Measure:
-    """Runs a command to its end and measures it together with what it cost the source."""
+def run_peer(server, command: list[str], environment: dict | None = None) -> Measure:
+    """Runs a command to its end and measures it together with what it cost the server that it asks: a source, or the
+    service."""
     os.sync()
-    before = cpu_of(source.process.pid)
+    before = cpu_of(server.process.pid)
     begin = time.monotonic()
     peer = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
     watch = PeakWatch(peer.pid)
@@ -124,7 +125,7 @@ def run_peer(source: Source, command: list[str], environment: dict | None = None
     peer.returncode = os.waitstatus_to_exitcode(status)
     if peer.returncode:
         raise RuntimeError(f"{command[0]} ended with {peer.returncode}")
-    cpu = usage.ru_utime + usage.ru_stime + cpu_of(source.process.pid) - before
+    cpu = usage.ru_utime + usage.ru_stime + cpu_of(server.process.pid) - before
     return Measure(wall, cpu, watch.peak)
 
 
@@ -137,7 +138,7 @@ class Godwit:
             self.process = subprocess.Popen(
                 [binary, "serve", "--data", str(self.data), "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log
             )
-        self.job = None
+        self.job = self.image = None
 
     def ready(self) -> None:
         """Waits until it listens, and tells it of the source."""
@@ -179,7 +180,7 @@ class Godwit:
             run = self.ask("runs", "start", self.job)["run_id"]
         record = self._ended(run)
         cpu = cpu_of(self.process.pid) + cpu_of(self.source.process.pid) - before
-        volumes = record["volumes"]
+        self.image, volumes = record["image_id"], record["volumes"]
         return Measure(
             record["completed_time"] - record["started_on"],
             cpu,
@@ -187,6 +188,11 @@ class Godwit:
             sum(v["bytes_stored"] for v in volumes),
             sum(v["bytes_read"] for v in volumes),
         )
+
+    def export(self, file: pathlib.Path) -> Measure:
+        """The newest image's only volume as a raw file."""
+        command = [self.binary, "images", "export", self.image, "--volume", "0", "--format", "raw", "--output", str(file)]
+        return run_peer(self, command, self.environment)
 
     def _begun(self) -> str:
         bound = time.monotonic() + 60

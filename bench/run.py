@@ -10,6 +10,9 @@ first round warms up and does not count. Ratios are taken within a round; the ta
   godwit     a run of a replication job through a real `godwit serve`: read, digest, compress, encrypt, fsync, verify,
              commit; its time is the run's own record from started to completed
 
+D out and R out are the way back: the image as a raw file by `godwit images export`, durable at its end, beside nbdcopy
+from the source to a file, which is not.
+
 D is a Debian-like file system, D+C64 the same disk after 5 % of its 64 KiB blocks were rewritten at random places, R is
 incompressible. All is in the page cache.
 """
@@ -74,6 +77,22 @@ class Round:
     def tools(self) -> dict:
         return {"null": self.null, "qemu-img": self.qemu_img, "restic": self.restic, "godwit": self.godwit.replicate}
 
+    def nbdcopy(self) -> parts.Measure:
+        out = self.work / "copy.raw"
+        measure = parts.run_peer(self.source, ["nbdcopy", "--connections=2", "--requests=16", self.source.uri, str(out)])
+        out.unlink()
+        return measure
+
+    def export(self) -> parts.Measure:
+        out = self.work / "export.raw"
+        measure = self.godwit.export(out)
+        out.unlink()
+        return measure
+
+    def measure_export(self) -> dict[str, parts.Measure]:
+        """Once each, after a copy was made."""
+        return {"null": self.null(), "nbdcopy": self.nbdcopy(), "godwit": self.export()}
+
     def measure(self, turn: int) -> dict[str, parts.Measure]:
         """Every tool once; which one begins depends on the turn."""
         tools = list(self.tools().items())
@@ -90,6 +109,7 @@ def measure_disk(arguments, name: str, disk: pathlib.Path) -> tuple[dict[str, li
         with contextlib.ExitStack() as stack:
             one = Round(stack, arguments.godwit, arguments.cache, disk)
             results = {name: one.measure(turn)}
+            results[f"{name} out"] = one.measure_export()
             if name == "D":
                 changes = disks.scattered_changes(disk.stat().st_size, turn)
                 changed = len(changes) * disks.BLOCK
@@ -117,14 +137,14 @@ def summary(case: str, rounds: list) -> list[dict]:
         row["wall_to_godwit"] = median_ratio(rounds, tool, "godwit", "wall")
         row["cpu_to_godwit"] = median_ratio(rounds, tool, "godwit", "cpu")
         rows.append(row)
-    return sorted(rows, key=lambda row: ["null", "qemu-img", "restic", "godwit"].index(row["tool"]))
+    return sorted(rows, key=lambda row: ["null", "nbdcopy", "qemu-img", "restic", "godwit"].index(row["tool"]))
 
 
 def print_table(rows: list[dict]) -> None:
     print(f"\n{'disk':6} {'tool':9} {'wall s':>7} {'÷ null':>7} {'÷ godwit':>9} {'CPU s':>7} {'÷ null':>7}", end=" ")
     print(f"{'÷ godwit':>9} {'RSS MiB':>8} {'stored MB':>10}")
     for row in rows:
-        stored = "–" if row["tool"] == "null" else f"{row['stored'] / 1e6:.1f}"
+        stored = "–" if not row["stored"] else f"{row['stored'] / 1e6:.1f}"
         print(f"{row['disk']:6} {row['tool']:9} {row['wall']:7.2f} {row['wall_to_null']:7.2f}", end=" ")
         print(f"{row['wall_to_godwit']:9.2f} {row['cpu']:7.2f} {row['cpu_to_null']:7.2f}", end=" ")
         print(f"{row['cpu_to_godwit']:9.2f} {row['rss_mib']:8.0f} {stored:>10}")
