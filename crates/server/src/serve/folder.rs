@@ -213,10 +213,13 @@ pub fn refuse_open(file: &Path) -> Result<(), FolderError> {
     if mode & 0o077 == 0 { Ok(()) } else { Err(FolderError::TooOpen { file: file.to_owned(), mode }) }
 }
 
-/// Creates a folder, and those above it, that only their owner may enter.
+/// Creates a folder, and those above it, that only their owner may enter. What is new is durable in the folder above.
 pub fn create_private(path: &Path) -> Result<(), FolderError> {
-    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    created.map_err(|reason| FolderError::Io { verb: "create", path: path.to_owned(), reason })
+    let failed = |reason| FolderError::Io { verb: "create", path: path.to_owned(), reason };
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    let new: Vec<&Path> = absolute.ancestors().take_while(|folder| !folder.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(&absolute).map_err(failed)?;
+    new.into_iter().filter_map(Path::parent).try_for_each(sync_folder)
 }
 
 fn sync_folder(path: &Path) -> Result<(), FolderError> {
