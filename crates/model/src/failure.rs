@@ -35,10 +35,10 @@ impl Kind {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident, $kind:ident, $next:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident, $kind:ident, $next:literal;)*) => {
         /// Why a run or an import failed: stable, so that scripts can match it.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-        pub enum Code { $($(#[$doc])* $name,)* }
+        pub enum Code { $($(#[doc = $doc])* $name,)* }
 
         impl Code {
             /// Every code, in the order of the table in the documentation.
@@ -52,6 +52,11 @@ macro_rules! codes {
             /// The class that decides about retries.
             pub const fn kind(self) -> Kind {
                 match self { $(Code::$name => Kind::$kind,)* }
+            }
+
+            /// What happened, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Code::$name => concat!($($doc),*).trim_ascii(),)* }
             }
 
             /// What the operator should do.
@@ -72,13 +77,13 @@ codes! {
     /// The server is no longer where the catalog says.
     ServerGone, NotFound, "start the server, or re-import the server catalog and delete the job of a server that no longer exists";
     /// A disk of the server cannot be replicated.
-    VolumeUnsupported, Invalid, "exclude or convert the disk that the message names";
+    VolumeUnsupported, Invalid, "convert or detach the disk that the message names";
     /// Reading the source failed or gave less than was asked for.
     SourceRead, Unavailable, "check the source's disk and the link; the run goes on from the last durable block";
     /// The guest's point in time was lost before all of it was read.
     PointInTimeLost, Unavailable, "nothing: the run takes a new point in time and sends only what differs";
     /// The store has no space left.
-    StoreFull, Unavailable, "free space where the store is, or delete images that are no longer needed, then start a run";
+    StoreFull, Unavailable, "free space where the store is, then start a run: it goes on with what is durable";
     /// The store cannot be reached or refuses.
     StoreUnavailable, Unavailable, "check the store's folder or address and its permissions";
     /// What the store returned is not what was put there.

@@ -109,6 +109,22 @@ pub struct Denied {
     pub event: Event,
 }
 
+impl Event {
+    /// Every event.
+    pub const ALL: [Event; 10] = [
+        Event::RunStarted,
+        Event::RunCompleted { last: false },
+        Event::RunCompleted { last: true },
+        Event::RunFailed { last: false },
+        Event::RunFailed { last: true },
+        Event::FailedTooOften { pause: false },
+        Event::FailedTooOften { pause: true },
+        Event::Resume,
+        Event::Delete,
+        Event::CleanedUp,
+    ];
+}
+
 impl JobState {
     /// Every state.
     pub const ALL: [JobState; 8] = [

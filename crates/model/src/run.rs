@@ -156,6 +156,20 @@ pub struct Denied {
     pub event: Event,
 }
 
+impl Event {
+    /// Every event.
+    pub const ALL: [Event; 8] = [
+        Event::Start,
+        Event::Miss,
+        Event::StageDone,
+        Event::PointLost,
+        Event::GiveUp,
+        Event::Abandoned,
+        Event::Delete,
+        Event::Removed,
+    ];
+}
+
 impl RunState {
     /// Every state.
     pub const ALL: [RunState; 7] = [
@@ -307,17 +321,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EVENTS: [Event; 8] = [
-        Event::Start,
-        Event::Miss,
-        Event::StageDone,
-        Event::PointLost,
-        Event::GiveUp,
-        Event::Abandoned,
-        Event::Delete,
-        Event::Removed,
-    ];
-
     #[test]
     fn names_are_those_of_the_model() {
         for state in RunState::ALL {
@@ -354,7 +357,7 @@ mod tests {
     proptest! {
         #[test]
         fn ends_are_final_and_failures_are_abandoned_first(
-            history in proptest::collection::vec(proptest::sample::select(&EVENTS[..]), 0..60)
+            history in proptest::collection::vec(proptest::sample::select(&Event::ALL[..]), 0..60)
         ) {
             let mut at = Position::Pending;
             let mut recorded = false;
