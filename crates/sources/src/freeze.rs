@@ -82,7 +82,8 @@ pub struct FreezerCommand {
 pub enum Held {
     /// Frozen from the answer on until it was asked to let go.
     Throughout,
-    /// The bound ran out before: what was done meanwhile may not have been done on frozen file systems.
+    /// The bound ran out before, something else has thawed, or the answer that would tell was lost: what was done
+    /// meanwhile may not have been done on frozen file systems.
     TooShort,
     /// The agent has not confirmed the thaw yet: it is tried on, and the marker stays until then.
     Stuck(String),
@@ -94,7 +95,7 @@ pub struct Released {
     /// How it ended.
     pub held: Held,
     /// The thaw, if it is not confirmed yet. It goes on if this is dropped, for as long as the process lives.
-    pub rest: Option<JoinHandle<bool>>,
+    pub rest: Option<JoinHandle<()>>,
 }
 
 /// File systems that are frozen. Dropping it thaws as well, in the background.
@@ -192,12 +193,12 @@ pub async fn hold_frozen(
             if tell.send(Ok(count)).is_ok() {
                 early = timeout(limits.hold, stop).await.is_err();
             }
-            return thaw(agent, order, early).await;
+            return thaw(agent, order, count, early).await;
         }
         Err(error) => Some(error.to_string()),
     };
     // The agent may yet carry out a freeze that it did not answer: the thaw stands behind it in the channel.
-    let end = thaw(agent, order, early).await;
+    let end = thaw(agent, order, 0, early).await;
     let _ = tell.send(Err(refused.unwrap_or_default()));
     end
 }
@@ -271,32 +272,31 @@ async fn prepared(order: &FreezeOrder) -> Result<Agent, String> {
     Ok(agent)
 }
 
-/// Thaws; what takes longer than its bound goes on in the background.
-async fn thaw(agent: Agent, order: FreezeOrder, early: bool) -> Released {
+/// Thaws `frozen` file systems; what takes longer than its bound goes on in the background.
+async fn thaw(agent: Agent, order: FreezeOrder, frozen: u64, early: bool) -> Released {
     let bound = order.limits.thaw;
-    let mut work = tokio::spawn(thaw_until_confirmed(agent, order));
-    let (confirmed, rest) = match timeout(bound, &mut work).await {
-        Ok(confirmed) => (confirmed.unwrap_or(false), None),
-        Err(_) => (false, Some(work)),
-    };
-    let held = match (early, confirmed) {
-        // Also if it is not confirmed: the guest may have been thawed at any time since.
-        (true, _) => Held::TooShort,
-        (false, true) => Held::Throughout,
-        (false, false) => {
-            Held::Stuck("the guest agent did not confirm the thaw; it is thawed as soon as it answers".into())
+    let (tell, told) = oneshot::channel();
+    let work = tokio::spawn(thaw_until_confirmed(agent, order, tell));
+    match timeout(bound, told).await {
+        Ok(Ok(thawed)) if !early && thawed.is_some_and(|thawed| thawed >= frozen) => {
+            Released { held: Held::Throughout, rest: None }
         }
-    };
-    Released { held, rest }
+        Ok(Ok(_)) => Released { held: Held::TooShort, rest: None },
+        Ok(Err(_)) => Released { held: Held::Stuck("the machine has ended".into()), rest: None },
+        Err(_) => {
+            let why = "the guest agent did not confirm the thaw; it is thawed as soon as it answers";
+            Released { held: Held::Stuck(why.into()), rest: Some(work) }
+        }
+    }
 }
 
-/// Thaws until the agent has confirmed it, somebody else has, or nobody listens on its channel any more. Gives whether
-/// it is confirmed.
-async fn thaw_until_confirmed(agent: Agent, order: FreezeOrder) -> bool {
+/// Thaws until the agent has confirmed it, somebody else has, or nobody listens on its channel any more. Tells how many
+/// file systems the first attempt thawed, or `None` if that was not answered: a later one finds what it left.
+async fn thaw_until_confirmed(agent: Agent, order: FreezeOrder, tell: oneshot::Sender<Option<u64>>) {
     let limits = order.limits;
     let mut first = Some(agent);
     let mut pause = FIRST_PAUSE;
-    for attempt in 1_u64.. {
+    for attempt in 0_u64.. {
         // Each attempt but the first has a conversation of its own, and the one before has ended by then: the channel
         // serves one at a time, and an answer that is late would be taken for the next one's.
         let outcome = async {
@@ -307,19 +307,22 @@ async fn thaw_until_confirmed(agent: Agent, order: FreezeOrder) -> bool {
             agent.thaw(limits.sync).await
         };
         match outcome.await {
-            Ok(()) => break,
+            Ok(thawed) => {
+                remove(&order.marker);
+                let _ = tell.send((attempt == 0).then_some(thawed));
+                return;
+            }
             // The machine has ended, and its freeze with it.
-            Err(error) if error.is_gone() => return false,
+            Err(error) if error.is_gone() => return,
             Err(error) => tracing::debug!(%error, attempt, "thaw not confirmed, trying again"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         if !order.marker.exists() {
-            return true;
+            let _ = tell.send(None);
+            return;
         }
     }
-    remove(&order.marker);
-    true
 }
 
 async fn freeze_by_task(order: FreezeOrder) -> Result<Frozen, String> {

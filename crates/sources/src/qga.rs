@@ -99,9 +99,11 @@ impl Agent {
         frozen.as_u64().ok_or_else(|| QgaError::Malformed { seen: excerpt(frozen.to_string().as_bytes()) })
     }
 
-    /// Thaws; does no harm if nothing is frozen.
-    pub async fn thaw(&mut self, limit: Duration) -> Result<(), QgaError> {
-        self.execute("guest-fsfreeze-thaw", limit).await.map(|_| ())
+    /// Thaws; does no harm if nothing is frozen. Gives the number of file systems that were: fewer than were frozen
+    /// if something else has thawed some before.
+    pub async fn thaw(&mut self, limit: Duration) -> Result<u64, QgaError> {
+        let thawed = self.execute("guest-fsfreeze-thaw", limit).await?;
+        thawed.as_u64().ok_or_else(|| QgaError::Malformed { seen: excerpt(thawed.to_string().as_bytes()) })
     }
 
     async fn execute(&mut self, command: &'static str, limit: Duration) -> Result<Value, QgaError> {

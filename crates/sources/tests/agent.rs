@@ -29,6 +29,8 @@ enum Mood {
     Mute,
     /// Freezes nothing.
     NoFileSystems,
+    /// Something in the guest thaws before it is asked to.
+    ThawsByItself,
     /// Once frozen, says nothing more in a conversation in which it was asked to thaw, while it is `deaf`.
     LosesThaws,
 }
@@ -117,6 +119,7 @@ async fn talk(stream: UnixStream, mood: Mood, state: &Mutex<State>) -> std::io::
                     json!({ "error": { "class": "GenericError", "desc": "no way" } })
                 }
                 ("guest-fsfreeze-freeze", Mood::NoFileSystems) => json!({ "return": 0 }),
+                ("guest-fsfreeze-freeze", Mood::ThawsByItself) => json!({ "return": 2 }),
                 ("guest-fsfreeze-freeze", _) => {
                     state.frozen = true;
                     if mood == Mood::LosesTheFreeze {
@@ -130,8 +133,8 @@ async fn talk(stream: UnixStream, mood: Mood, state: &Mutex<State>) -> std::io::
                     continue;
                 }
                 ("guest-fsfreeze-thaw", _) => {
-                    state.frozen = false;
-                    json!({ "return": 2 })
+                    let was_frozen = std::mem::take(&mut state.frozen);
+                    json!({ "return": if was_frozen { 2 } else { 0 } })
                 }
                 _ => json!({ "error": { "class": "CommandNotFound", "desc": "unknown" } }),
             }
@@ -204,10 +207,22 @@ async fn a_thaw_that_is_lost_is_tried_again_in_another_conversation() {
     agent.lose_thaws(2);
     let order = order(folder.path(), &agent);
     let frozen = freeze(order.clone(), None).await.unwrap();
-    assert_eq!(frozen.thaw().await, Held::Throughout);
+    // How many it thawed was in the answer that was lost: they may have been thawed long before.
+    assert_eq!(frozen.thaw().await, Held::TooShort);
     assert!(!agent.is_frozen() && !order.marker.exists());
     let expected = ["guest-fsfreeze-thaw", "guest-sync-delimited", "guest-fsfreeze-thaw"];
     assert_eq!(agent.log()[agent.log().len() - 3..], expected);
+}
+
+#[tokio::test]
+async fn what_something_else_has_thawed_was_not_frozen_throughout() {
+    let folder = folder();
+    let agent = FakeAgent::start(folder.path().join("a"), Mood::Good);
+    let order = order(folder.path(), &agent);
+    let frozen = freeze(order.clone(), None).await.unwrap();
+    agent.state.lock().unwrap().frozen = false;
+    assert_eq!(frozen.thaw().await, Held::TooShort);
+    assert!(!order.marker.exists());
 }
 
 #[tokio::test]
@@ -442,6 +457,33 @@ async fn without_a_willing_agent_it_is_crash_consistent_and_says_so() {
         assert_eq!(view.consistency, Consistency::Crash, "{mood:?}");
         assert!(view.notes.len() == 1 && view.notes[0].contains("crash-consistent"), "{mood:?}: {:?}", view.notes);
         assert!(!agent.is_frozen(), "{mood:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_point_says_frozen_only_if_it_surely_was() {
+    let mut daemon = Daemon::start(&[("qcow2", SIZE)]).await;
+    daemon.write(0, 1, 0, BLOCK).await;
+    for (mood, deaf, words) in [
+        (Mood::ThawsByItself, 0, "may not have been frozen all the time"),
+        (Mood::LosesThaws, 1, "may not have been frozen all the time"),
+        (Mood::LosesThaws, usize::MAX, "thawing the guest is in doubt"),
+    ] {
+        let _ = std::fs::remove_file(daemon.path("p.sock"));
+        let agent = FakeAgent::start(daemon.path(&format!("{mood:?}{deaf}")), mood);
+        agent.lose_thaws(deaf);
+        let (_proxy, source) = machine(&daemon, &agent).await;
+        let view = open(&source, &first(MACHINE, &run_id(1))).await;
+        assert_eq!(view.consistency, Consistency::Crash, "{mood:?}");
+        assert!(view.notes.len() == 1 && view.notes[0].contains(words), "{:?}", view.notes);
+        assert_same(&all_bytes(&view.volumes[0]).await, &daemon.disks[0].bytes, "a point all the same");
+        let again = open(&source, &first(MACHINE, &run_id(1))).await;
+        assert!(again.resumed && again.consistency == Consistency::Crash);
+        drop((view, again));
+        agent.lose_thaws(0);
+        agent.until_thawed().await;
+        source.settle(MACHINE, &run_id(1), Settle::Forget).await.unwrap();
+        assert_eq!(daemon.leftovers().await, [""; 0]);
     }
 }
 

@@ -6,9 +6,11 @@ use crate::testbed;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn tool(name: &str) -> PathBuf {
@@ -159,18 +161,63 @@ fn scenario(qemu: &str) {
     assert_eq!(guest.qmp("query-status")["status"], json!("running"));
 }
 
+/// Stands between the service and QMP: keeps transactions back, so that a moment lasts.
+struct Brake {
+    on: Arc<AtomicBool>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Brake {
+    fn between(at: &Path, real: PathBuf) -> Brake {
+        let listener = UnixListener::bind(at).expect("a socket for the service");
+        let brake = Brake { on: Arc::new(AtomicBool::new(true)), held: Arc::default() };
+        let (on, held) = (brake.on.clone(), brake.held.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // One client at a time, as QEMU does.
+                let _ = relay(client, &real, &on, &held);
+            }
+        });
+        brake
+    }
+}
+
+fn relay(client: UnixStream, real: &Path, on: &AtomicBool, held: &AtomicUsize) -> std::io::Result<()> {
+    let mut qemu = UnixStream::connect(real)?;
+    let (mut answers, mut to_client) = (qemu.try_clone()?, client.try_clone()?);
+    let back = std::thread::spawn(move || {
+        let _ = std::io::copy(&mut answers, &mut to_client);
+    });
+    for line in BufReader::new(client).split(b'\n') {
+        let line = line?;
+        let is_transaction = line.windows(13).any(|part| part == b"\"transaction\"");
+        if is_transaction && on.load(Ordering::SeqCst) {
+            held.fetch_add(1, Ordering::SeqCst);
+        } else {
+            qemu.write_all(&[&line[..], b"\n"].concat())?;
+        }
+    }
+    qemu.shutdown(std::net::Shutdown::Both)?;
+    let _ = back.join();
+    Ok(())
+}
+
 #[test]
 fn a_guest_is_thawed_though_the_service_is_killed_while_it_is_frozen() {
     let folder = testbed::folder();
     let guest = Guest::boot(folder.path(), "10");
     guest.wait_for_generation(1);
-    let data = folder.path().join("data");
+    let (data, socket) = (folder.path().join("data"), folder.path().join("brake.sock"));
+    let brake = Brake::between(&socket, guest.qmp_socket());
     let mut service = Service::start(&data);
-    service.associate(&guest.qmp_socket());
+    service.associate(&socket);
     let run = service.newest_run(&service.create_job(&service.only_server()));
-    for delay in [0, 40, 90, 150] {
-        let found = testbed::wait("the freeze", Duration::from_secs(60), || marker(&data));
-        std::thread::sleep(Duration::from_millis(delay));
+    for kills in 1..=2 {
+        // The transaction comes behind the freeze.
+        testbed::wait("the freeze", Duration::from_secs(60), || {
+            (brake.held.load(Ordering::SeqCst) >= kills).then_some(())
+        });
+        let found = marker(&data).expect("what says that the guest may be frozen");
         service.kill();
         // Nobody but the freezer is left, which has nobody to report to.
         testbed::wait("the thaw", Duration::from_secs(60), || (!found.exists()).then_some(()));
@@ -178,10 +225,10 @@ fn a_guest_is_thawed_though_the_service_is_killed_while_it_is_frozen() {
         let written = guest.generation();
         guest.wait_for_generation(written + 1);
         service = Service::start(&data);
-        if service.show(&run)["stage"] != "Snapshotting" {
-            break;
-        }
     }
+    brake.on.store(false, Ordering::SeqCst);
+    service.kill();
+    let service = Service::start(&data);
     let run = service.completed(&run);
     assert_eq!(run["consistency"], "FILE_SYSTEM", "{run:#}");
 }

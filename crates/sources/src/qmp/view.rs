@@ -11,7 +11,7 @@
 //! The text of a point is its run and the random part of its mark. The lowest bit of that part says whether the file
 //! systems were frozen, so that a resumed view knows.
 
-use crate::freeze::Held;
+use crate::freeze::{Frozen, Held};
 use crate::qmp::client::QmpError;
 use crate::qmp::inventory::{Disk, Inventory, Job, Node};
 use crate::qmp::names::{Mark, NodeKind, Owner, TrackerId, short_hash};
@@ -64,7 +64,7 @@ pub(super) async fn open(
     let resumed = living.is_some();
     let (parts, sockets) = match living {
         Some(parts) => (parts, server::ensure(session, nbd_socket, options.nbd_socket.as_deref()).await?),
-        None => take(session, options, nbd_socket, request, &mut notes).await?,
+        None => take_honestly(session, options, nbd_socket, request, &mut notes).await?,
     };
     ensure_exports(session, options, &parts, request).await?;
     let mark = &parts[0].mark;
@@ -129,14 +129,36 @@ fn living_point(options: &QmpOptions, inventory: &Inventory, request: &OpenReque
     marks.into_iter().map(part).collect()
 }
 
-/// Takes a new point in time.
-async fn take(
+/// The volumes of a point in time, and where they may be read.
+type Taken = (Vec<Part>, Vec<PathBuf>);
+
+/// Takes a new point in time, of frozen file systems if they surely were; else once more, without asking the agent.
+async fn take_honestly(
     session: &mut Session,
     options: &QmpOptions,
     nbd_socket: &Path,
     request: &OpenRequest,
     notes: &mut Vec<String>,
-) -> Result<(Vec<Part>, Vec<PathBuf>), Failure> {
+) -> Result<Taken, Failure> {
+    let freeze = session.has_guest();
+    let doubt = match take(session, options, nbd_socket, request, freeze, notes).await? {
+        Ok(taken) => return Ok(taken),
+        Err(doubt) => doubt,
+    };
+    notes.push(format!("{doubt}: {CRASH_CONSISTENT}"));
+    let taken = take(session, options, nbd_socket, request, false, notes).await?;
+    taken.map_err(|doubt| Failure::new(Code::Internal, format!("nothing was frozen, and yet: {doubt}")))
+}
+
+/// Takes a new point in time. The inner error says why it may not be what its mark says; then it is gone again.
+async fn take(
+    session: &mut Session,
+    options: &QmpOptions,
+    nbd_socket: &Path,
+    request: &OpenRequest,
+    freeze: bool,
+    notes: &mut Vec<String>,
+) -> Result<Result<Taken, String>, Failure> {
     // A machine has one run at a time: whatever of ours is there belongs to no run that goes on.
     let old = clean::dismantle(session, &options.owner, &|_| true).await?;
     for sentence in old.sentences {
@@ -166,8 +188,9 @@ async fn take(
         let Disk { node, size, .. } = &part.disk;
         scratch::create(session, &options.owner, &part.mark, &path, node, *size).await?;
     }
-    begin(session, options, request, &inventory, &mut parts, notes).await?;
-    Ok((parts, sockets))
+    let held = if freeze { hold(session, options, request, notes).await? } else { None };
+    let doubt = begin(session, options, request, &inventory, &mut parts, held).await?;
+    Ok(doubt.map_or_else(|| Ok((parts, sockets)), Err))
 }
 
 /// Brings the trackers of a disk into a state from which a new point can be taken. Gives whether the baseline's is
@@ -194,44 +217,51 @@ async fn prepare_trackers(
     Ok((preparation.tracked, preparation.note))
 }
 
-/// The moment itself: freeze, one transaction for all disks, thaw.
+/// Freezes the guest's file systems, if its agent lets us.
+async fn hold(
+    session: &mut Session,
+    options: &QmpOptions,
+    request: &OpenRequest,
+    notes: &mut Vec<String>,
+) -> Result<Option<Frozen>, Failure> {
+    match quiesce::hold(session, options, &request.vm_id).await? {
+        Ok(frozen) => Ok(Some(frozen)),
+        Err(why) => {
+            notes.push(format!("{why}: {CRASH_CONSISTENT}"));
+            Ok(None)
+        }
+    }
+}
+
+/// The moment itself: one transaction for all disks, then the thaw. Gives why the file systems may not have been frozen
+/// although they were to be; then the point in time is gone.
 async fn begin(
     session: &mut Session,
     options: &QmpOptions,
     request: &OpenRequest,
     inventory: &Inventory,
     parts: &mut [Part],
-    notes: &mut Vec<String>,
-) -> Result<(), Failure> {
-    let has_guest = session.has_guest();
-    let held = match quiesce::hold(session, options, &request.vm_id).await? {
-        Ok(frozen) => Some(frozen),
-        Err(why) => {
-            if has_guest {
-                notes.push(format!("{why}: {CRASH_CONSISTENT}"));
-            }
-            None
-        }
-    };
+    held: Option<Frozen>,
+) -> Result<Option<String>, Failure> {
     let frozen = u64::from(held.is_some());
     parts.iter_mut().for_each(|part| part.mark.point |= frozen);
     let actions = transaction(options, request, inventory, parts)?;
     let taken = session.transaction(actions).await;
     // Thawed before anything else, whatever came of the transaction.
     if let Some(held) = held {
-        match held.thaw().await {
-            Held::Throughout => {}
-            Held::Stuck(why) => notes.push(format!("thawing the guest is in doubt: {why}")),
-            Held::TooShort if taken.is_ok() => {
-                // Its mark says "frozen", and it may not be true: this point must not be found again.
-                clean::dismantle(session, &options.owner, &|run| *run == request.run).await?;
-                let what = "the guest had to be thawed before its point in time was taken";
-                return Err(Failure::new(Code::TimedOut, what));
-            }
-            Held::TooShort => {}
+        let doubt = match held.thaw().await {
+            Held::Throughout => None,
+            Held::TooShort => Some("the guest's file systems may not have been frozen all the time".to_owned()),
+            Held::Stuck(why) => Some(format!("thawing the guest is in doubt: {why}")),
+        };
+        if let (Some(doubt), Ok(())) = (doubt, &taken) {
+            // Its mark says "frozen", and that may not be true: this point must not be found again.
+            clean::dismantle(session, &options.owner, &|run| *run == request.run).await?;
+            return Ok(Some(doubt));
         }
     }
-    Ok(taken?)
+    taken?;
+    Ok(None)
 }
 
 /// The copies of all disks, then the trackers of all disks: in this order, or changes are lost.
