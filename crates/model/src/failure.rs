@@ -72,6 +72,8 @@ codes! {
     SourceUnreachable, Unavailable, "check that the hypervisor runs and that its socket or address is reachable from the connector; the run is tried again";
     /// Something answers, but it does not speak the expected protocol.
     SourceProtocol, Invalid, "check that the address of the connector is the one of the VM manager";
+    /// The licence type of the job is not possible for what runs in the server.
+    LicenseNotAllowed, Invalid, "change the job's licence type to BYOL or to automatic, then start a run";
     /// The VM manager refused a command.
     SourceRefused, Invalid, "read the VM manager's own message; permissions, free space beside the disk and other backup jobs are the usual causes";
     /// The server is no longer where the catalog says.

@@ -49,15 +49,16 @@ pub enum Interval {
     EveryMinutes(u32),
 }
 
-/// Whose licence the guest runs under at the target. Absent means that Godwit chooses.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub enum LicenseType {
-    /// Provided by the target.
-    #[serde(rename = "AWS")]
-    Aws,
-    /// The customer's own.
-    #[serde(rename = "BYOL")]
-    Byol,
+/// Consecutive failures that a job may be told to bear at most.
+pub const MOST_FAILURES: u32 = 100;
+
+/// What a repeating job does about scheduled runs that fail one behind the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailurePolicy {
+    /// Wait to be looked at, instead of ending.
+    pub pause: bool,
+    /// After how many, 1 and up.
+    pub after: u32,
 }
 
 /// What happens to a job.
@@ -93,6 +94,8 @@ pub enum Event {
 pub enum Effect {
     /// Its active run is stopped, its scheduled one dropped.
     StopRuns,
+    /// What is listed ahead is not to come.
+    DropListed,
     /// What it left at the source and staged is to be removed.
     CleanUp,
     /// No change tracker of it is needed any more.
@@ -176,24 +179,21 @@ impl JobState {
     }
 }
 
-impl LicenseType {
-    /// As in the API model.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            LicenseType::Aws => "AWS",
-            LicenseType::Byol => "BYOL",
-        }
+impl FailurePolicy {
+    /// What follows from `failures` failed scheduled runs in a row.
+    pub fn decide(self, failures: u32) -> Option<Event> {
+        (failures >= self.after.max(1)).then_some(Event::FailedTooOften { pause: self.pause })
     }
 
-    /// The type of that name.
-    pub fn parse(text: &str) -> Option<LicenseType> {
-        [LicenseType::Aws, LicenseType::Byol].into_iter().find(|l| l.as_str() == text)
+    /// How many more may fail before something follows.
+    pub fn left(self, failures: u32) -> u32 {
+        self.after.max(1).saturating_sub(failures)
     }
 }
 
 /// What becomes of a job in `state` when `event` happens, and what that brings with it.
 pub fn step(state: &JobState, event: Event) -> Result<(JobState, Vec<Effect>), Denied> {
-    use Effect::{CleanUp, ForgetBaseline, StopRuns};
+    use Effect::{CleanUp, DropListed, ForgetBaseline, StopRuns};
     use JobState::{Active, Completed, Deleted, Deleting, Failed, Failing, PausedOnFailure, Pending};
     let stop = || vec![StopRuns, CleanUp, ForgetBaseline];
     Ok(match (*state, event) {
@@ -205,7 +205,7 @@ pub fn step(state: &JobState, event: Event) -> Result<(JobState, Vec<Effect>), D
             (*state, vec![])
         }
 
-        (Active, Event::FailedTooOften { pause: true }) => (PausedOnFailure, vec![]),
+        (Active, Event::FailedTooOften { pause: true }) => (PausedOnFailure, vec![DropListed]),
         (Active, Event::FailedTooOften { pause: false }) => (Failing, stop()),
         (PausedOnFailure, Event::Resume) => (Active, vec![]),
 
@@ -242,13 +242,21 @@ mod tests {
             assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{}\"", state.as_str()));
             assert_eq!(JobState::parse(state.as_str()), Some(state));
         }
-        assert_eq!(LicenseType::parse("BYOL"), Some(LicenseType::Byol));
     }
 
     #[test]
     fn a_failed_run_ends_one_time_jobs_only() {
         let after = |last| step(&JobState::Active, Event::RunFailed { last }).unwrap().0;
         assert_eq!((after(false), after(true)), (JobState::Active, JobState::Failing));
+    }
+
+    #[test]
+    fn too_many_failures_pause_or_end() {
+        let pausing = FailurePolicy { pause: true, after: 3 };
+        assert_eq!((pausing.decide(2), pausing.left(2)), (None, 1));
+        assert_eq!(pausing.decide(3), Some(Event::FailedTooOften { pause: true }));
+        let ending = FailurePolicy { pause: false, after: 0 };
+        assert_eq!((ending.decide(0), ending.decide(1)), (None, Some(Event::FailedTooOften { pause: false })));
     }
 
     #[test]

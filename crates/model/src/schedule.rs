@@ -9,6 +9,7 @@ use crate::id::{JobId, RunId};
 use crate::job::{Interval, JobState};
 use crate::run::{RunState, RunType};
 use crate::time::{Millis, Timestamp};
+use std::collections::HashMap;
 
 /// Runs on demand that a job may have in any [`ON_DEMAND_WINDOW`].
 pub const ON_DEMAND_LIMIT: usize = 2;
@@ -103,8 +104,12 @@ pub enum OnDemandDenied {
 pub fn plan(jobs: &[JobFacts], runs: &[RunFacts], limits: &Limits, now: Timestamp) -> Vec<Decision> {
     let mut decisions = Vec::new();
     let mut due: Vec<(&JobFacts, &RunFacts)> = Vec::new();
+    let mut of_job: HashMap<&JobId, Vec<&RunFacts>> = HashMap::with_capacity(jobs.len());
+    for run in runs {
+        of_job.entry(&run.job).or_default().push(run);
+    }
     for job in jobs.iter().filter(|j| j.state.is_running()) {
-        let own = || runs.iter().filter(|r| r.job == job.job);
+        let own = || of_job.get(&job.job).into_iter().flatten().copied();
         let at_work = own().any(|r| r.state.is_at_work());
         let pending = |kind| own().filter(move |r| r.state == RunState::Pending && r.kind == kind);
         let demanded = pending(RunType::OnDemand).min_by_key(|r| (r.scheduled, r.run.clone()));

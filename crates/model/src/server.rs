@@ -2,6 +2,46 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What runs in a server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Platform {
+    /// Any Linux.
+    Linux,
+    /// An edition of Windows for servers.
+    WindowsServer,
+    /// An edition of Windows for workplaces.
+    WindowsClient,
+}
+
+impl Platform {
+    /// Every platform.
+    pub const ALL: [Platform; 3] = [Platform::Linux, Platform::WindowsServer, Platform::WindowsClient];
+
+    /// In the API and in the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Platform::Linux => "LINUX",
+            Platform::WindowsServer => "WINDOWS_SERVER",
+            Platform::WindowsClient => "WINDOWS_CLIENT",
+        }
+    }
+
+    /// The platform of that name.
+    pub fn parse(text: &str) -> Option<Platform> {
+        Self::ALL.into_iter().find(|p| p.name() == text)
+    }
+
+    /// For people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Platform::Linux => "Linux",
+            Platform::WindowsServer => "Windows server",
+            Platform::WindowsClient => "Windows client",
+        }
+    }
+}
+
 /// A server that a VM manager offers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DiscoveredServer {
@@ -13,6 +53,9 @@ pub struct DiscoveredServer {
     pub path: String,
     /// Its disks, boot disk first.
     pub volumes: Vec<DiscoveredVolume>,
+    /// What runs in it, if that could be found out: a server that is off, or has no agent, does not tell.
+    #[serde(default)]
+    pub platform: Option<Platform>,
 }
 
 /// One disk of a server.

@@ -106,6 +106,11 @@ impl Agent {
         thawed.as_u64().ok_or_else(|| QgaError::Malformed { seen: excerpt(thawed.to_string().as_bytes()) })
     }
 
+    /// What runs in the guest, in the words of `guest-get-osinfo`.
+    pub async fn os_info(&mut self, limit: Duration) -> Result<Value, QgaError> {
+        self.execute("guest-get-osinfo", limit).await
+    }
+
     async fn execute(&mut self, command: &'static str, limit: Duration) -> Result<Value, QgaError> {
         let exchange = async {
             self.send(&[], &json!({ "execute": command })).await?;

@@ -8,6 +8,7 @@ use common::proxy::Proxy;
 use common::*;
 use godwit_blocks::source::{Settle, Source};
 use godwit_model::figures::Consistency;
+use godwit_model::server::Platform;
 use godwit_sources::freeze::{FreezeLimits, FreezeOrder, FreezerCommand, Held, freeze, thaw_guard_main, thaw_leftover};
 use godwit_sources::qmp::source::QmpSource;
 use serde_json::{Value, json};
@@ -136,6 +137,7 @@ async fn talk(stream: UnixStream, mood: Mood, state: &Mutex<State>) -> std::io::
                     let was_frozen = std::mem::take(&mut state.frozen);
                     json!({ "return": if was_frozen { 2 } else { 0 } })
                 }
+                ("guest-get-osinfo", Mood::Good) => json!({ "return": { "id": "debian", "version-id": "12" } }),
                 _ => json!({ "error": { "class": "CommandNotFound", "desc": "unknown" } }),
             }
         };
@@ -401,7 +403,7 @@ async fn machine(daemon: &Daemon, agent: &FakeAgent) -> (Proxy, QmpSource) {
             ("query-uuid", ..) => json!({ "UUID": "f81d4fae-7dec-11d0-a765-00a0c91e6bf6" }),
             ("query-block", ..) => drives.clone(),
             ("query-chardev", ..) => json!([{ "label": "mon", "filename": "unix:/x,server=on" },
-                { "label": "ch0", "filename": channel }]),
+                { "label": "ch0", "filename": channel, "frontend-open": true }]),
             ("qom-list", "/machine/peripheral", _) => json!([{ "name": "vs0", "type": "child<virtio-serial-pci>" },
                 { "name": "port0", "type": "child<virtserialport>" }]),
             ("qom-get", "/machine/peripheral/port0", "name") => json!("org.qemu.guest_agent.0"),
@@ -426,6 +428,7 @@ async fn a_machine_is_frozen_around_the_transaction_only() {
     let agent = FakeAgent::start(daemon.path("a.sock"), Mood::Good);
     let (proxy, source) = machine(&daemon, &agent).await;
     let found = source.discover().await.unwrap().servers.remove(0);
+    assert_eq!(found.platform, Some(Platform::Linux), "as the agent tells");
     assert_eq!(
         (found.vm_id.as_str(), found.name.as_str(), found.path.as_str()),
         (MACHINE, "web server", "/web server")

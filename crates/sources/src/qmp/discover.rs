@@ -2,6 +2,7 @@
 
 use crate::qmp::client::QmpError;
 use crate::qmp::names::{hash, is_any_godwit};
+use crate::qmp::platform::platform;
 use crate::qmp::session::{Identity, Session};
 use crate::qmp::source::QmpSource;
 use futures::stream::{self, StreamExt};
@@ -169,7 +170,7 @@ struct Found {
 async fn ask_all(source: &QmpSource, sockets: &[PathBuf]) -> Vec<(PathBuf, Result<Found, QmpError>)> {
     let mut answers: Vec<_> = stream::iter(sockets.to_vec())
         .map(|path| async move {
-            let found = async { describe(&mut source.session(&path).await?).await };
+            let found = async { describe(source, &mut source.session(&path).await?).await };
             let found = found.await;
             (path, found)
         })
@@ -180,12 +181,13 @@ async fn ask_all(source: &QmpSource, sockets: &[PathBuf]) -> Vec<(PathBuf, Resul
     answers
 }
 
-async fn describe(session: &mut Session) -> Result<Found, QmpError> {
+async fn describe(source: &QmpSource, session: &mut Session) -> Result<Found, QmpError> {
     let Identity { vm_id, name } = session.identity().await?;
     let mut inventory = session.inventory().await?;
     inventory.warnings.extend(session.danger().await?);
     let volume = |disk: crate::qmp::inventory::Disk| DiscoveredVolume { device: disk.device, size: disk.size };
     let volumes = inventory.disks.into_iter().map(volume).collect();
-    let server = DiscoveredServer { vm_id, path: format!("/{name}"), name, volumes };
+    let platform = platform(source, session, &vm_id).await?;
+    let server = DiscoveredServer { vm_id, path: format!("/{name}"), name, volumes, platform };
     Ok(Found { server, version: session.client().version().to_owned(), warnings: inventory.warnings })
 }

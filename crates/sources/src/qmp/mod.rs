@@ -9,6 +9,7 @@ pub mod source;
 pub mod tracking;
 
 mod clean;
+mod platform;
 mod quiesce;
 mod scratch;
 mod server;

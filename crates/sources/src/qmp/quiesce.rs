@@ -12,6 +12,20 @@ const PORT: &str = "org.qemu.guest_agent.0";
 
 /// Finds the agent's socket; `None` if the machine has no channel for one.
 pub(super) async fn agent_socket(session: &mut Session) -> Result<Option<PathBuf>, QmpError> {
+    Ok(channel(session).await?.map(|channel| channel.path))
+}
+
+/// The same if something in the guest holds the channel open, as an agent that runs does.
+pub(super) async fn running_agent(session: &mut Session) -> Result<Option<PathBuf>, QmpError> {
+    Ok(channel(session).await?.filter(|channel| channel.is_open).map(|channel| channel.path))
+}
+
+struct Channel {
+    path: PathBuf,
+    is_open: bool,
+}
+
+async fn channel(session: &mut Session) -> Result<Option<Channel>, QmpError> {
     if !session.has_guest() {
         return Ok(None);
     }
@@ -22,11 +36,12 @@ pub(super) async fn agent_socket(session: &mut Session) -> Result<Option<PathBuf
         let path = socket_path(text("filename"))?;
         let named = path.contains("org.qemu.guest_agent") || text("label").contains("qga") || path.contains("qga");
         let is_agent = label.as_ref().map_or(named, |label| label == text("label"));
-        is_agent.then(|| path.to_owned())
+        let is_open = chardev.get("frontend-open").and_then(Value::as_bool).unwrap_or(false);
+        is_agent.then(|| (path.to_owned(), is_open))
     });
     let folder = session.client().peer_pid().and_then(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).ok());
     // QEMU tells the path as it was given: it may be relative to where QEMU was started.
-    Ok(found.map(|path| folder.unwrap_or_default().join(path)))
+    Ok(found.map(|(path, is_open)| Channel { path: folder.unwrap_or_default().join(path), is_open }))
 }
 
 /// Freezes if an agent answers. Gives the hold, or why there is none.

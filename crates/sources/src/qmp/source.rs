@@ -16,6 +16,7 @@ use crate::freeze::{FreezeLimits, FreezerCommand};
 use crate::qmp::client::{QmpError, QmpLimits};
 use crate::qmp::discover::{self, census};
 use crate::qmp::names::Owner;
+use crate::qmp::platform::Remembered;
 use crate::qmp::session::Session;
 use crate::qmp::{clean, quiesce, scratch, server, tracking, view};
 use async_trait::async_trait;
@@ -92,16 +93,26 @@ pub struct QmpSource {
     turns: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     /// Where a machine was found last: only a hint.
     known: Mutex<HashMap<String, PathBuf>>,
+    /// What runs in machines.
+    platforms: Mutex<HashMap<String, Remembered>>,
 }
 
 impl QmpSource {
     /// A source; nothing is contacted.
     pub fn new(options: QmpOptions) -> Self {
-        Self { options, turns: Mutex::default(), known: Mutex::default() }
+        Self { options, turns: Mutex::default(), known: Mutex::default(), platforms: Mutex::default() }
     }
 
     pub(super) fn options(&self) -> &QmpOptions {
         &self.options
+    }
+
+    pub(super) fn remembered_platform(&self, vm_id: &str) -> Option<Remembered> {
+        locked(&self.platforms).get(vm_id).copied()
+    }
+
+    pub(super) fn remember_platform(&self, vm_id: &str, answer: Remembered) {
+        locked(&self.platforms).insert(vm_id.to_owned(), answer);
     }
 
     /// A conversation with whoever is behind a socket.
