@@ -162,6 +162,11 @@ table! {
     sms UpdateReplicationJob: json jobs::update;
     own AssociateConnector: json connectors::associate;
     own DescribeConnectors: json connectors::describe;
+    own DescribeServers: json servers::describe;
+    own CreateReplicationJob: json jobs::create_own;
+    own UpdateReplicationJob: json jobs::update_own;
+    own ResumeReplicationJob: json jobs::resume;
+    own DescribeReplicationJobs: json jobs::describe;
     own DescribeReplicationRuns: json runs::describe;
     own DescribeImages: json images::describe;
     own DescribeSnapshots: json snapshots::describe;

@@ -9,6 +9,8 @@ use crate::store::{Facts, StoreError};
 use crate::{images, import, recover, run};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{ConnectorId, ImageId, JobId, RunId};
+use godwit_model::job::JobState;
+use godwit_model::retention::due_before;
 use godwit_model::run::RunState;
 use godwit_model::schedule::{Decision, Limits, next_due, plan};
 use godwit_model::time::{Millis, Timestamp};
@@ -51,8 +53,10 @@ enum Task {
 pub(crate) struct Driver {
     line: Arc<Line>,
     stop: CancellationToken,
-    /// Since when the service runs.
+    /// Since when the service runs without a gap.
     since: Timestamp,
+    /// When it looked last.
+    looked: Timestamp,
     tasks: JoinSet<Result<Ended, StoreError>>,
     names: HashMap<tokio::task::Id, Task>,
     at_work: HashMap<Task, CancellationToken>,
@@ -67,6 +71,7 @@ impl Driver {
             line,
             stop,
             since,
+            looked: since,
             tasks: JoinSet::new(),
             names: HashMap::new(),
             at_work: HashMap::new(),
@@ -101,9 +106,11 @@ impl Driver {
 
     /// Does what is to be done now. Gives how long to sleep at most.
     async fn act(&mut self) -> Result<Duration, StoreError> {
+        self.notice_gaps();
         let facts = self.obey_the_plan().await?;
         self.runs(&facts);
         self.ending_jobs(&facts).await?;
+        self.time_over().await?;
         self.catalog().await?;
         self.images().await?;
         let heartbeat = self.connectors(&facts).await?;
@@ -118,15 +125,44 @@ impl Driver {
         Ok(sleep.max(Duration::from_millis(1)))
     }
 
+    /// A look that comes much later than the last one, by the clock, means that the machine slept or the clock was set:
+    /// what fell due between fell into an outage, as if the service had been down.
+    fn notice_gaps(&mut self) {
+        let now = self.line.now();
+        if now - self.looked > span(self.line.options.longest_gap) {
+            tracing::warn!("the clock went on by more than the service was awake: what was due meanwhile is missed");
+            self.since = now;
+        }
+        self.looked = now;
+    }
+
+    /// Ends what has been kept long enough.
+    async fn time_over(&self) -> Result<(), StoreError> {
+        let (kept, now, store) = (self.line.options.retention, self.line.now(), &self.line.store);
+        if let Some(before) = due_before(kept.paused_jobs, now) {
+            for job in store.jobs_since(JobState::PausedOnFailure, before).await? {
+                tracing::info!(%job, "the job was paused for longer than such jobs are kept: it is deleted");
+                let _ = store.delete_job(&job, now).await?;
+            }
+        }
+        if let Some(before) = due_before(kept.deleted_jobs, now) {
+            for job in store.jobs_since(JobState::Deleted, before).await? {
+                store.forget_job(&job).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn obey_the_plan(&mut self) -> Result<Facts, StoreError> {
         let mut facts = self.line.store.facts().await?;
         for _ in 0..ROUNDS {
             let limits = Limits {
                 max_active: self.line.options.max_active_runs,
                 since: self.since,
-                late_start: Millis(i64::try_from(self.line.options.late_start.as_millis()).unwrap_or(i64::MAX)),
+                late_start: span(self.line.options.late_start),
             };
-            let decisions = plan(&facts.jobs, &facts.runs, &limits, self.line.now());
+            // The time of the look: what the clock does while we act is for the next one to judge.
+            let decisions = plan(&facts.jobs, &facts.runs, &limits, self.looked);
             let at_rest = decisions.is_empty();
             for decision in decisions {
                 self.obey(&decision).await?;
@@ -181,7 +217,13 @@ impl Driver {
     }
 
     async fn catalog(&mut self) -> Result<(), StoreError> {
-        let catalog = self.line.store.catalog().await?;
+        let now = self.line.now();
+        let mut catalog = self.line.store.catalog().await?;
+        let overdue = due_before(self.line.options.retention.catalog, now).filter(|at| catalog.modified_at <= *at);
+        if let (CatalogStatus::Available, Some(before)) = (catalog.status, overdue) {
+            self.line.store.expire_catalog(before, now).await?;
+            catalog = self.line.store.catalog().await?;
+        }
         if catalog.status == CatalogStatus::Importing {
             let line = self.line.clone();
             self.ensure(Task::Import(catalog.import), |cancel| import::import(line, catalog.import, cancel));
@@ -264,6 +306,10 @@ impl Driver {
         };
         self.resting.insert(task, Instant::now() + rest);
     }
+}
+
+fn span(duration: Duration) -> Millis {
+    Millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn millis(span: Millis) -> Duration {

@@ -1,5 +1,7 @@
 //! The bounds of everything that waits, with defaults that suit real disks and real hypervisors.
 
+use godwit_model::retention::Retention;
+use godwit_model::time::Millis;
 use std::time::Duration;
 
 /// How often a step that failed for a passing reason is tried again.
@@ -31,6 +33,8 @@ pub struct Options {
     pub tick: Duration,
     /// A run that fell due while the service was down is still started if it is no later than this.
     pub late_start: Duration,
+    /// Two looks further apart by the clock, though not by the process' own time, have an outage between them.
+    pub longest_gap: Duration,
     /// How often a connector is asked whether it is well.
     pub heartbeat: Duration,
     /// Bound of asking a VM manager what it offers: imports, associations, heartbeats.
@@ -49,6 +53,10 @@ pub struct Options {
     pub stop: Duration,
     /// How often live figures are written to the store.
     pub persist: Duration,
+    /// Scheduled runs that may fail in a row before their job is paused (or ends), unless the job says otherwise.
+    pub pause_after: u32,
+    /// How long what has done its work is kept.
+    pub retention: Retention,
     /// Retries of the stages of a run.
     pub retry: Retry,
     /// Retries of removing what a given-up run left: afterwards it is left to the sweep.
@@ -64,6 +72,7 @@ impl Default for Options {
             max_verifications: 1,
             tick: seconds(30),
             late_start: minutes(5),
+            longest_gap: minutes(10),
             heartbeat: minutes(1),
             discover: seconds(45),
             take_point: minutes(5),
@@ -73,6 +82,12 @@ impl Default for Options {
             read: minutes(2),
             stop: seconds(10),
             persist: seconds(1),
+            pause_after: 3,
+            retention: Retention {
+                paused_jobs: None,
+                deleted_jobs: Some(Millis::DAY.times(90)),
+                catalog: Some(Millis::DAY.times(7)),
+            },
             retry: Retry { attempts: 6, first: seconds(2), longest: minutes(2) },
             clean_retry: Retry { attempts: 3, first: seconds(1), longest: seconds(10) },
         }

@@ -2,8 +2,10 @@
 
 mod gate;
 mod harness;
+mod hold;
 mod world;
 
 pub(crate) use gate::Gate;
-pub(crate) use harness::{Harness, START, until};
+pub(crate) use harness::{Harness, Reversing, START, until};
+pub(crate) use hold::Hold;
 pub(crate) use world::{Act, PACK, PACKS, World, server};

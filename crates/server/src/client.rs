@@ -7,20 +7,20 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use godwit_api::shapes::answers::{
-    CreateReplicationJobResponse, DeleteReplicationJobResponse, DeleteServerCatalogResponse,
-    DisassociateConnectorResponse, GetReplicationJobsResponse, GetServersResponse, ImportServerCatalogResponse,
-    StartOnDemandReplicationRunResponse, UpdateReplicationJobResponse,
+    DeleteReplicationJobResponse, DeleteServerCatalogResponse, DisassociateConnectorResponse, GetServersResponse,
+    ImportServerCatalogResponse, StartOnDemandReplicationRunResponse,
 };
 use godwit_api::shapes::godwit::{
-    self, AssociateConnectorRequest, AssociateConnectorResponse, DescribeConnectorsRequest, DescribeConnectorsResponse,
-    DescribeImagesRequest, DescribeImagesResponse, DescribeReplicationRunsRequest, DescribeReplicationRunsResponse,
-    ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, ReadImageRequest,
+    self, AssociateConnectorRequest, AssociateConnectorResponse, CreateJobRequest, CreateJobResponse,
+    DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest, DescribeImagesResponse,
+    DescribeJobsRequest, DescribeJobsResponse, DescribeReplicationRunsRequest, DescribeReplicationRunsResponse,
+    DescribeServersRequest, DescribeServersResponse, ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse,
+    NoAnswer, OwnOperation, ReadImageRequest, ResumeJobRequest, UpdateJobRequest,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{
-    CreateReplicationJobRequest, DeleteReplicationJobRequest, DeleteServerCatalogRequest, DisassociateConnectorRequest,
-    GetReplicationJobsRequest, GetServersRequest, ImportServerCatalogRequest, StartOnDemandReplicationRunRequest,
-    UpdateReplicationJobRequest,
+    DeleteReplicationJobRequest, DeleteServerCatalogRequest, DisassociateConnectorRequest, GetServersRequest,
+    ImportServerCatalogRequest, StartOnDemandReplicationRunRequest,
 };
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
@@ -139,12 +139,16 @@ calls! {
     import_server_catalog: sms ImportServerCatalog changes (ImportServerCatalogRequest) -> ImportServerCatalogResponse;
     /// `DeleteServerCatalog`.
     delete_server_catalog: sms DeleteServerCatalog changes (DeleteServerCatalogRequest) -> DeleteServerCatalogResponse;
-    /// `GetReplicationJobs`.
-    get_replication_jobs: sms GetReplicationJobs reads (GetReplicationJobsRequest) -> GetReplicationJobsResponse;
-    /// `CreateReplicationJob`.
-    create_replication_job: sms CreateReplicationJob changes (CreateReplicationJobRequest) -> CreateReplicationJobResponse;
-    /// `UpdateReplicationJob`.
-    update_replication_job: sms UpdateReplicationJob changes (UpdateReplicationJobRequest) -> UpdateReplicationJobResponse;
+    /// `DescribeServers`.
+    describe_servers: own DescribeServers reads (DescribeServersRequest) -> DescribeServersResponse;
+    /// `DescribeReplicationJobs`.
+    describe_jobs: own DescribeReplicationJobs reads (DescribeJobsRequest) -> DescribeJobsResponse;
+    /// Our own `CreateReplicationJob`.
+    create_job: own CreateReplicationJob changes (CreateJobRequest) -> CreateJobResponse;
+    /// Our own `UpdateReplicationJob`.
+    update_job: own UpdateReplicationJob changes (UpdateJobRequest) -> NoAnswer;
+    /// `ResumeReplicationJob`.
+    resume_job: own ResumeReplicationJob changes (ResumeJobRequest) -> NoAnswer;
     /// `DeleteReplicationJob`.
     delete_replication_job: sms DeleteReplicationJob changes (DeleteReplicationJobRequest) -> DeleteReplicationJobResponse;
     /// `StartOnDemandReplicationRun`.

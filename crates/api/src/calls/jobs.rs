@@ -6,12 +6,17 @@ use crate::shapes::answers::{
     UpdateReplicationJobResponse,
 };
 use crate::shapes::enums::{self, ReplicationJobState, ServerType};
+use crate::shapes::godwit::{
+    CreateJobRequest, CreateJobResponse, DescribeJobsRequest, DescribeJobsResponse, JobDescription, NoAnswer,
+    ResumeJobRequest, UpdateJobRequest,
+};
 use crate::shapes::requests::{
     CreateReplicationJobRequest, DeleteReplicationJobRequest, GetReplicationJobsRequest, UpdateReplicationJobRequest,
 };
 use crate::shapes::structures::ReplicationJob;
 use godwit_control::service::{Job, JobChanges, NewJob, Service};
-use godwit_model::job::{Interval, JobState, LicenseType};
+use godwit_model::job::{Interval, JobState};
+use godwit_model::licence::LicenseType;
 use godwit_model::time::Timestamp;
 
 /// `CreateReplicationJob`.
@@ -21,8 +26,6 @@ pub async fn create(
     request: CreateReplicationJobRequest,
 ) -> Outcome<CreateReplicationJobResponse> {
     let new = NewJob {
-        server_id: request.server_id,
-        start: request.seed_replication_time.into(),
         frequency_hours: request.frequency.map(i64::from),
         run_once: request.run_once,
         license: request.license_type.map(license),
@@ -31,6 +34,7 @@ pub async fn create(
         keep_images: request.number_of_recent_amis_to_keep.map(i64::from),
         encrypted: request.encrypted,
         kms_key_id: request.kms_key_id,
+        ..NewJob::new(request.server_id, request.seed_replication_time.into())
     };
     let id = service.create_replication_job(new, now).await?;
     Ok(CreateReplicationJobResponse { replication_job_id: Some(id.to_string()) })
@@ -51,9 +55,71 @@ pub async fn update(
         keep_images: request.number_of_recent_amis_to_keep.map(i64::from),
         encrypted: request.encrypted,
         kms_key_id: request.kms_key_id,
+        ..JobChanges::default()
     };
     service.update_replication_job(&request.replication_job_id, changes, now).await?;
     Ok(UpdateReplicationJobResponse {})
+}
+
+/// Our own `CreateReplicationJob`.
+pub async fn create_own(service: &Service, now: Timestamp, request: CreateJobRequest) -> Outcome<CreateJobResponse> {
+    let new = NewJob {
+        server_id: request.server_id,
+        start: request.seed_replication_time.map_or(now, Into::into),
+        frequency_hours: request.frequency.map(i64::from),
+        interval_minutes: request.interval_minutes.map(i64::from),
+        run_once: request.run_once,
+        license: request.license_type.map(license),
+        role_name: request.role_name,
+        description: request.description,
+        keep_images: request.number_of_recent_amis_to_keep.map(i64::from),
+        encrypted: request.encrypted,
+        kms_key_id: request.kms_key_id,
+        recipients: request.recipients.unwrap_or_default(),
+        pause_on_failure: request.pause_on_failure,
+        pause_after: request.pause_after_failures.map(i64::from),
+    };
+    let id = service.create_replication_job(new, now).await?;
+    Ok(CreateJobResponse { replication_job_id: id.to_string() })
+}
+
+/// Our own `UpdateReplicationJob`.
+pub async fn update_own(service: &Service, now: Timestamp, request: UpdateJobRequest) -> Outcome<NoAnswer> {
+    let changes = JobChanges {
+        frequency_hours: request.frequency.map(i64::from),
+        interval_minutes: request.interval_minutes.map(i64::from),
+        next_start: request.next_replication_run_start_time.map(Timestamp::from),
+        license: request.license_type.map(license),
+        role_name: request.role_name,
+        description: request.description,
+        keep_images: request.number_of_recent_amis_to_keep.map(i64::from),
+        encrypted: request.encrypted,
+        kms_key_id: request.kms_key_id,
+        recipients: request.recipients,
+        pause_on_failure: request.pause_on_failure,
+        pause_after: request.pause_after_failures.map(i64::from),
+    };
+    service.update_replication_job(&request.replication_job_id, changes, now).await?;
+    Ok(NoAnswer {})
+}
+
+/// `ResumeReplicationJob`.
+pub async fn resume(service: &Service, now: Timestamp, request: ResumeJobRequest) -> Outcome<NoAnswer> {
+    let at = request.next_replication_run_start_time.map(Timestamp::from);
+    service.resume_replication_job(&request.replication_job_id, at, now).await?;
+    Ok(NoAnswer {})
+}
+
+/// `DescribeReplicationJobs`.
+pub async fn describe(
+    service: &Service,
+    _now: Timestamp,
+    request: DescribeJobsRequest,
+) -> Outcome<DescribeJobsResponse> {
+    let page = page(request.next_token, request.max_results);
+    let found = service.describe_replication_jobs(request.replication_job_ids.as_deref(), &page).await?;
+    let found = found.map(description);
+    Ok(DescribeJobsResponse { jobs: found.items, next_token: found.next })
 }
 
 /// `DeleteReplicationJob`.
@@ -98,6 +164,39 @@ pub fn job(job: Job) -> ReplicationJob {
         kms_key_id: job.kms_key_id,
         replication_run_list: Some(job.latest_runs.into_iter().map(runs::run).collect()),
         vm_server: Some(servers::vm_server(job.server)),
+    }
+}
+
+fn description(mut job: Job) -> JobDescription {
+    let interval_minutes = match job.interval {
+        Interval::Once => None,
+        Interval::EveryMinutes(minutes) => Some(minutes),
+    };
+    JobDescription {
+        replication_job_id: job.id.to_string(),
+        server_id: job.server.id.to_string(),
+        server_name: job.server.name,
+        state: state(job.state),
+        state_since: job.state_since.into(),
+        status_message: job.status_message,
+        seed_replication_time: job.seed.into(),
+        interval_minutes,
+        run_once: job.interval == Interval::Once,
+        next_replication_run_start_time: job.next_start.map(Into::into),
+        license_type: job.license.map(license_on_wire),
+        license_chosen: !job.license_asked,
+        role_name: job.role_name,
+        description: job.description,
+        number_of_recent_amis_to_keep: job.keep_images,
+        encrypted: job.encrypted,
+        kms_key_id: job.kms_key_id,
+        recipients: job.recipients,
+        pause_on_failure: job.pause_on_failure,
+        pause_after_failures: job.pause_after,
+        failures: job.failures,
+        latest_image_id: job.latest_image.map(|id| id.to_string()),
+        created_on: job.created_at.into(),
+        latest_run: job.latest_runs.pop().map(runs::description),
     }
 }
 

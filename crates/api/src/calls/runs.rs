@@ -74,7 +74,8 @@ pub fn run(run: Run) -> ReplicationRun {
     }
 }
 
-fn description(run: Run) -> RunDescription {
+/// A run with its figures.
+pub fn description(run: Run) -> RunDescription {
     let consistency = run.consistency.map(|consistency| consistency.as_str().to_owned());
     RunDescription {
         replication_run_id: run.id.to_string(),

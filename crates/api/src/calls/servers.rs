@@ -3,6 +3,7 @@
 use super::{Outcome, page};
 use crate::shapes::answers::{DeleteServerCatalogResponse, GetServersResponse, ImportServerCatalogResponse};
 use crate::shapes::enums::{ServerCatalogStatus, ServerType};
+use crate::shapes::godwit::{DescribeServersRequest, DescribeServersResponse, ServerDescription, ServerVolume};
 use crate::shapes::requests::{DeleteServerCatalogRequest, GetServersRequest, ImportServerCatalogRequest};
 use crate::shapes::structures::{self, VmServer, VmServerAddress};
 use godwit_control::service::{Server, Service, VmAddress};
@@ -42,6 +43,39 @@ pub async fn get(service: &Service, _now: Timestamp, request: GetServersRequest)
         server_list: Some(servers.items),
         next_token: servers.next,
     })
+}
+
+/// `DescribeServers`.
+pub async fn describe(
+    service: &Service,
+    _now: Timestamp,
+    request: DescribeServersRequest,
+) -> Outcome<DescribeServersResponse> {
+    let page = page(request.next_token, request.max_results);
+    let catalog = service.describe_servers(request.server_ids.as_deref(), &page).await?;
+    let servers = catalog.servers.map(description);
+    Ok(DescribeServersResponse {
+        server_catalog_status: status(catalog.status),
+        last_modified_on: catalog.modified_at.into(),
+        servers: servers.items,
+        next_token: servers.next,
+    })
+}
+
+fn description(server: Server) -> ServerDescription {
+    ServerDescription {
+        server_id: server.id.to_string(),
+        name: server.name,
+        path: server.path,
+        manager_id: server.address.manager_id,
+        manager_name: server.manager_name,
+        vm_id: server.address.vm_id,
+        platform: server.platform.map(|platform| platform.name().to_owned()),
+        missing_since: server.missing_since.map(Into::into),
+        volumes: server.volumes.into_iter().map(|v| ServerVolume { device: v.device, size: v.size }).collect(),
+        replication_job_terminated: server.job.is_some().then_some(server.job_terminated),
+        replication_job_id: server.job.map(|id| id.to_string()),
+    }
 }
 
 /// A server of the catalog.

@@ -13,6 +13,8 @@ pub const ANY: usize = usize::MAX;
 pub const TEXT: Rule = Rule::Text { min: 0, max: ANY, pattern: None };
 /// An integer without constraints other than its 32 bits.
 pub const INTEGER: Rule = Rule::Integer { min: i32::MIN as i64, max: i32::MAX as i64 };
+/// `true` or `false`.
+pub const BOOLEAN: Rule = Rule::Boolean;
 /// A number of bytes or things.
 pub const COUNT: Rule = Rule::Count { max: i64::MAX as u64 };
 

@@ -75,6 +75,55 @@ async fn a_server_becomes_an_image() {
     scene.end().await;
 }
 
+#[tokio::test]
+async fn jobs_have_what_the_seed_service_never_had() {
+    let scene = Scene::new().await;
+    let servers = scene.with_servers().await;
+    let listed = scene.own("DescribeServers", json!({})).await;
+    assert_eq!(listed["serverCatalogStatus"], "AVAILABLE");
+    let linux = listed["servers"].as_array().unwrap().iter().find(|s| s["platform"] == "LINUX").unwrap();
+    assert_eq!(linux["volumes"], json!([{"device": "drive0", "size": DISK}]));
+    let only = scene.own("DescribeServers", json!({"serverIds": [linux["serverId"]]})).await;
+    assert_eq!(only["servers"], json!([linux]));
+
+    let (invalid, cannot) = ("InvalidParameterException", "ServerCannotBeReplicatedException");
+    let create = |more| with(json!({"serverId": linux["serverId"], "intervalMinutes": 5}), more);
+    let target = format!("{OWN}CreateReplicationJob");
+    scene.refused(&target, create(json!({"licenseType": "AWS"})), cannot, "Linux").await;
+    scene.refused(&target, create(json!({"recipients": ["x"]})), invalid, "recipients").await;
+    scene.refused(&target, create(json!({"frequency": 1})), invalid, "intervalMinutes").await;
+    let of_seed = with(job(linux["serverId"].as_str().unwrap()), json!({"licenseType": "AWS"}));
+    scene.refused(&format!("{SMS}CreateReplicationJob"), of_seed, cannot, "BYOL").await;
+
+    let more = json!({"recipients": ["ops@example.org"], "pauseAfterFailures": 7});
+    let created = scene.own("CreateReplicationJob", create(more)).await;
+    let id = created["replicationJobId"].as_str().unwrap();
+    completed_run(&scene, id).await;
+    let described =
+        async || scene.own("DescribeReplicationJobs", json!({"replicationJobIds": [id]})).await["jobs"][0].clone();
+    let shown = described().await;
+    assert_eq!((&shown["intervalMinutes"], &shown["recipients"]), (&json!(5), &json!(["ops@example.org"])));
+    assert_eq!((&shown["pauseAfterFailures"], &shown["pauseOnFailure"]), (&json!(7), &json!(true)));
+    assert_eq!((&shown["licenseType"], &shown["licenseChosen"]), (&json!("BYOL"), &json!(true)));
+    assert_eq!(shown["latestRun"]["state"], "COMPLETED");
+    assert!(shown["nextReplicationRunStartTime"].is_number() && shown["stateSince"].is_number(), "{shown}");
+    let seeds = scene.sms("GetReplicationJobs", json!({"replicationJobId": id})).await;
+    assert!(seeds["replicationJobList"][0].get("frequency").is_none(), "minutes are not hours: {seeds}");
+    assert_eq!(seeds["replicationJobList"][0]["licenseType"], "BYOL");
+
+    let change = json!({"replicationJobId": id, "intervalMinutes": 120, "recipients": [], "pauseOnFailure": false});
+    assert_eq!(scene.own("UpdateReplicationJob", change).await, json!({}));
+    let changed = described().await;
+    assert_eq!((&changed["intervalMinutes"], &changed["recipients"]), (&json!(120), &json!([])));
+    assert_eq!(changed["pauseOnFailure"], false);
+    let resume = json!({"replicationJobId": id});
+    scene.refused(&format!("{OWN}ResumeReplicationJob"), resume, "OperationNotPermittedException", "paused").await;
+    let unknown = json!({"replicationJobIds": [NOBODY]});
+    scene.refused(&format!("{OWN}DescribeReplicationJobs"), unknown, invalid, NOBODY).await;
+    assert_eq!(servers.len(), 3);
+    scene.end().await;
+}
+
 async fn look_at_image(scene: &Scene, image: &str, job: &str) {
     let described = scene.own("DescribeImages", json!({"imageIds": [image]})).await;
     let described = &described["images"][0];

@@ -20,7 +20,7 @@ use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
-use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
+use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery, Platform};
 use godwit_model::time::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -64,6 +64,7 @@ impl Replicator for DataLine {
             name: format!("guest {n}"),
             path: format!("/guests/guest {n}"),
             volumes: vec![DiscoveredVolume { device: "drive0".into(), size: DISK }],
+            platform: (n == 0).then_some(Platform::Linux),
         };
         Ok(Discovery {
             manager_id: "9d2f3c0e".into(),

@@ -30,7 +30,7 @@ pub(super) async fn abandon(line: &Line, run: &RunRecord, cancel: &CancellationT
         Ok(())
     };
     match cleaned.await {
-        Ok(()) => line.store.abandoned(run, &notes, line.now()).await,
+        Ok(()) => line.store.abandoned(run, &notes, line.options.pause_after, line.now()).await,
         Err(StageError::Store(error)) => Err(error),
         Err(StageError::Stopped | StageError::Failed(_)) => Ok(()),
     }

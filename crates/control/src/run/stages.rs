@@ -7,6 +7,7 @@ use crate::replicator::{ImageOrder, PointOrder, SettleEnd, VerifyResult, VerifyS
 use crate::store::{Done, PointRecord, PointVolumeRecord, RunRecord, StoreError, VolumeRecord};
 use godwit_model::failure::{Code, Failure};
 use godwit_model::job::Interval;
+use godwit_model::licence;
 use godwit_model::run::{RunType, Stage};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,11 @@ async fn validate(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> R
     };
     if server.volumes.is_empty() {
         return Err(Failure::new(Code::VolumeUnsupported, format!("the server '{name}' has no disk")).into());
+    }
+    // What the guest runs may have become known, or changed, since the job was created.
+    let asked = line.store.job(&run.job).await?.ok_or(StoreError::Stale)?.settings.license;
+    if let Err(denied) = licence::choose(server.platform, asked) {
+        return Err(Failure::new(Code::LicenseNotAllowed, format!("'{name}': {denied}")).into());
     }
     Ok(Done::Stage)
 }

@@ -1,10 +1,10 @@
 //! The server catalog: import, list, clear.
 
-use super::page::paged;
+use super::page::{only, paged};
 use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{JobId, ServerId};
-use godwit_model::server::DiscoveredVolume;
+use godwit_model::server::{DiscoveredVolume, Platform};
 use godwit_model::time::Timestamp;
 
 /// Addresses in one request at most: each costs a look into the store.
@@ -34,6 +34,10 @@ pub struct Server {
     pub manager_name: String,
     /// Its disks, boot disk first.
     pub volumes: Vec<DiscoveredVolume>,
+    /// What runs in it, if it is known.
+    pub platform: Option<Platform>,
+    /// When an import first missed it at its VM manager; `None` while it is there.
+    pub missing_since: Option<Timestamp>,
     /// Its present job, or else its last one.
     pub job: Option<JobId>,
     /// Whether that job has ended by deletion or failure.
@@ -81,6 +85,24 @@ impl Service {
                 Paged { items, next: None }
             }
             _ => paged(page, "servers", |after, limit| store.servers(after, limit), |s| (0, s.id.to_string())).await?,
+        };
+        Ok(Catalog { status: catalog.status, modified_at: catalog.modified_at, servers })
+    }
+
+    /// `DescribeServers`: also those that an import missed at their VM managers. If `ids` are given: exactly these, on
+    /// one page.
+    pub async fn describe_servers(&self, ids: Option<&[String]>, page: &Page) -> Answer<Catalog> {
+        let store = &self.line.store;
+        let catalog = store.catalog().await?;
+        let servers = match ids {
+            Some(ids) => {
+                let read = |id: ServerId| async move { Ok(store.server(&id).await?.map(|(server, _)| server)) };
+                only(ids, "server", "all servers", page, read).await?
+            }
+            None => {
+                let read = |after, limit| store.all_servers(after, limit);
+                paged(page, "all servers", read, |s| (0, s.id.to_string())).await?
+            }
         };
         Ok(Catalog { status: catalog.status, modified_at: catalog.modified_at, servers })
     }

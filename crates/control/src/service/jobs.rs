@@ -1,15 +1,20 @@
 //! Replication jobs: create, change, list, delete.
 
-use super::page::paged;
+use super::page::{only, paged};
 use super::{Answer, ErrorCode, Page, Paged, Run, Server, Service, ServiceError};
-use crate::store::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, StoreError};
+use crate::store::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart, StoreError};
 use godwit_model::id::{ImageId, JobId};
-use godwit_model::job::{Interval, JobState, LicenseType};
+use godwit_model::job::{Interval, JobState, MOST_FAILURES};
+use godwit_model::licence::{self, LicenseType, NotAllowed};
+use godwit_model::recipient::{self, Recipient};
 use godwit_model::schedule::{LONGEST_LEAD, next_on_grid};
 use godwit_model::time::Timestamp;
 
 /// Hours between runs.
 const HOURS: std::ops::RangeInclusive<i64> = 1..=24;
+
+/// Minutes between runs: our own member. Thirty days are as far ahead as a start may be.
+const MINUTES: std::ops::RangeInclusive<i64> = 1..=43_200;
 
 /// Images that a job may be told to keep; 0 is all of them.
 const KEEP: std::ops::RangeInclusive<i64> = 0..=270;
@@ -30,8 +35,10 @@ pub struct NewJob {
     pub server_id: String,
     /// When the first run starts; the past means now.
     pub start: Timestamp,
-    /// Hours between runs, 1 to 24. Exactly one of this and `run_once`.
+    /// Hours between runs, 1 to 24. Exactly one of this, `interval_minutes` and `run_once`.
     pub frequency_hours: Option<i64>,
+    /// Minutes between runs, 1 to 43,200.
+    pub interval_minutes: Option<i64>,
     /// One run only.
     pub run_once: Option<bool>,
     /// Whose licence; absent means automatic.
@@ -46,6 +53,12 @@ pub struct NewJob {
     pub encrypted: Option<bool>,
     /// Which key.
     pub kms_key_id: Option<String>,
+    /// Who is told what became of it: e-mail and web addresses.
+    pub recipients: Vec<String>,
+    /// Whether it is paused when scheduled runs fail in a row, instead of ending; yes if absent. Not for one-time jobs.
+    pub pause_on_failure: Option<bool>,
+    /// After how many, 1 to 100; if absent, the configured number.
+    pub pause_after: Option<i64>,
 }
 
 impl NewJob {
@@ -55,6 +68,7 @@ impl NewJob {
             server_id: server_id.into(),
             start,
             frequency_hours: None,
+            interval_minutes: None,
             run_once: None,
             license: None,
             role_name: None,
@@ -62,6 +76,9 @@ impl NewJob {
             keep_images: None,
             encrypted: None,
             kms_key_id: None,
+            recipients: vec![],
+            pause_on_failure: None,
+            pause_after: None,
         }
     }
 }
@@ -71,7 +88,9 @@ impl NewJob {
 pub struct JobChanges {
     /// Hours between runs, 1 to 24.
     pub frequency_hours: Option<i64>,
-    /// When the next run starts: moves the schedule.
+    /// See [`NewJob::interval_minutes`].
+    pub interval_minutes: Option<i64>,
+    /// When the next run starts: moves the schedule. A paused job goes on.
     pub next_start: Option<Timestamp>,
     /// Whose licence.
     pub license: Option<LicenseType>,
@@ -85,6 +104,12 @@ pub struct JobChanges {
     pub encrypted: Option<bool>,
     /// See [`NewJob::kms_key_id`].
     pub kms_key_id: Option<String>,
+    /// All of its recipients from now on.
+    pub recipients: Option<Vec<String>>,
+    /// See [`NewJob::pause_on_failure`].
+    pub pause_on_failure: Option<bool>,
+    /// See [`NewJob::pause_after`]; 0 is the configured number again.
+    pub pause_after: Option<i64>,
 }
 
 /// A replication job.
@@ -100,8 +125,10 @@ pub struct Job {
     pub interval: Interval,
     /// When the next run starts, if one is scheduled.
     pub next_start: Option<Timestamp>,
-    /// Whose licence; absent means automatic.
+    /// Whose licence: what was asked for, or what was chosen; absent while the platform is not known.
     pub license: Option<LicenseType>,
+    /// Whether somebody asked for that licence.
+    pub license_asked: bool,
     /// Role.
     pub role_name: String,
     /// For people.
@@ -112,6 +139,16 @@ pub struct Job {
     pub encrypted: Option<bool>,
     /// See [`NewJob::kms_key_id`].
     pub kms_key_id: Option<String>,
+    /// Who is told what became of it.
+    pub recipients: Vec<String>,
+    /// See [`NewJob::pause_on_failure`].
+    pub pause_on_failure: bool,
+    /// Scheduled runs that may fail in a row before it is paused or ends.
+    pub pause_after: u32,
+    /// Scheduled runs that have failed in a row.
+    pub failures: u32,
+    /// Since when it is in its state.
+    pub state_since: Timestamp,
     /// State.
     pub state: JobState,
     /// The state in words, with the last run's failure if that failed.
@@ -159,6 +196,7 @@ impl Service {
                 ErrorCode::ServerCannotBeReplicated,
                 format!("{server} has no disk that could be replicated"),
             )),
+            Err(CreateDenied::Licence(denied)) => Err(licence_refused(&denied)),
         }
     }
 
@@ -172,16 +210,50 @@ impl Service {
             }
             let listed = self.line.store.next_start(&was.id).await?;
             let (changed, next) = apply(was, &changes, listed, now)?;
-            match self.line.store.update_job(&changed, next).await {
-                Err(StoreError::Stale) => {}
-                other => {
-                    other?;
-                    self.line.wake.notify_one();
-                    return Ok(());
-                }
+            if changes.license.is_some() {
+                self.check_licence(&changed).await?;
+            }
+            if self.written(&changed, next, now).await? {
+                return Ok(());
             }
         }
         Err(StoreError::Stale.into())
+    }
+
+    /// `ResumeReplicationJob`: a job that is paused on failure goes on, its failures forgotten: with the next point of
+    /// its schedule, or at `start`, which moves the schedule.
+    pub async fn resume_replication_job(&self, id: &str, next_start: Option<Timestamp>, now: Timestamp) -> Answer<()> {
+        for _ in 0..ATTEMPTS {
+            let mut job = self.known_job(id).await?;
+            if job.state != JobState::PausedOnFailure {
+                let what = format!("{id} is {}: only a job that is paused can be resumed", job.state.as_str());
+                return Err(ServiceError::not_permitted(what));
+            }
+            let at = next_start.map(|at| start(at, "nextReplicationRunStartTime", now)).transpose()?;
+            job.settings.start = at.unwrap_or(job.settings.start);
+            if self.written(&job, NextStart::Resume(at), now).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Stale.into())
+    }
+
+    /// Writes a changed job; false if something else has changed it meanwhile.
+    async fn written(&self, changed: &JobRecord, next: NextStart, now: Timestamp) -> Answer<bool> {
+        match self.line.store.update_job(changed, next, &self.line.draw, now).await {
+            Err(StoreError::Stale) => Ok(false),
+            other => {
+                other?;
+                self.line.wake.notify_one();
+                Ok(true)
+            }
+        }
+    }
+
+    async fn check_licence(&self, job: &JobRecord) -> Answer<()> {
+        let server = self.line.store.server(&job.settings.server).await?;
+        let platform = server.and_then(|(server, _)| server.platform);
+        licence::choose(platform, job.settings.license).map(|_| ()).map_err(|denied| licence_refused(&denied))
     }
 
     /// `GetReplicationJobs`: all jobs, deleted ones too, newest first; or the one named.
@@ -198,6 +270,19 @@ impl Service {
             jobs.push(self.job(row).await?);
         }
         Ok(Paged { items: jobs, next: rows.next })
+    }
+
+    /// `DescribeReplicationJobs`: the same. If `ids` are given: exactly these, on one page.
+    pub async fn describe_replication_jobs(&self, ids: Option<&[String]>, page: &Page) -> Answer<Paged<Job>> {
+        let Some(ids) = ids else { return self.get_replication_jobs(None, page).await };
+        let store = &self.line.store;
+        let read = |id: JobId| async move { store.job(&id).await };
+        let rows = only(ids, "replication job", "jobs", page, read).await?;
+        let mut items = Vec::with_capacity(rows.items.len());
+        for row in rows.items {
+            items.push(self.job(row).await?);
+        }
+        Ok(Paged { items, next: None })
     }
 
     /// `DeleteReplicationJob`: stops it; what it left at the source and staged is removed in the background.
@@ -234,6 +319,8 @@ impl Service {
         let settings = record.settings;
         let server = store.server(&settings.server).await?;
         let (server, _) = server.ok_or_else(|| StoreError::unreadable("the server of a job", "nothing"))?;
+        let pause_after = settings.failure_policy(self.line.options.pause_after).after;
+        let license = licence::choose(server.platform, settings.license).unwrap_or(settings.license);
         let mut latest_runs = Vec::new();
         if let Some(run) = store.latest_run(&record.id).await? {
             latest_runs.push(self.run(run, settings.encrypted, settings.kms_key_id.clone()).await?);
@@ -245,12 +332,18 @@ impl Service {
             server,
             seed: record.seed,
             interval: settings.interval,
-            license: settings.license,
+            license,
+            license_asked: settings.license.is_some(),
             role_name: settings.role_name,
             description: settings.description,
             keep_images: settings.keep_images,
             encrypted: settings.encrypted,
             kms_key_id: settings.kms_key_id,
+            recipients: settings.recipients,
+            pause_on_failure: settings.pause_on_failure,
+            pause_after,
+            failures: record.failures,
+            state_since: record.state_since,
             state: record.state,
             status_message: record.status_message,
             created_at: record.created_at,
@@ -266,16 +359,17 @@ fn no_such_job(id: &str) -> String {
 
 /// What a caller sent, as a record, if it is in order.
 fn checked(new: &NewJob, now: Timestamp) -> Answer<NewJobRecord> {
-    let interval = match (new.frequency_hours, new.run_once) {
+    let interval = match (interval(new.frequency_hours, new.interval_minutes)?, new.run_once) {
         (Some(_), Some(true)) => {
-            return Err(ServiceError::invalid("frequency and runOnce are both given: a job has one or the other"));
+            return Err(ServiceError::invalid("an interval and runOnce are both given: a job has one or the other"));
         }
-        (Some(hours), _) => frequency(hours)?,
+        (Some(interval), _) => interval,
         (None, Some(true)) => Interval::Once,
         (None, _) => {
             return Err(ServiceError::missing("give frequency (hours between runs, 1 to 24) or runOnce = true"));
         }
     };
+    refuse_policy_of_one_time_job(interval, new.pause_on_failure, new.pause_after)?;
     refuse_key(new.kms_key_id.as_deref())?;
     Ok(NewJobRecord {
         server: new.server_id.parse()?,
@@ -287,6 +381,9 @@ fn checked(new: &NewJob, now: Timestamp) -> Answer<NewJobRecord> {
         keep_images: new.keep_images.map(keep).transpose()?,
         encrypted: new.encrypted,
         kms_key_id: None,
+        recipients: recipients(&new.recipients)?,
+        pause_on_failure: interval != Interval::Once && new.pause_on_failure.unwrap_or(true),
+        pause_after: new.pause_after.map(pause_after).transpose()?.flatten(),
     })
 }
 
@@ -296,18 +393,19 @@ fn apply(
     changes: &JobChanges,
     listed: Option<Timestamp>,
     now: Timestamp,
-) -> Answer<(JobRecord, Option<Timestamp>)> {
+) -> Answer<(JobRecord, NextStart)> {
     refuse_key(changes.kms_key_id.as_deref())?;
+    refuse_policy_of_one_time_job(job.settings.interval, changes.pause_on_failure, changes.pause_after)?;
     let settings = &mut job.settings;
-    let mut next = None;
-    if let Some(hours) = changes.frequency_hours {
+    let mut next = NextStart::Stay;
+    if let Some(interval) = interval(changes.frequency_hours, changes.interval_minutes)? {
         if settings.interval == Interval::Once {
             return Err(ServiceError::invalid("frequency: the job runs once only, it has no frequency to change"));
         }
-        settings.interval = frequency(hours)?;
+        settings.interval = interval;
         // A first run that has not begun keeps its time: the grid starts there.
         if let (Interval::EveryMinutes(minutes), JobState::Active, Some(_)) = (settings.interval, job.state, listed) {
-            next = Some(next_on_grid(settings.start, minutes, now));
+            next = NextStart::Move(next_on_grid(settings.start, minutes, now));
         }
     }
     if let Some(at) = changes.next_start {
@@ -316,7 +414,10 @@ fn apply(
             return Err(ServiceError::not_permitted("the only run of this one-time job has begun already"));
         }
         settings.start = at;
-        next = Some(at);
+        next = match job.state {
+            JobState::PausedOnFailure => NextStart::Resume(Some(at)),
+            _ => NextStart::Move(at),
+        };
     }
     settings.license = changes.license.or(settings.license);
     if let Some(role) = text(changes.role_name.as_deref(), "roleName")? {
@@ -327,7 +428,67 @@ fn apply(
     }
     settings.keep_images = changes.keep_images.map(keep).transpose()?.or(settings.keep_images);
     settings.encrypted = changes.encrypted.or(settings.encrypted);
+    if let Some(all) = &changes.recipients {
+        settings.recipients = recipients(all)?;
+    }
+    settings.pause_on_failure = changes.pause_on_failure.unwrap_or(settings.pause_on_failure);
+    settings.pause_after = changes.pause_after.map(pause_after).transpose()?.unwrap_or(settings.pause_after);
     Ok((job, next))
+}
+
+/// The interval that a caller wants, in hours or in minutes.
+fn interval(hours: Option<i64>, minutes: Option<i64>) -> Answer<Option<Interval>> {
+    match (hours, minutes) {
+        (None, None) => Ok(None),
+        (Some(hours), None) => frequency(hours).map(Some),
+        (None, Some(minutes)) => {
+            let fitting = MINUTES.contains(&minutes).then(|| u32::try_from(minutes).ok()).flatten();
+            fitting.map(|minutes| Some(Interval::EveryMinutes(minutes))).ok_or_else(|| {
+                let (from, to) = (MINUTES.start(), MINUTES.end());
+                ServiceError::invalid(format!("intervalMinutes is {minutes}: give {from} to {to} minutes"))
+            })
+        }
+        (Some(_), Some(_)) => {
+            Err(ServiceError::invalid("frequency and intervalMinutes are both given: give one of them"))
+        }
+    }
+}
+
+fn refuse_policy_of_one_time_job(interval: Interval, pause: Option<bool>, after: Option<i64>) -> Answer<()> {
+    match interval == Interval::Once && (pause == Some(true) || after.is_some()) {
+        true => Err(ServiceError::invalid("pauseOnFailure: a one-time job is not paused, it fails with its run")),
+        false => Ok(()),
+    }
+}
+
+/// 0 is the configured number.
+fn pause_after(failures: i64) -> Answer<Option<u32>> {
+    match u32::try_from(failures) {
+        Ok(0) => Ok(None),
+        Ok(n) if n <= MOST_FAILURES => Ok(Some(n)),
+        _ => Err(ServiceError::invalid(format!("pauseAfterFailures is {failures}: give 1 to {MOST_FAILURES}"))),
+    }
+}
+
+/// Recipients in the form in which they are kept, each once.
+fn recipients(given: &[String]) -> Answer<Vec<String>> {
+    if given.len() > recipient::MOST {
+        let what = format!("recipients: {} are given, a job has at most {}", given.len(), recipient::MOST);
+        return Err(ServiceError::invalid(what));
+    }
+    let mut all = Vec::with_capacity(given.len());
+    for text in given {
+        let recipient: Recipient =
+            text.parse().map_err(|error| ServiceError::invalid(format!("recipients: {error}")))?;
+        if !all.contains(&recipient.to_string()) {
+            all.push(recipient.to_string());
+        }
+    }
+    Ok(all)
+}
+
+fn licence_refused(denied: &NotAllowed) -> ServiceError {
+    ServiceError::new(ErrorCode::ServerCannotBeReplicated, format!("licenseType: {denied}"))
 }
 
 fn frequency(hours: i64) -> Answer<Interval> {

@@ -8,7 +8,7 @@ use crate::service::{Server, VmAddress};
 use godwit_model::catalog::{CatalogStatus, Event, step};
 use godwit_model::id::{ConnectorId, ServerId};
 use godwit_model::job::JobState;
-use godwit_model::server::{DiscoveredServer, Discovery};
+use godwit_model::server::{DiscoveredServer, Discovery, Platform};
 use godwit_model::time::Timestamp;
 use sqlx::AnyExecutor;
 use sqlx::any::AnyRow;
@@ -77,11 +77,15 @@ impl Store {
             }
             upsert(&mut tx, import, connector, found, server, draw, now).await?;
         }
-        sqlx::query("UPDATE server SET listed = 0 WHERE manager_id = $1 AND import_number <> $2")
-            .bind(found.manager_id.clone())
-            .bind(import)
-            .run(&mut *tx, "unlist servers that vanished")
-            .await?;
+        sqlx::query(
+            "UPDATE server SET listed = 0, missing_since = COALESCE(missing_since, $1) \
+             WHERE manager_id = $2 AND import_number <> $3",
+        )
+        .bind(now.0)
+        .bind(found.manager_id.clone())
+        .bind(import)
+        .run(&mut *tx, "mark servers that vanished")
+        .await?;
         tx.commit().await
     }
 
@@ -107,8 +111,21 @@ impl Store {
         let mut tx = self.begin().await?;
         let was = read_catalog(&mut *tx).await?;
         let status = step(&was.status, Event::Clear).expect("every catalog can be cleared");
-        sqlx::query("UPDATE server SET listed = 0").run(&mut *tx, "empty the catalog").await?;
+        sqlx::query("UPDATE server SET listed = 0, missing_since = NULL").run(&mut *tx, "empty the catalog").await?;
         write_catalog(&mut tx, status, was.status, was.import + 1, now).await?;
+        tx.commit().await
+    }
+
+    /// Marks a catalog that was imported at `before` or earlier as expired: what it lists may be gone long since.
+    pub(crate) async fn expire_catalog(&self, before: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let was = read_catalog(&mut *tx).await?;
+        if was.modified_at > before {
+            return Ok(());
+        }
+        let Ok(status) = step(&was.status, Event::Expire) else { return Ok(()) };
+        sqlx::query("UPDATE server SET listed = 0").run(&mut *tx, "empty the catalog").await?;
+        write_catalog(&mut tx, status, was.status, was.import, now).await?;
         tx.commit().await
     }
 
@@ -132,9 +149,22 @@ impl Store {
 
     /// Up to `limit` listed servers behind the one named, in the order of their ids: that order never changes.
     pub(crate) async fn servers(&self, after: Option<After>, limit: usize) -> Result<Vec<Server>, StoreError> {
-        let sql = format!(
-            "{SERVER_WITH_JOB} WHERE server.listed = 1 AND server.server_id > $1 ORDER BY server.server_id LIMIT $2"
-        );
+        self.servers_where("server.listed = 1", after, limit).await
+    }
+
+    /// The same with those that vanished from their VM managers.
+    pub(crate) async fn all_servers(&self, after: Option<After>, limit: usize) -> Result<Vec<Server>, StoreError> {
+        self.servers_where("(server.listed = 1 OR server.missing_since IS NOT NULL)", after, limit).await
+    }
+
+    async fn servers_where(
+        &self,
+        condition: &'static str,
+        after: Option<After>,
+        limit: usize,
+    ) -> Result<Vec<Server>, StoreError> {
+        let sql =
+            format!("{SERVER_WITH_JOB} WHERE {condition} AND server.server_id > $1 ORDER BY server.server_id LIMIT $2");
         sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(after.map(|a| a.id).unwrap_or_default())
             .bind(to_sql(limit))
@@ -202,10 +232,12 @@ async fn upsert(
     let id = tx.fresh("SELECT server_id FROM server WHERE server_id = $1", draw, ServerId::from_bits).await?;
     sqlx::query(
         "INSERT INTO server (server_id, manager_id, vm_id, connector_id, manager_name, name, path, volumes, listed, \
-         import_number, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10) \
+         import_number, created_at, platform, missing_since) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10, $11, NULL) \
          ON CONFLICT (manager_id, vm_id) DO UPDATE SET connector_id = excluded.connector_id, \
          manager_name = excluded.manager_name, name = excluded.name, path = excluded.path, \
-         volumes = excluded.volumes, listed = 1, import_number = excluded.import_number",
+         volumes = excluded.volumes, listed = 1, import_number = excluded.import_number, missing_since = NULL, \
+         platform = COALESCE(excluded.platform, server.platform)",
     )
     .bind(id.to_string())
     .bind(found.manager_id.clone())
@@ -217,6 +249,7 @@ async fn upsert(
     .bind(to_json(&server.volumes))
     .bind(import)
     .bind(now.0)
+    .bind(server.platform.map(Platform::name))
     .run(&mut **tx, "record a server")
     .await?;
     Ok(())
@@ -242,6 +275,8 @@ fn server(row: &AnyRow) -> Result<Server, StoreError> {
         path: fields.text("path")?,
         manager_name: fields.text("manager_name")?,
         volumes: fields.json("volumes")?,
+        platform: fields.opt_name("platform", Platform::parse)?,
+        missing_since: fields.opt_time("missing_since")?,
         job: fields.opt_id("job_id")?,
         job_terminated: job_state.is_some_and(JobState::is_terminated),
     })

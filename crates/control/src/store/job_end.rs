@@ -8,7 +8,7 @@ use super::runs::run_record;
 use super::{Store, StoreError};
 use crate::replicator::VolumeBaseline;
 use godwit_model::id::{ImageId, JobId, PackId, RunId, SnapshotId};
-use godwit_model::job;
+use godwit_model::job::{self, JobState};
 use godwit_model::run::Claims;
 use godwit_model::run::Event;
 use godwit_model::time::Timestamp;
@@ -77,6 +77,35 @@ impl Store {
             .run(&mut *tx, what)
             .await?;
         step_job(&mut tx, &was, job::Event::CleanedUp, None, now).await?;
+        tx.commit().await
+    }
+
+    /// Up to a hundred jobs that have been in `state` since `before` or longer.
+    pub(crate) async fn jobs_since(&self, state: JobState, before: Timestamp) -> Result<Vec<JobId>, StoreError> {
+        sqlx::query("SELECT job_id FROM job WHERE state = $1 AND state_since <= $2 ORDER BY state_since LIMIT 100")
+            .bind(state.as_str())
+            .bind(before.0)
+            .all(self.reader(), "look for jobs whose time is over", |row| Fields(row).id("job_id"))
+            .await
+    }
+
+    /// Forgets a deleted job and its runs; its images stay. While something staged waits to be removed, the job stays.
+    pub(crate) async fn forget_job(&self, job: &JobId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let what = "forget a deleted job";
+        let staged = "SELECT pack_id FROM pack_ledger WHERE run_id IN (SELECT run_id FROM run WHERE job_id = $1)";
+        let deleted = locked_job(&mut tx, job).await?.is_some_and(|j| j.state == JobState::Deleted);
+        if !deleted || sqlx::query(staged).bind(job.to_string()).exists(&mut *tx, what).await? {
+            return Ok(());
+        }
+        for sql in [
+            "DELETE FROM run_volume WHERE run_id IN (SELECT run_id FROM run WHERE job_id = $1)",
+            "DELETE FROM run WHERE job_id = $1",
+            "DELETE FROM baseline WHERE job_id = $1",
+            "DELETE FROM job WHERE job_id = $1",
+        ] {
+            sqlx::query(sql).bind(job.to_string()).run(&mut *tx, what).await?;
+        }
         tx.commit().await
     }
 

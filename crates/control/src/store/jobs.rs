@@ -1,15 +1,16 @@
 //! Replication jobs: created, changed, deleted.
 
 use super::query::{After, Order, Statement, Verbs};
-use super::row::Fields;
+use super::row::{Fields, to_json};
 use super::run_steps::step_run;
 use super::runs::run_record;
 use super::{Store, StoreError, Tx};
 use crate::control::Draw;
 use godwit_model::id::{JobId, RunId, ServerId};
-use godwit_model::job::{self, Interval, JobState, LicenseType};
+use godwit_model::job::{self, FailurePolicy, Interval, JobState};
+use godwit_model::licence::{self, LicenseType, NotAllowed};
 use godwit_model::run::{self, RunType};
-use godwit_model::server::DiscoveredVolume;
+use godwit_model::server::{DiscoveredVolume, Platform};
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
 
@@ -25,6 +26,11 @@ pub(crate) struct NewJobRecord {
     pub keep_images: Option<u32>,
     pub encrypted: Option<bool>,
     pub kms_key_id: Option<String>,
+    /// As text: what was checked once may be kept.
+    pub recipients: Vec<String>,
+    pub pause_on_failure: bool,
+    /// `None` is the configured number.
+    pub pause_after: Option<u32>,
 }
 
 /// A job's row.
@@ -37,7 +43,29 @@ pub(crate) struct JobRecord {
     /// When the first run was to start. The grid of the schedule is [`NewJobRecord::start`], which moves.
     pub seed: Timestamp,
     pub fence: i64,
+    /// Failed scheduled runs in a row.
+    pub failures: u32,
+    /// Since when it is in its state.
+    pub state_since: Timestamp,
     pub settings: NewJobRecord,
+}
+
+/// What a change does to a job's schedule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NextStart {
+    /// What is listed ahead stays.
+    Stay,
+    /// The run that is listed ahead moves there.
+    Move(Timestamp),
+    /// The job is paused and goes on: at this time, or at the next point of its grid.
+    Resume(Option<Timestamp>),
+}
+
+impl NewJobRecord {
+    /// What the job does about failures, if `configured` is the number for jobs that name none.
+    pub fn failure_policy(&self, configured: u32) -> FailurePolicy {
+        FailurePolicy { pause: self.pause_on_failure, after: self.pause_after.unwrap_or(configured) }
+    }
 }
 
 /// Why a job is not created.
@@ -47,6 +75,7 @@ pub(crate) enum CreateDenied {
     NoConnector,
     NoVolumes,
     AlreadyReplicated(JobId),
+    Licence(NotAllowed),
 }
 
 /// Why a job is not deleted.
@@ -65,14 +94,15 @@ impl Store {
         now: Timestamp,
     ) -> Result<Result<JobId, CreateDenied>, StoreError> {
         let mut tx = self.begin().await?;
-        if let Some(denied) = denied(&mut tx, &new.server).await? {
+        if let Some(denied) = denied(&mut tx, new).await? {
             return Ok(Err(denied));
         }
         let id = tx.fresh("SELECT job_id FROM job WHERE job_id = $1", draw, JobId::from_bits).await?;
         let insert = sqlx::query(
             "INSERT INTO job (job_id, server_id, state, start_at, interval_minutes, license, role_name, description, \
-             keep_images, encrypted, kms_key_id, status_message, created_at, seed_at, fence) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL, $12, $4, 0)",
+             keep_images, encrypted, kms_key_id, recipients, pause_on_failure, pause_after, status_message, created_at, \
+             state_since, seed_at, failures, fence) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, $15, $15, $4, 0, 0)",
         )
         .bind(id.to_string())
         .bind(new.server.to_string())
@@ -83,32 +113,42 @@ impl Store {
         Ok(Ok(id))
     }
 
-    /// Writes a job's settings as `changed` has them, if its fence is still the one of the record. With `next_start`
-    /// the run that is listed ahead moves there.
+    /// Writes a job's settings as `changed` has them, if its fence is still the one of the record.
     pub(crate) async fn update_job(
         &self,
         changed: &JobRecord,
-        next_start: Option<Timestamp>,
+        next: NextStart,
+        draw: &Draw,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let what = "change a job";
         let update = sqlx::query(
             "UPDATE job SET start_at = $1, interval_minutes = $2, license = $3, role_name = $4, description = $5, \
-             keep_images = $6, encrypted = $7, kms_key_id = $8, fence = fence + 1 WHERE job_id = $9 AND fence = $10",
+             keep_images = $6, encrypted = $7, kms_key_id = $8, recipients = $9, pause_on_failure = $10, \
+             pause_after = $11, fence = fence + 1 WHERE job_id = $12 AND fence = $13",
         );
         with_settings(update, &changed.settings)
             .bind(changed.id.to_string())
             .bind(changed.fence)
             .run_fenced(&mut *tx, what)
             .await?;
-        if let Some(at) = next_start {
-            sqlx::query(
+        if matches!(next, NextStart::Resume(_)) {
+            let was = locked_job(&mut tx, &changed.id).await?.ok_or(StoreError::Stale)?;
+            step_job(&mut tx, &was, job::Event::Resume, Some(None), now).await?;
+            count_failures(&mut tx, &changed.id, 0).await?;
+        }
+        if let NextStart::Move(at) | NextStart::Resume(Some(at)) = next {
+            let moved = sqlx::query(
                 "UPDATE run SET scheduled_at = $1 WHERE job_id = $2 AND state = 'PENDING' AND kind = 'AUTOMATIC'",
             )
             .bind(at.0)
             .bind(changed.id.to_string())
             .run(&mut *tx, what)
             .await?;
+            if moved == 0 {
+                insert_run(&mut tx, &changed.id, RunType::Automatic, None, at, draw).await?;
+            }
         }
         tx.commit().await
     }
@@ -156,16 +196,22 @@ pub(super) async fn step_job(
     now: Timestamp,
 ) -> Result<JobState, StoreError> {
     let (state, effects) = job::step(&was.state, event)?;
-    sqlx::query("UPDATE job SET state = $1, status_message = $2, fence = fence + 1 WHERE job_id = $3 AND fence = $4")
-        .bind(state.as_str())
-        .bind(message.unwrap_or_else(|| was.status_message.clone()))
-        .bind(was.id.to_string())
-        .bind(was.fence)
-        .run_fenced(&mut **tx, "take a job one step")
-        .await?;
+    let since = if state == was.state { was.state_since } else { now };
+    sqlx::query(
+        "UPDATE job SET state = $1, status_message = $2, state_since = $3, fence = fence + 1 \
+         WHERE job_id = $4 AND fence = $5",
+    )
+    .bind(state.as_str())
+    .bind(message.unwrap_or_else(|| was.status_message.clone()))
+    .bind(since.0)
+    .bind(was.id.to_string())
+    .bind(was.fence)
+    .run_fenced(&mut **tx, "take a job one step")
+    .await?;
     for effect in effects {
         match effect {
             job::Effect::StopRuns => stop_runs(tx, &was.id, now).await?,
+            job::Effect::DropListed => drop_listed(tx, &was.id, now).await?,
             job::Effect::ForgetBaseline => forget_baseline(tx, &was.id).await?,
             // The driver sees the state and does it.
             job::Effect::CleanUp => {}
@@ -225,16 +271,46 @@ async fn stop_runs(tx: &mut Tx, job: &JobId, now: Timestamp) -> Result<(), Store
     Ok(())
 }
 
-async fn denied(tx: &mut Tx, server: &ServerId) -> Result<Option<CreateDenied>, StoreError> {
+/// Nothing that is listed ahead comes: what the schedule had listed is forgotten, so that the grid point is free again;
+/// what somebody asked for is missed.
+async fn drop_listed(tx: &mut Tx, job: &JobId, now: Timestamp) -> Result<(), StoreError> {
+    let what = "drop what is listed ahead";
+    sqlx::query("DELETE FROM run WHERE job_id = $1 AND state = 'PENDING' AND kind = 'AUTOMATIC'")
+        .bind(job.to_string())
+        .run(&mut **tx, what)
+        .await?;
+    let demanded = sqlx::query("SELECT * FROM run WHERE job_id = $1 AND state = 'PENDING'")
+        .bind(job.to_string())
+        .all(&mut **tx, what, run_record)
+        .await?;
+    for was in demanded {
+        step_run(tx, &was, run::Event::Miss, now).await?;
+    }
+    Ok(())
+}
+
+/// Writes how many scheduled runs have failed in a row.
+pub(super) async fn count_failures(tx: &mut Tx, job: &JobId, failures: u32) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET failures = $1 WHERE job_id = $2")
+        .bind(i64::from(failures))
+        .bind(job.to_string())
+        .run(&mut **tx, "count failures")
+        .await?;
+    Ok(())
+}
+
+async fn denied(tx: &mut Tx, new: &NewJobRecord) -> Result<Option<CreateDenied>, StoreError> {
     let what = "look whether a server can be replicated";
-    let listed = sqlx::query("SELECT connector_id, volumes FROM server WHERE server_id = $1 AND listed = 1")
+    let server = &new.server;
+    let listed = sqlx::query("SELECT connector_id, volumes, platform FROM server WHERE server_id = $1 AND listed = 1")
         .bind(server.to_string())
         .find(&mut **tx, what, |row| {
-            let volumes: Vec<DiscoveredVolume> = Fields(row).json("volumes")?;
-            Ok((Fields(row).opt_text("connector_id")?, volumes))
+            let fields = Fields(row);
+            let volumes: Vec<DiscoveredVolume> = fields.json("volumes")?;
+            Ok((fields.opt_text("connector_id")?, volumes, fields.opt_name("platform", Platform::parse)?))
         })
         .await?;
-    let Some((connector, volumes)) = listed else { return Ok(Some(CreateDenied::UnknownServer)) };
+    let Some((connector, volumes, platform)) = listed else { return Ok(Some(CreateDenied::UnknownServer)) };
     let live = sqlx::query(
         "SELECT job_id FROM job WHERE server_id = $1 \
          AND state IN ('PENDING', 'ACTIVE', 'PAUSED_ON_FAILURE', 'FAILING', 'DELETING')",
@@ -245,7 +321,8 @@ async fn denied(tx: &mut Tx, server: &ServerId) -> Result<Option<CreateDenied>, 
     Ok(match (live, connector) {
         (Some(job), _) => Some(CreateDenied::AlreadyReplicated(job)),
         (None, None) => Some(CreateDenied::NoConnector),
-        (None, Some(_)) => volumes.is_empty().then_some(CreateDenied::NoVolumes),
+        (None, Some(_)) if volumes.is_empty() => Some(CreateDenied::NoVolumes),
+        (None, Some(_)) => licence::choose(platform, new.license).err().map(CreateDenied::Licence),
     })
 }
 
@@ -260,6 +337,9 @@ fn with_settings<'q>(statement: Statement<'q>, settings: &NewJobRecord) -> State
         .bind(settings.keep_images.map(i64::from))
         .bind(settings.encrypted.map(i64::from))
         .bind(settings.kms_key_id.clone())
+        .bind(to_json(&settings.recipients))
+        .bind(i64::from(settings.pause_on_failure))
+        .bind(settings.pause_after.map(i64::from))
 }
 
 fn minutes(interval: Interval) -> Option<i64> {
@@ -282,6 +362,8 @@ fn job_record(row: &AnyRow) -> Result<JobRecord, StoreError> {
         created_at: fields.time("created_at")?,
         seed: fields.time("seed_at")?,
         fence: fields.int("fence")?,
+        failures: fields.number("failures")?,
+        state_since: fields.time("state_since")?,
         settings: NewJobRecord {
             server: fields.id("server_id")?,
             start: fields.time("start_at")?,
@@ -292,6 +374,9 @@ fn job_record(row: &AnyRow) -> Result<JobRecord, StoreError> {
             keep_images: fields.opt_number("keep_images")?,
             encrypted: fields.opt_int("encrypted")?.map(|n| n != 0),
             kms_key_id: fields.opt_text("kms_key_id")?,
+            recipients: fields.json("recipients")?,
+            pause_on_failure: fields.truth("pause_on_failure")?,
+            pause_after: fields.opt_number("pause_after")?,
         },
     })
 }

@@ -49,7 +49,7 @@ mod verifications;
 
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
-pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord};
+pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
 pub(crate) use packs::PackState;
 pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
@@ -69,7 +69,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -134,6 +134,8 @@ impl Store {
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         #[cfg(test)]
         self.gate.pass("begin").await;
+        #[cfg(test)]
+        let _hold = crate::testing::Hold::new();
         let inner = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| StoreError::database("begin", e))?;
         Ok(Tx {
             inner,
@@ -151,7 +153,11 @@ impl Tx {
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         #[cfg(test)]
         self.gate.pass("commit").await;
-        self.inner.commit().await.map_err(|e| StoreError::database("commit", e))?;
+        {
+            #[cfg(test)]
+            let _hold = crate::testing::Hold::new();
+            self.inner.commit().await.map_err(|e| StoreError::database("commit", e))?;
+        }
         #[cfg(test)]
         self.gate.pass("committed").await;
         Ok(())
@@ -187,14 +193,15 @@ impl DerefMut for Tx {
     }
 }
 
-fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        Cow::Borrowed("first flight"),
-        MigrationType::Simple,
-        sqlx::SqlStr::from_static(include_str!("../../migrations/0001_first_flight.sql")),
-        false,
-    )])
+/// All versions of the schema, oldest first.
+pub(crate) fn migrations() -> Migrator {
+    let migration = |version, name, sql| {
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
+        migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
+    ])
 }
 
 async fn pool(options: &AnyConnectOptions, connections: u32) -> Result<AnyPool, StoreError> {

@@ -45,6 +45,8 @@ pub(super) trait Verbs<'q>: Sized + Send {
         read: Read<T>,
     ) -> impl Future<Output = Result<Option<T>, StoreError>> + Send {
         async move {
+            #[cfg(test)]
+            let _hold = crate::testing::Hold::new();
             let row = self.statement().fetch_optional(at).await.map_err(|e| StoreError::database(what, e))?;
             row.as_ref().map(read).transpose()
         }
@@ -57,7 +59,11 @@ pub(super) trait Verbs<'q>: Sized + Send {
         what: What,
         read: Read<T>,
     ) -> impl Future<Output = Result<T, StoreError>> + Send {
-        async move { read(&self.statement().fetch_one(at).await.map_err(|e| StoreError::database(what, e))?) }
+        async move {
+            #[cfg(test)]
+            let _hold = crate::testing::Hold::new();
+            read(&self.statement().fetch_one(at).await.map_err(|e| StoreError::database(what, e))?)
+        }
     }
 
     /// All rows.
@@ -68,6 +74,8 @@ pub(super) trait Verbs<'q>: Sized + Send {
         read: Read<T>,
     ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send {
         async move {
+            #[cfg(test)]
+            let _hold = crate::testing::Hold::new();
             let rows = self.statement().fetch_all(at).await.map_err(|e| StoreError::database(what, e))?;
             rows.iter().map(read).collect()
         }
@@ -80,7 +88,11 @@ pub(super) trait Verbs<'q>: Sized + Send {
 
     /// Changes rows; gives how many.
     fn run<'c>(self, at: impl AnyExecutor<'c>, what: What) -> impl Future<Output = Result<u64, StoreError>> + Send {
-        async move { Ok(self.statement().execute(at).await.map_err(|e| StoreError::database(what, e))?.rows_affected()) }
+        async move {
+            #[cfg(test)]
+            let _hold = crate::testing::Hold::new();
+            Ok(self.statement().execute(at).await.map_err(|e| StoreError::database(what, e))?.rows_affected())
+        }
     }
 
     /// Changes the one row with the id and the fence that the statement names. If there is none, the change came late.

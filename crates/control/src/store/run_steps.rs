@@ -1,16 +1,16 @@
 //! The steps of a run: each takes the run from one position to the next and records what the last stage brought.
 
-use super::jobs::{forget_baseline, locked_job, step_job};
+use super::jobs::{count_failures, forget_baseline, locked_job, step_job};
 use super::packs::void_packs;
 use super::query::Verbs;
 use super::row::{to_json, to_sql};
 use super::runs::{RunRecord, run_record, volume_record};
-use super::{Store, StoreError, Tx};
+use super::{JobRecord, Store, StoreError, Tx};
 use crate::control::Draw;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, RunId, SnapshotId};
-use godwit_model::job::{self, Interval};
+use godwit_model::job::{self, FailurePolicy, Interval};
 use godwit_model::run::{Effect, Event, Position, RunType, Stage, step};
 use godwit_model::time::Timestamp;
 
@@ -93,7 +93,7 @@ impl Store {
                 Effect::RecordImage => super::images::record_image(&mut tx, was, now).await?,
                 Effect::JobRunCompleted => {
                     forget_packs(&mut tx, &was.id).await?;
-                    tell_job(&mut tx, was, None, now).await?;
+                    tell_completed(&mut tx, was, now).await?;
                 }
                 _ => {}
             }
@@ -149,12 +149,18 @@ impl Store {
     }
 
     /// What a given-up run created is removed, but for `notes`: it has failed. Its staged packs wait for the next run.
-    pub(crate) async fn abandoned(&self, was: &RunRecord, notes: &[String], now: Timestamp) -> Result<(), StoreError> {
+    /// `pause_after`: see [`super::NewJobRecord::failure_policy`].
+    pub(crate) async fn abandoned(
+        &self,
+        was: &RunRecord,
+        notes: &[String],
+        pause_after: u32,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         step_run(&mut tx, was, Event::Abandoned, now).await?;
         add_notes(&mut tx, &was.id, notes).await?;
-        let message = was.failure.as_ref().map(|f| format!("the last run failed: {}", f.message()));
-        tell_job(&mut tx, was, message, now).await?;
+        tell_failed(&mut tx, was, pause_after, now).await?;
         tx.commit().await
     }
 
@@ -359,17 +365,53 @@ async fn forget_packs(tx: &mut Tx, run: &RunId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Tells the job how its run ended: `failure` in words, or `None` for an image.
-async fn tell_job(tx: &mut Tx, run: &RunRecord, failure: Option<String>, now: Timestamp) -> Result<(), StoreError> {
-    let job = locked_job(tx, &run.job).await?.ok_or(StoreError::Stale)?;
-    if !job.state.is_running() && job.state != job::JobState::PausedOnFailure {
+/// Tells the job that its run made an image: failures count anew.
+async fn tell_completed(tx: &mut Tx, run: &RunRecord, now: Timestamp) -> Result<(), StoreError> {
+    let Some(job) = told(tx, run).await? else { return Ok(()) };
+    step_job(tx, &job, job::Event::RunCompleted { last: is_last(&job, run) }, Some(None), now).await?;
+    count_failures(tx, &job.id, 0).await
+}
+
+/// Tells the job that its run failed. Scheduled runs that fail in a row pause or end it; runs on demand do not count.
+async fn tell_failed(tx: &mut Tx, run: &RunRecord, pause_after: u32, now: Timestamp) -> Result<(), StoreError> {
+    let Some(job) = told(tx, run).await? else { return Ok(()) };
+    let cause = run.failure.as_ref().map(Failure::message).unwrap_or_default();
+    let last = is_last(&job, run);
+    if last || run.kind == RunType::OnDemand {
+        let message = format!("the last run failed: {cause}");
+        step_job(tx, &job, job::Event::RunFailed { last }, Some(Some(message)), now).await?;
         return Ok(());
     }
-    let last = job.settings.interval == Interval::Once && run.kind == RunType::Automatic;
-    let event = match failure {
-        Some(_) => job::Event::RunFailed { last },
-        None => job::Event::RunCompleted { last },
-    };
-    step_job(tx, &job, event, Some(failure), now).await?;
+    let failures = job.failures.saturating_add(1);
+    let policy = job.settings.failure_policy(pause_after);
+    let message = failed_in_a_row(failures, policy, &cause);
+    step_job(tx, &job, job::Event::RunFailed { last }, Some(Some(message)), now).await?;
+    count_failures(tx, &job.id, failures).await?;
+    if let (Some(event), Some(job)) = (policy.decide(failures), told(tx, run).await?)
+        && job.state == job::JobState::Active
+    {
+        step_job(tx, &job, event, None, now).await?;
+    }
     Ok(())
+}
+
+/// The run's job, if it is one that is told how its runs end.
+async fn told(tx: &mut Tx, run: &RunRecord) -> Result<Option<JobRecord>, StoreError> {
+    let job = locked_job(tx, &run.job).await?.ok_or(StoreError::Stale)?;
+    Ok(Some(job).filter(|j| j.state.is_running() || j.state == job::JobState::PausedOnFailure))
+}
+
+/// Whether the run is the one that its job exists for.
+fn is_last(job: &JobRecord, run: &RunRecord) -> bool {
+    job.settings.interval == Interval::Once && run.kind == RunType::Automatic
+}
+
+fn failed_in_a_row(failures: u32, policy: FailurePolicy, cause: &str) -> String {
+    let (what, plural) = if policy.pause { ("pauses", "pause") } else { ("ends", "end") };
+    match (policy.left(failures), failures) {
+        (0, 1) => format!("the last run failed: {cause}"),
+        (0, n) => format!("the last {n} scheduled runs failed, the last one: {cause}"),
+        (1, _) => format!("the last run failed, and one more that fails {what} the job: {cause}"),
+        (left, _) => format!("the last run failed, and {left} more that fail in a row {plural} the job: {cause}"),
+    }
 }

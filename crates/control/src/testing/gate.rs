@@ -29,6 +29,11 @@ impl Gate {
         }
     }
 
+    /// Whether something was held up already.
+    pub fn is_closed(&self) -> bool {
+        self.left.load(Ordering::SeqCst) < 0
+    }
+
     /// Waits until something was held up.
     pub async fn held(&self) {
         self.closed.notified().await;

@@ -26,6 +26,8 @@ fn quick() -> Options {
     let ms = Duration::from_millis;
     Options {
         tick: ms(200),
+        // Tests let time pass by setting the clock.
+        longest_gap: Duration::MAX,
         heartbeat: Duration::from_secs(3_600),
         stop: ms(200),
         persist: ms(20),
@@ -45,7 +47,7 @@ pub(crate) struct Harness {
 }
 
 /// Wraps by reversing: enough to see that wrapping happened.
-struct Reversing;
+pub(crate) struct Reversing;
 
 impl SecretBox for Reversing {
     fn wrap(&self, _: &str, secret: &[u8]) -> Result<Vec<u8>, Failure> {

@@ -10,7 +10,7 @@ use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -55,11 +55,15 @@ pub(crate) struct State {
     pub manager: String,
     /// Changes of the guest: every volume's content has this version.
     pub version: u64,
+    /// By how much guests change between two points in time.
+    pub busy_guests: u64,
     /// Points in time that are held at the source: run, name, version.
     pub points: BTreeMap<RunId, (String, u64)>,
     /// Runs that change trackers at the source are advanced to, by server.
     pub trackers: BTreeMap<String, RunId>,
     packs: HashMap<PackId, Block>,
+    /// Runs whose image was registered once.
+    pub registered: BTreeSet<RunId>,
     pub snapshots: BTreeMap<SnapshotId, StoredSnapshot>,
     pub images: BTreeMap<ImageId, ImageOrder>,
     /// Managers that answer elsewhere than the one; they know the same servers.
@@ -176,6 +180,7 @@ impl Replicator for World {
         let (point, tracker, volumes) = {
             let mut state = self.look();
             state.ordered_baselines.push(order.baselines.clone());
+            state.version += state.busy_guests;
             let version = state.version;
             state.points_taken += 1;
             let name = format!("point-{}", state.points_taken);
@@ -266,6 +271,7 @@ impl Replicator for World {
             let had = state.points.remove(run).is_some();
             match end {
                 SettleEnd::Committed if had => {
+                    assert!(state.registered.contains(run), "a tracker is advanced though {run} has no image");
                     state.trackers.insert(source.vm_id.clone(), run.clone());
                 }
                 SettleEnd::Forget => {
@@ -320,6 +326,10 @@ impl ImageStore for World {
         {
             let mut state = self.look();
             assert!(order.volumes.iter().all(|(_, s)| state.snapshots.contains_key(s)), "an image names no snapshot");
+            let versions: BTreeSet<_> =
+                order.volumes.iter().map(|(_, s)| state.snapshots[s].digest.rsplit(' ').next().map(str::to_owned)).collect();
+            assert_eq!(versions.len(), 1, "an image mixes points in time: {versions:?}");
+            state.registered.insert(order.run.clone());
             let known = state.images.insert(order.image.clone(), order.clone());
             assert!(known.is_none_or(|known| known == *order), "the same image, but another content");
         }
@@ -380,5 +390,6 @@ pub(crate) fn server(vm_id: &str, name: &str) -> DiscoveredServer {
         name: name.to_owned(),
         path: format!("/{name}"),
         volumes: vec![volume("boot"), volume("data")],
+        platform: None,
     }
 }

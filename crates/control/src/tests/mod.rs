@@ -4,6 +4,8 @@ mod damage;
 mod jobs;
 mod kill;
 mod life;
+mod pause;
 mod requests;
+mod retention;
 mod store;
 mod trouble;

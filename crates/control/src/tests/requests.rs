@@ -5,6 +5,7 @@ use crate::testing::{Act, Harness, START, server};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::failure::Code;
+use godwit_model::run::RunState;
 use godwit_model::time::Millis;
 
 #[tokio::test]
@@ -19,6 +20,11 @@ async fn jobs_that_are_not_in_order_are_refused() {
         (NewJob { frequency_hours: None, ..new() }, MissingRequiredParameter, "runOnce"),
         (NewJob { frequency_hours: None, run_once: Some(false), ..new() }, MissingRequiredParameter, "frequency"),
         (NewJob { run_once: Some(true), ..new() }, InvalidParameter, "both"),
+        (NewJob { interval_minutes: Some(5), ..new() }, InvalidParameter, "both"),
+        (NewJob { frequency_hours: None, interval_minutes: Some(0), ..new() }, InvalidParameter, "1 to 43200"),
+        (NewJob { recipients: vec!["nobody".into()], ..new() }, InvalidParameter, "recipients: 'nobody'"),
+        (NewJob { recipients: vec!["a@b.c".into(); 21], ..new() }, InvalidParameter, "at most 20"),
+        (NewJob { pause_after: Some(101), ..new() }, InvalidParameter, "1 to 100"),
         (NewJob { frequency_hours: Some(0), ..new() }, InvalidParameter, "1 to 24"),
         (NewJob { frequency_hours: Some(25), ..new() }, InvalidParameter, "1 to 24"),
         (NewJob { start: far, ..new() }, InvalidParameter, "30 days"),
@@ -40,6 +46,63 @@ async fn jobs_that_are_not_in_order_are_refused() {
     let second = service.create_replication_job(new(), h.now()).await.unwrap_err();
     assert_eq!(second.code, ErrorCode::ReplicationJobAlreadyExists);
     assert!(second.message.contains(job.as_str()));
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_job_may_run_every_few_minutes_and_tell_people() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let id = h.one_server(&service).await;
+    let recipients = vec!["ops@example.org".into(), "mailto:ops@example.org".into(), "https://x.y/z".into()];
+    let new = NewJob { interval_minutes: Some(1), recipients, ..NewJob::new(id.as_str(), h.now()) };
+    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let made = h.job(&service, &job).await;
+    assert_eq!((made.next_start, made.frequency_hours()), (Some(h.now() + Millis::MINUTE), None));
+    assert_eq!(made.recipients, ["ops@example.org", "https://x.y/z"], "each once");
+    assert!(made.pause_on_failure && made.pause_after == 3);
+
+    let changes = JobChanges { interval_minutes: Some(120), pause_after: Some(7), ..JobChanges::default() };
+    service.update_replication_job(job.as_str(), changes, h.now()).await.unwrap();
+    let changed = h.job(&service, &job).await;
+    assert_eq!((changed.frequency_hours(), changed.pause_after, changed.recipients.len()), (Some(2), 7, 2));
+    let changes = JobChanges { recipients: Some(vec![]), pause_after: Some(0), ..JobChanges::default() };
+    service.update_replication_job(job.as_str(), changes, h.now()).await.unwrap();
+    let changed = h.job(&service, &job).await;
+    assert_eq!((changed.pause_after, changed.recipients.len()), (3, 0));
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn licences_follow_the_platform() {
+    use godwit_model::licence::LicenseType::{Aws, Byol};
+    use godwit_model::server::Platform;
+    let h = Harness::new();
+    let platform = |p| h.world.look().servers[0].platform = p;
+    platform(Some(Platform::Linux));
+    let (control, service) = h.serve().await;
+    let id = h.one_server(&service).await;
+    let new = |license| NewJob { interval_minutes: Some(60), license, ..NewJob::new(id.as_str(), h.now()) };
+    let refused = service.create_replication_job(new(Some(Aws)), h.now()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ServerCannotBeReplicated);
+    assert!(refused.message.contains("Linux"), "{refused}");
+    let job = service.create_replication_job(new(None), h.now()).await.unwrap();
+    assert_eq!((h.job(&service, &job).await.license, h.job(&service, &job).await.license_asked), (Some(Byol), false));
+    h.until_runs(&service, &job, 1, RunState::Completed).await;
+    let changes = JobChanges { license: Some(Aws), ..JobChanges::default() };
+    let refused = service.update_replication_job(job.as_str(), changes.clone(), h.now()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ServerCannotBeReplicated);
+
+    platform(Some(Platform::WindowsServer));
+    h.import(&service).await;
+    assert_eq!(h.job(&service, &job).await.license, Some(Aws), "chosen by the platform");
+    service.update_replication_job(job.as_str(), changes, h.now()).await.unwrap();
+    platform(Some(Platform::Linux));
+    h.wait(Millis::HOUR, &service);
+    h.until_runs(&service, &job, 1, RunState::Failed).await;
+    let failed = h.runs(&service, &job).await.into_iter().find(|r| r.state == RunState::Failed).unwrap();
+    assert_eq!(failed.failure.unwrap().code, Code::LicenseNotAllowed, "what runs in the guest has changed since");
     control.shutdown().await;
 }
 

@@ -23,7 +23,7 @@ async fn a_database_of_a_newer_version_is_refused_and_left_untouched() {
     let mut connection = options.connect().await.unwrap();
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (7, 'from the future', 1, X'00', 0)",
+         VALUES (99, 'from the future', 1, X'00', 0)",
     )
     .execute(&mut connection)
     .await
@@ -31,7 +31,10 @@ async fn a_database_of_a_newer_version_is_refused_and_left_untouched() {
     connection.close().await.unwrap();
     let before = folder(&h.path());
     let refused = Store::open(&h.path()).await.err().unwrap();
-    assert!(matches!(refused, StoreError::NewerVersion { found: 7, known: 1 }), "{refused:?}");
+    assert!(
+        matches!(refused, StoreError::NewerVersion { found: 99, known: crate::store::SCHEMA_VERSION }),
+        "{refused:?}"
+    );
     assert!(refused.to_string().contains("start the newer program"));
     assert_eq!(folder(&h.path()), before);
 }
@@ -80,4 +83,37 @@ async fn late_and_repeated_writers_change_nothing() {
     assert_eq!(h.run(&service, &id).await.state, RunState::Deleted);
     store.close().await;
     control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_with_what_it_holds() {
+    use godwit_model::job::JobState;
+    use godwit_model::time::Timestamp;
+    use sqlx::Executor;
+    let h = Harness::new();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(h.path()).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    let mut first = crate::store::migrations();
+    first.migrations.to_mut().truncate(1);
+    first.run_direct(None, &mut connection, false).await.unwrap();
+    let job =
+        "INSERT INTO job (job_id, server_id, state, start_at, interval_minutes, role_name, created_at, seed_at, fence)";
+    let run = "INSERT INTO run (run_id, job_id, state, abandoning, kind, scheduled_at, completed_at, notes, fence)";
+    for sql in [
+        "INSERT INTO server VALUES ('s-00000001', 'm', 'vm', NULL, 'm', 'web', '/web', '[]', 1, 1, 5)".to_owned(),
+        format!("{job} VALUES ('sms-job-00000001', 's-00000001', 'DELETED', 5, 60, 'sms', 5, 5, 3)"),
+        format!("{job} VALUES ('sms-job-00000002', 's-00000001', 'COMPLETED', 5, NULL, 'sms', 6, 5, 3)"),
+        format!("{run} VALUES ('sms-run-00000001', 'sms-job-00000001', 'COMPLETED', 0, 'AUTOMATIC', 5, 70, '[]', 9)"),
+    ] {
+        connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    }
+    connection.close().await.unwrap();
+
+    let store = h.store().await;
+    let job = async |id: &str| store.job(&id.parse().unwrap()).await.unwrap().unwrap();
+    let (deleted, once) = (job("sms-job-00000001").await, job("sms-job-00000002").await);
+    assert_eq!((deleted.state, deleted.state_since, deleted.failures), (JobState::Deleted, Timestamp(70), 0));
+    assert!(deleted.settings.pause_on_failure && deleted.settings.recipients.is_empty());
+    assert_eq!((once.state_since, once.settings.pause_on_failure), (Timestamp(6), false));
+    store.close().await;
 }

@@ -6,10 +6,11 @@ use crate::cli::progress::{Progress, Step};
 use crate::cli::table::{Field, table};
 use crate::cli::{human, output};
 use crate::client::{Client, ClientError, all_pages};
+use crate::outside;
 use clap::{ArgAction, Subcommand};
 use godwit_api::shapes::enums::{ConnectorStatus, ServerCatalogStatus};
+use godwit_api::shapes::godwit::{DescribeServersRequest, ServerDescription};
 use godwit_api::shapes::requests::{DeleteServerCatalogRequest, GetServersRequest, ImportServerCatalogRequest};
-use godwit_api::shapes::structures::{Server, VmServer};
 use serde_json::json;
 use std::cell::Cell;
 use std::time::Duration;
@@ -24,7 +25,11 @@ const IMPORT_BOUND: Duration = Duration::from_secs(180);
 #[derive(Subcommand, Debug)]
 pub enum ServersCommand {
     /// List the servers of the catalog
-    List,
+    List {
+        /// Those, too, that the last imports missed at their VM managers
+        #[arg(long)]
+        all: bool,
+    },
     /// Ask all connectors what servers there are; known ones keep their ids
     Import {
         /// Wait until it is done (the default)
@@ -40,8 +45,8 @@ pub enum ServersCommand {
 
 /// The catalog.
 pub struct Catalog {
-    /// Its servers.
-    pub servers: Vec<Server>,
+    /// Its servers, those that vanished too.
+    pub servers: Vec<ServerDescription>,
     /// Its status.
     pub status: Option<ServerCatalogStatus>,
 }
@@ -49,7 +54,7 @@ pub struct Catalog {
 /// Does it.
 pub async fn run(command: ServersCommand, client: &Client, json: bool) -> Result<(), CliError> {
     match command {
-        ServersCommand::List => list(client, json).await,
+        ServersCommand::List { all } => list(client, json, all).await,
         ServersCommand::Import { wait: _, no_wait } => import(client, json, !no_wait).await,
         ServersCommand::Clear => {
             client.delete_server_catalog(&DeleteServerCatalogRequest {}).await?;
@@ -65,10 +70,10 @@ pub async fn run(command: ServersCommand, client: &Client, json: bool) -> Result
 pub async fn catalog(client: &Client) -> Result<Catalog, ClientError> {
     let status = Cell::new(None);
     let servers = all_pages(|next_token| async {
-        let request = GetServersRequest { next_token, ..GetServersRequest::default() };
-        let answer = client.get_servers(&request).await?;
-        status.set(answer.server_catalog_status);
-        Ok((answer.server_list.unwrap_or_default(), answer.next_token))
+        let request = DescribeServersRequest { next_token, ..DescribeServersRequest::default() };
+        let answer = client.describe_servers(&request).await?;
+        status.set(Some(answer.server_catalog_status));
+        Ok((answer.servers, answer.next_token))
     })
     .await?;
     Ok(Catalog { servers, status: status.get() })
@@ -81,46 +86,60 @@ pub async fn id_of(client: &Client, server: &str) -> Result<String, CliError> {
         return Ok(server.to_owned());
     }
     let catalog = catalog(client).await?;
-    let named = |s: &&Server| s.vm_server.as_ref().and_then(|vm| vm.vm_name.as_deref()) == Some(server);
-    let found: Vec<_> = catalog.servers.iter().filter(named).filter_map(|s| s.server_id.clone()).collect();
-    match found.as_slice() {
-        [id] => Ok(id.clone()),
-        [] => Err(CliError::failed(format!("the catalog has no server named '{server}'"))
+    let (there, gone): (Vec<_>, Vec<_>) =
+        catalog.servers.into_iter().filter(|s| s.name == server).partition(|s| s.missing_since.is_none());
+    match (there.as_slice(), gone.first()) {
+        ([only], _) => Ok(only.server_id.clone()),
+        ([], Some(gone)) => {
+            let when = gone.missing_since.map_or_else(String::new, |at| human::ago(at.into(), outside::now()));
+            Err(CliError::failed(format!("the server '{server}' vanished from {}, {when}", gone.manager_name))
+                .next("start it at its VM manager, then: godwit servers import"))
+        }
+        ([], None) => Err(CliError::failed(format!("the catalog has no server named '{server}'"))
             .next("see which there are: godwit servers list; look again at the sources: godwit servers import")),
-        several => Err(CliError::failed(format!("several servers are named '{server}': {}", several.join(", ")))
-            .next("give the id")),
+        (several, _) => {
+            let ids: Vec<_> = several.iter().map(|s| s.server_id.as_str()).collect();
+            Err(CliError::failed(format!("several servers are named '{server}': {}", ids.join(", ")))
+                .next("give the id"))
+        }
     }
 }
 
-/// The name of a server.
-pub fn name_of(vm: Option<&VmServer>) -> &str {
-    vm.and_then(|vm| vm.vm_name.as_deref()).unwrap_or("–")
-}
-
-async fn list(client: &Client, json: bool) -> Result<(), CliError> {
-    let catalog = catalog(client).await?;
+async fn list(client: &Client, json: bool, all: bool) -> Result<(), CliError> {
+    let mut catalog = catalog(client).await?;
+    catalog.servers.retain(|server| all || server.missing_since.is_none());
     if json {
         return output::json(&catalog.servers);
     }
     if catalog.servers.is_empty() {
         return output::line(empty(client, catalog.status).await?);
     }
-    let rows = catalog.servers.iter().map(row);
-    table(["server", "name", "vm manager", "path", "job"], &["path", "vm manager"], &rows.collect::<Vec<_>>())
+    let rows: Vec<_> = catalog.servers.iter().map(row).collect();
+    table(["server", "name", "platform", "disks", "vm manager", "path", "job"], &["path", "vm manager", "disks"], &rows)
 }
 
-fn row(server: &Server) -> [Field; 5] {
-    let vm = server.vm_server.as_ref();
-    let text = |text: Option<&String>| text.cloned().unwrap_or_else(|| "–".to_owned());
+fn row(server: &ServerDescription) -> [Field; 7] {
+    let now = outside::now();
     let job = match (&server.replication_job_id, server.replication_job_terminated) {
         (Some(job), Some(true)) => Field::from(format!("{job} (ended)")).tone(output::Tone::Faint),
-        (job, _) => Field::from(text(job.as_ref())),
+        (Some(job), _) => Field::from(job.as_str()),
+        (None, _) => "–".into(),
     };
+    let name = match server.missing_since {
+        Some(at) => {
+            Field::from(format!("{} (gone {})", server.name, human::ago(at.into(), now))).tone(output::Tone::Faint)
+        }
+        None => server.name.as_str().into(),
+    };
+    let platform = server.platform.as_deref().map_or_else(|| "–".to_owned(), human::state);
+    let sizes: Vec<_> = server.volumes.iter().map(|volume| human::size(volume.size)).collect();
     [
-        text(server.server_id.as_ref()).into(),
-        name_of(vm).into(),
-        text(vm.and_then(|vm| vm.vm_manager_name.as_ref())).into(),
-        text(vm.and_then(|vm| vm.vm_path.as_ref())).into(),
+        server.server_id.as_str().into(),
+        name,
+        platform.into(),
+        sizes.join(" + ").into(),
+        server.manager_name.as_str().into(),
+        server.path.as_str().into(),
         job,
     ]
 }
@@ -136,6 +155,9 @@ async fn empty(client: &Client, status: Option<ServerCatalogStatus>) -> Result<&
         Some(ServerCatalogStatus::Importing) => "An import is under way. Look again in a moment.",
         Some(ServerCatalogStatus::Available) => {
             "The connectors offer no servers. Start one at its VM manager, then: godwit servers import"
+        }
+        Some(ServerCatalogStatus::Expired) => {
+            "The catalog is too old to rely on and has expired. Look again at the sources: godwit servers import"
         }
         _ => "The catalog is empty. Fill it: godwit servers import",
     })
@@ -169,7 +191,8 @@ async fn import(client: &Client, json: bool, wait: bool) -> Result<(), CliError>
 }
 
 async fn imported(client: &Client, json: bool, status: Option<ServerCatalogStatus>) -> Result<(), CliError> {
-    let catalog = catalog(client).await?;
+    let mut catalog = catalog(client).await?;
+    catalog.servers.retain(|server| server.missing_since.is_none());
     let connectors = connectors::all(client).await?;
     let sick: Vec<_> = connectors.iter().filter(|c| c.status == ConnectorStatus::Unhealthy).collect();
     for connector in &sick {

@@ -6,27 +6,42 @@ use jiff::tz::TimeZone;
 use std::fmt;
 use std::str::FromStr;
 
-/// An interval in whole hours: "12h", "12", "1d".
+/// An interval in minutes: "30m", "12h", "12" (hours), "1d".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Hours(pub i32);
+pub struct Every(pub u32);
 
-impl FromStr for Hours {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("'{text}' is not an interval: give whole hours from 1h to 24h");
-        let (digits, factor) = match text.trim() {
-            t if t.ends_with('h') => (&t[..t.len() - 1], 1),
-            t if t.ends_with('d') => (&t[..t.len() - 1], 24),
-            t => (t, 1),
-        };
-        let hours = digits.trim().parse::<i32>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(refused)?;
-        if (1..=24).contains(&hours) { Ok(Hours(hours)) } else { Err(refused()) }
+/// Thirty days.
+const LONGEST_INTERVAL: u32 = 43_200;
+
+impl Every {
+    /// As the API takes it.
+    pub fn minutes(self) -> i32 {
+        i32::try_from(self.0).unwrap_or(i32::MAX)
     }
 }
 
-impl fmt::Display for Hours {
+impl FromStr for Every {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("'{text}' is not an interval: give 30m, 12h or 1d, from a minute to 30 days");
+        let (digits, factor) = match text.trim() {
+            t if t.ends_with('m') => (&t[..t.len() - 1], 1),
+            t if t.ends_with('h') => (&t[..t.len() - 1], 60),
+            t if t.ends_with('d') => (&t[..t.len() - 1], 24 * 60),
+            t => (t, 60),
+        };
+        let minutes = digits.trim().parse::<u32>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(refused)?;
+        if (1..=LONGEST_INTERVAL).contains(&minutes) { Ok(Every(minutes)) } else { Err(refused()) }
+    }
+}
+
+impl fmt::Display for Every {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}h", self.0)
+        match self.0 {
+            minutes if minutes % (24 * 60) == 0 && minutes > 24 * 60 => write!(f, "{} d", minutes / (24 * 60)),
+            minutes if minutes % 60 == 0 => write!(f, "{} h", minutes / 60),
+            minutes => write!(f, "{minutes} min"),
+        }
     }
 }
 
@@ -89,12 +104,21 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn intervals_are_whole_hours_up_to_a_day() {
-        for (text, hours) in [("12h", 12), ("1h", 1), ("24", 24), ("1d", 24), (" 6 h", 6)] {
-            assert_eq!(text.parse(), Ok(Hours(hours)), "{text}");
+    fn intervals_are_minutes_hours_or_days() {
+        for (text, minutes, shown) in [
+            ("12h", 720, "12 h"),
+            ("1m", 1, "1 min"),
+            ("90m", 90, "90 min"),
+            ("24", 1_440, "24 h"),
+            ("1d", 1_440, "24 h"),
+            ("30d", 43_200, "30 d"),
+            (" 6 h", 360, "6 h"),
+        ] {
+            assert_eq!(text.parse(), Ok(Every(minutes)), "{text}");
+            assert_eq!(Every(minutes).to_string(), shown);
         }
-        for text in ["", "h", "0h", "25h", "2d", "90m", "-1h", "1.5h", "99999999999h", "3000000000d"] {
-            assert!(text.parse::<Hours>().unwrap_err().contains("whole hours"), "{text}");
+        for text in ["", "h", "0h", "0m", "31d", "-1h", "1.5h", "99999999999h", "3000000000d"] {
+            assert!(text.parse::<Every>().unwrap_err().contains("from a minute"), "{text}");
         }
     }
 
@@ -111,7 +135,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_readers_panic(text in "\\PC{0,20}") {
-            let _ = (text.parse::<Start>(), text.parse::<Hours>());
+            let _ = (text.parse::<Start>(), text.parse::<Every>());
             let _ = format!("+{text}").parse::<Start>();
         }
     }

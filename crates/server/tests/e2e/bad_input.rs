@@ -162,7 +162,7 @@ impl Machine {
 /// A repeating job for the server of that name.
 fn job_for(service: &Service, name: &str) -> String {
     let servers = service.json(&["servers", "list"]);
-    let found = servers.as_array().expect("a list").iter().find(|server| server["vm_server"]["vm_name"] == name);
+    let found = servers.as_array().expect("a list").iter().find(|server| server["name"] == name);
     service.create_job(found.and_then(|server| server["server_id"].as_str()).unwrap_or_else(|| panic!("{servers}")))
 }
 

@@ -129,7 +129,13 @@ fn scenario(qemu: &str) {
     let data = folder.path().join("data");
     let service = Service::start(&data);
     service.associate(&guest.qmp_socket());
-    let job = service.create_job(&service.only_server());
+    let server = service.only_server();
+    let listed = service.json(&["servers", "list"]);
+    assert_eq!(listed[0]["platform"], "LINUX", "as the guest's agent tells: {listed:#}");
+    let refused = service.command(&["jobs", "create", "--server", &server, "--once", "--licence", "aws"]);
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("not possible for a Linux server"), "{refused}");
+    let job = service.create_job(&server);
     let run = service.newest_run(&job);
     let truth = folder.path().join("truth.raw");
     let service = reference_of_the_point(&guest, service, &data, &truth);

@@ -1,0 +1,77 @@
+//! Connectors.
+
+use super::super::enums::ConnectorStatus;
+use super::super::epoch::EpochSeconds;
+use super::Absent;
+use serde::{Deserialize, Serialize};
+
+/// Kind of a connector.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ConnectorType {
+    /// QEMU guests and storage daemons by their QMP sockets.
+    Qmp,
+}
+
+shapes! {
+    /// Request of `AssociateConnector`.
+    AssociateConnectorRequest {
+        /// What people call it.
+        name: String,
+        /// Kind.
+        r#type: ConnectorType,
+        /// Absolute path of a QMP socket, or of a folder of them, where the service runs.
+        socket: String,
+    }
+
+    /// Answer of `AssociateConnector`.
+    AssociateConnectorResponse {
+        /// The new connector's id.
+        connector_id: String,
+    }
+
+    /// Request of `DescribeConnectors`.
+    #[derive(Default)]
+    DescribeConnectorsRequest {
+        /// Only these.
+        connector_ids: Option<Vec<String>>,
+        /// Token of the page before.
+        next_token: Option<String>,
+        /// How many at most.
+        max_results: Option<i32>,
+    }
+
+    /// Answer of `DescribeConnectors`.
+    DescribeConnectorsResponse {
+        /// The connectors.
+        connectors: Vec<ConnectorDescription>,
+        /// Token of the next page; absent on the last.
+        next_token: Option<String>,
+    }
+
+    /// A connector.
+    ConnectorDescription {
+        /// Its id.
+        connector_id: String,
+        /// What people call it.
+        name: String,
+        /// Kind.
+        r#type: ConnectorType,
+        /// Path of its socket or folder of sockets.
+        socket: String,
+        /// Whether the last contact succeeded.
+        status: ConnectorStatus,
+        /// Why it is unhealthy.
+        status_reason: Option<String>,
+        /// Stable id of the VM manager.
+        manager_id: String,
+        /// What people call the VM manager.
+        manager_name: String,
+        /// The VM manager's version.
+        manager_version: String,
+        /// When it was associated.
+        associated_on: EpochSeconds,
+        /// When the VM manager last answered.
+        last_contact_on: EpochSeconds,
+    }
+}
