@@ -52,6 +52,8 @@ struct Counts {
     failed: BTreeSet<RunId>,
     missed: BTreeSet<RunId>,
     paused: usize,
+    /// States of jobs and runs that were seen.
+    states: BTreeSet<&'static str>,
 }
 
 struct Seen {
@@ -146,6 +148,7 @@ impl Record {
             assert!(by_rule || seen.state == job.state || was_paused(seen), "{} was deleted by nobody", job.id);
         }
         seen.state = job.state;
+        self.counts.states.insert(job.state.as_str());
         if let Interval::EveryMinutes(minutes) = job.settings.interval {
             seen.grids.insert((job.settings.start, minutes));
         } else {
@@ -172,7 +175,11 @@ impl Record {
         }
         let seen = self.jobs.get_mut(&job.id).expect("looked at");
         for run in runs {
+            self.counts.states.insert(run.position.state().as_str());
             let was = seen.runs.insert(run.id.clone(), run.position).unwrap_or(Position::Pending);
+            if was == run.position {
+                continue;
+            }
             assert!(run_can_become(was, run.position), "{}: {was:?} became {:?}", run.id, run.position);
             match run.position.state() {
                 RunState::Completed => drop(self.counts.completed.insert(run.id.clone())),
@@ -293,8 +300,8 @@ impl Record {
         assert!(ending.is_empty(), "a job does not come to its end in good weather");
     }
 
-    /// Says what the history was made of.
-    pub fn sum_up(&self) {
+    /// Says what the history was made of; gives the states that were seen.
+    pub fn sum_up(&self) -> BTreeSet<&'static str> {
         let counts = &self.counts;
         println!(
             "{} looks, {} at rest; runs: {} completed, {} failed, {} missed; {} pauses; {} jobs, {} images at the end",
@@ -308,6 +315,7 @@ impl Record {
             self.images.len()
         );
         assert!(counts.completed.len() > counts.looks / 20, "hardly a run completed: {counts:?}");
+        counts.states.clone()
     }
 }
 

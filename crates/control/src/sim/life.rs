@@ -11,6 +11,7 @@ use crate::testing::{Database, Reversing, START, World, at_once, server};
 use crate::{Control, Parts};
 use godwit_model::retention::Retention;
 use godwit_model::time::{Millis, Timestamp};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -112,7 +113,8 @@ impl Sim {
     }
 
     /// Lives until so many days have passed, then one calm life in which everything comes to rest.
-    pub fn run(mut self, days: u64) {
+    /// Gives the states of jobs and runs that were seen.
+    pub fn run(mut self, days: u64) -> BTreeSet<&'static str> {
         let _database = Database::apart();
         let end = START + Millis::DAY.times(days as i64);
         while self.clock.now() < end {
@@ -131,7 +133,7 @@ impl Sim {
         self.storm.set(Weather::CALM);
         let killed = self.live(Sim::calm_life);
         assert!(!killed);
-        self.record.sum_up();
+        self.record.sum_up()
     }
 
     /// One life on a runtime of its own; true if it ended by a kill.

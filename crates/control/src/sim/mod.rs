@@ -19,13 +19,16 @@ mod dice;
 mod life;
 mod storm;
 
+use godwit_model::job::JobState;
+use godwit_model::run::RunState;
 use life::Sim;
+use std::collections::BTreeSet;
 
 /// Virtual days of one history.
-const DAYS: u64 = 120;
+const DAYS: u64 = 100;
 
 /// Histories of each kind in the usual tests.
-const HISTORIES: u64 = 6;
+const HISTORIES: u64 = 10;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -37,12 +40,22 @@ fn simulate(kind: u64) {
         Some(seed) => vec![seed],
         None => (0..HISTORIES).map(|n| kind * 1_000 + n).collect(),
     };
+    let whole = seeds.len() > 1;
+    let mut seen = BTreeSet::new();
     for seed in seeds {
         let sim = std::panic::AssertUnwindSafe(|| Sim::new(seed).run(days));
-        if let Err(panic) = std::panic::catch_unwind(sim) {
-            eprintln!("the history of seed {seed} broke a promise: GODWIT_SIM_SEED={seed} repeats it");
-            std::panic::resume_unwind(panic);
+        match std::panic::catch_unwind(sim) {
+            Ok(states) => seen.extend(states),
+            Err(panic) => {
+                eprintln!("the history of seed {seed} broke a promise: GODWIT_SIM_SEED={seed} repeats it");
+                std::panic::resume_unwind(panic);
+            }
         }
+    }
+    if whole {
+        let all = JobState::ALL.map(JobState::as_str).into_iter().chain(RunState::ALL.map(RunState::as_str));
+        let unseen: Vec<_> = all.filter(|state| !seen.contains(state)).collect();
+        assert!(unseen.is_empty(), "states that no history came to: {unseen:?}");
     }
 }
 
