@@ -56,6 +56,26 @@ fn every_production_file_says_what_it_is_for() {
 }
 
 #[test]
+fn every_rule_of_behaviour_names_a_test_that_exists() {
+    let mut sources = String::new();
+    for path in all_rust_files() {
+        sources.push_str(&fs::read_to_string(path).expect("UTF-8 source"));
+    }
+    let page = fs::read_to_string(workspace().join("docs/behaviour.md")).expect("the page is there");
+    let rules: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule")).collect();
+    assert!(rules.len() > 30, "the page was not understood");
+    for rule in rules {
+        let shown_by = rule.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let tests: Vec<&str> = shown_by.split(", ").map(|name| name.trim_matches('`')).collect();
+        for test in &tests {
+            let is_name = !test.is_empty() && test.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let exists = sources.contains(&format!("fn {test}("));
+            assert!(is_name && exists, "no test '{test}' shows this rule: {rule}");
+        }
+    }
+}
+
+#[test]
 fn no_drawer_is_opened() {
     let drawers: Vec<String> = all_rust_files()
         .into_iter()

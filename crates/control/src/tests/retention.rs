@@ -1,7 +1,7 @@
 //! What has done its work is kept for as long as it is configured, and not longer.
 
 use crate::service::*;
-use crate::testing::{Act, Harness, until};
+use crate::testing::{Act, Harness, server, until};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::failure::Code;
 use godwit_model::job::JobState;
@@ -65,6 +65,31 @@ async fn a_catalog_that_is_too_old_expires_and_an_import_brings_it_back() {
     let refused = service.create_replication_job(new, h.now()).await.unwrap_err();
     assert!(refused.message.contains("import the server catalog"), "{refused}");
     assert_eq!(h.import(&service).await[0].id, server, "the same id");
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_that_vanished_is_marked_and_comes_back() {
+    let h = Harness::new();
+    h.world.look().servers.push(server("vm-2", "two"));
+    let (control, service) = h.serve().await;
+    assert_eq!(h.catalog(&service).await.len(), 2);
+    let gone = h.world.look().servers.pop().unwrap();
+    h.wait(Millis::HOUR, &service);
+    let listed = h.import(&service).await;
+    assert_eq!(listed.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["one"]);
+    let described = async || {
+        let all = service.describe_servers(None, &Page::default()).await.unwrap().servers.items;
+        all.into_iter().find(|s| s.name == "two").expect("it is not forgotten")
+    };
+    let (marked, since) = (described().await, h.now());
+    assert_eq!(marked.missing_since, Some(since));
+    h.wait(Millis::HOUR, &service);
+    h.import(&service).await;
+    assert_eq!(described().await.missing_since, Some(since), "since it was missed first");
+    h.world.look().servers.push(gone);
+    let listed = h.import(&service).await;
+    assert!(listed.iter().any(|s| s.id == marked.id && s.missing_since.is_none()), "the same id");
     control.shutdown().await;
 }
 
