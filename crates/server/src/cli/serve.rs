@@ -26,6 +26,7 @@ runs that were at work go on at the next start, also after a crash.
 Examples:
   godwit serve --data /var/lib/godwit
   godwit serve --data /tmp/try --listen 127.0.0.1:0   # a free port
+  godwit serve --data /var/lib/godwit --check-config     # all settings, with their values
   godwit serve --data /var/lib/godwit --log godwit_sources=debug,info";
 
 /// Options of `godwit serve`.
@@ -41,6 +42,12 @@ pub struct ServeArgs {
     /// Folder for QEMU's scratch files: they take what a guest overwrites during a run [default: DIR/scratch]
     #[arg(long, value_name = "DIR")]
     scratch_dir: Option<PathBuf>,
+    /// Settings file [default: DIR/godwit.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check everything, print all settings with their values, and end
+    #[arg(long)]
+    check_config: bool,
     /// What to log on standard error: a level, or levels of modules
     #[arg(long, value_name = "FILTER", env = "GODWIT_LOG", default_value = DEFAULT_LOG)]
     log: String,
@@ -49,7 +56,10 @@ pub struct ServeArgs {
 /// Serves until it is told to stop.
 pub fn serve(args: &ServeArgs, global: &Global) -> Result<(), CliError> {
     let region = connection::region_of_option(global)?;
-    let config = Config::new(&args.data, &args.listen, &region, args.scratch_dir.as_deref())?;
+    let config = Config::new(&args.data, &args.listen, &region, args.scratch_dir.as_deref(), args.config.as_deref())?;
+    if args.check_config {
+        return output::line(config.settings.to_string());
+    }
     log_to_stderr(&args.log)?;
     allocator::return_freed_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()

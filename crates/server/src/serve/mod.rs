@@ -7,6 +7,7 @@ pub mod config;
 pub mod folder;
 mod listen;
 mod secrets;
+pub mod settings;
 mod taken;
 mod thaw_guard;
 
