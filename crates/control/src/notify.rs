@@ -102,10 +102,10 @@ async fn record(line: &Line, due: &NotificationRecord, outcome: Result<(), Failu
     let next = line.options.notify.patience.after_failure(due.attempts + 1, due.since, now, passing);
     match next {
         Next::Again(_) => {
-            tracing::info!(notification = %due.id, recipient = due.recipient, %failure, "a notification was not delivered; it is tried again");
+            tracing::info!(notification = %due.id, %failure, "a notification was not delivered; it is tried again");
         }
         Next::GiveUp => {
-            tracing::warn!(notification = %due.id, recipient = due.recipient, %failure, "a notification was given up");
+            tracing::warn!(notification = %due.id, %failure, "a notification was given up");
         }
     }
     line.store.notification_failed(due, &failure, next).await
