@@ -3,7 +3,7 @@
 use crate::notify::settings::Notifications;
 use crate::outside;
 use crate::serve::folder::{refuse_open, write_private};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use godwit_control::service::Secret;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -45,7 +45,8 @@ pub fn referred(
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<Secret> {
-    refuse_open(file)?;
+    // In words: the reader of the error is to see which setting named the file, too.
+    refuse_open(file).map_err(|error| anyhow!("{error}; {}", error.next_step()))?;
     let text = std::fs::read_to_string(file).map(Zeroizing::new);
     let text = text.with_context(|| format!("read {}", file.display()))?;
     Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
