@@ -19,6 +19,8 @@ mod import;
 mod recover;
 mod run;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
