@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# The Rust toolchain and the Python clients that tests and demo use. Sourced.
+# The Rust toolchain and the Python clients and servers that tests and demo use. Sourced.
 
-SDK_CLIENTS=(boto3==1.40.30 botocore==1.40.30 awscli==1.42.30)
+SDK_CLIENTS=(boto3==1.40.30 botocore==1.40.30 awscli==1.42.30 aiosmtpd==1.4.6 trustme==1.2.1)
 
 setup_rust() {
     # rustup puts cargo here, and a shell that is not a login shell does not look there.
@@ -27,7 +27,8 @@ python_with_venv() {
     return 1
 }
 
-# boto3 and the AWS command line as their makers publish them, in a virtual environment.
+# boto3 and the AWS command line as their makers publish them, and a mail server and certificates for the tests of
+# notifications, in a virtual environment.
 setup_sdk_clients() {
     local folder=$TOOLS/clients stamp=$TOOLS/clients.done python
     export GODWIT_CLIENTS_PYTHON=$folder/bin/python

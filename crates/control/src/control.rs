@@ -1,6 +1,7 @@
 //! Puts the decision line together, starts it and stops it.
 
 use crate::driver::Driver;
+use crate::notify::Notifier;
 use crate::options::Options;
 use crate::replicator::{ImageStore, Replicator};
 use crate::run::Progress;
@@ -32,6 +33,8 @@ pub struct Parts {
     pub replicator: Arc<dyn Replicator>,
     /// Snapshots and images.
     pub images: Arc<dyn ImageStore>,
+    /// Tells recipients.
+    pub notifier: Arc<dyn Notifier>,
     /// Wraps secrets.
     pub secrets: Arc<dyn SecretBox>,
     /// Tells the time.

@@ -6,7 +6,7 @@
 
 use crate::control::Line;
 use crate::store::{Facts, StoreError};
-use crate::{images, import, recover, run};
+use crate::{images, import, notify, recover, run};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{ConnectorId, ImageId, JobId, RunId};
 use godwit_model::job::JobState;
@@ -28,6 +28,9 @@ const ROUNDS: usize = 4;
 /// Longest sleep when the store cannot be read.
 const TROUBLE: Duration = Duration::from_secs(5);
 
+/// Recipients that one look considers: more than are at work or rest at a time.
+const LOOKED_AT: usize = 64;
+
 /// How a task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
@@ -47,6 +50,8 @@ enum Task {
     RemoveUnneeded,
     Sweep(ConnectorId),
     Heartbeat(ConnectorId),
+    /// What is due to this recipient.
+    Tell(String),
 }
 
 /// The loop and its tasks.
@@ -114,12 +119,13 @@ impl Driver {
         self.catalog().await?;
         self.images().await?;
         let heartbeat = self.connectors(&facts).await?;
+        let telling = self.notifications().await?;
         self.resting.retain(|_, until| *until > Instant::now());
         let now = self.line.now();
         let due = next_due(&facts.runs, now).map(|at| millis(at - now));
         let rested = self.resting.values().min().map(|at| at.saturating_duration_since(Instant::now()));
         let mut sleep = self.line.options.tick;
-        for wake in [due, rested, heartbeat].into_iter().flatten() {
+        for wake in [due, rested, heartbeat, telling].into_iter().flatten() {
             sleep = sleep.min(wake);
         }
         Ok(sleep.max(Duration::from_millis(1)))
@@ -149,6 +155,9 @@ impl Driver {
             for job in store.jobs_since(JobState::Deleted, before).await? {
                 store.forget_job(&job).await?;
             }
+        }
+        if let Some(before) = due_before(self.line.options.notify.keep, now) {
+            store.forget_events(before).await?;
         }
         Ok(())
     }
@@ -273,6 +282,24 @@ impl Driver {
             }
         }
         Ok(self.heartbeats.values().min().map(|at| at.saturating_duration_since(now)))
+    }
+
+    /// Tells recipients what is due to them. Gives when the next one will be.
+    async fn notifications(&mut self) -> Result<Option<Duration>, StoreError> {
+        let (now, bound) = (self.line.now(), self.line.options.notify.in_flight);
+        let mut at_work = self.at_work.keys().filter(|task| matches!(task, Task::Tell(_))).count();
+        for recipient in self.line.store.recipients_due(now, LOOKED_AT).await? {
+            let task = Task::Tell(recipient.clone());
+            if at_work >= bound {
+                break;
+            }
+            if !self.at_work.contains_key(&task) {
+                let line = self.line.clone();
+                self.ensure(task.clone(), |cancel| notify::tell(line, recipient, cancel));
+                at_work += usize::from(self.at_work.contains_key(&task));
+            }
+        }
+        Ok(self.line.store.next_notification(now).await?.map(|at| millis(at - now)))
     }
 
     /// Starts a task for something unless one is at work on it, or rests after an attempt.

@@ -25,6 +25,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub mod notify;
 pub mod options;
 pub mod replicator;
 pub mod service;

@@ -1,5 +1,6 @@
 //! The bounds of everything that waits, with defaults that suit real disks and real hypervisors.
 
+use crate::notify::NotifyOptions;
 use godwit_model::retention::Retention;
 use godwit_model::time::Millis;
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub struct Options {
     pub persist: Duration,
     /// Scheduled runs that may fail in a row before their job is paused (or ends), unless the job says otherwise.
     pub pause_after: u32,
+    /// Telling recipients.
+    pub notify: NotifyOptions,
     /// How long what has done its work is kept.
     pub retention: Retention,
     /// Retries of the stages of a run.
@@ -83,6 +86,7 @@ impl Default for Options {
             stop: seconds(10),
             persist: seconds(1),
             pause_after: 3,
+            notify: NotifyOptions::default(),
             retention: Retention {
                 paused_jobs: None,
                 deleted_jobs: Some(Millis::DAY.times(90)),

@@ -3,9 +3,11 @@
 mod database;
 mod gate;
 mod harness;
+mod receivers;
 mod world;
 
 pub(crate) use database::{Database, at_once, let_go};
 pub(crate) use gate::Gate;
 pub(crate) use harness::{Harness, Reversing, START, until};
+pub(crate) use receivers::{Answer, Receivers};
 pub(crate) use world::{Act, PACK, PACKS, World, server};

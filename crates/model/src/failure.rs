@@ -36,7 +36,7 @@ impl Kind {
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident, $kind:ident, $next:literal;)*) => {
-        /// Why a run or an import failed: stable, so that scripts can match it.
+        /// Why a run, an import or a notification failed: stable, so that scripts can match it.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
         pub enum Code { $($(#[doc = $doc])* $name,)* }
 
@@ -100,6 +100,14 @@ codes! {
     Cancelled, Conflict, "nothing";
     /// A step took longer than its bound.
     TimedOut, Unavailable, "check the load of the source and the store; the run is tried again";
+    /// The receiver of a notification cannot be reached, or asks to come back later.
+    RecipientUnreachable, Unavailable, "check the address and what receives there, or the mail server and its settings; it is tried again";
+    /// The receiver of a notification will not have it.
+    RecipientRefused, Invalid, "read the receiver's own words; correct the address with 'godwit jobs update JOB --notify', then 'godwit notifications retry'";
+    /// The receiver of a notification is at an address that is not called.
+    RecipientNotAllowed, Denied, "give a public address, or set notifications.allow_private_webhooks and start the service again";
+    /// There is no mail server to give a mail to.
+    NoMailServer, Denied, "name one in notifications.smtp, start the service again, then 'godwit notifications retry'";
     /// Godwit broke one of its own rules.
     Internal, Bug, "report it with the log of the time of the run";
 }

@@ -105,6 +105,10 @@ ids! {
     PackId, "pack", "pack-", 32;
     /// A data key and all that is encrypted under it: `key-` and 32 digits.
     KeyId, "key", "key-", 32;
+    /// Something that happened and is told: `evt-` and 32 digits, those of a UUID.
+    EventId, "event", "evt-", 32;
+    /// An event on its way to one recipient: `ntf-` and 32 digits.
+    NotificationId, "notification", "ntf-", 32;
 }
 
 impl PackId {

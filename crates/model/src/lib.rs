@@ -11,6 +11,7 @@
 
 pub mod catalog;
 pub mod connector;
+pub mod event;
 pub mod extent;
 pub mod failure;
 pub mod figures;

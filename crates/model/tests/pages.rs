@@ -17,7 +17,8 @@ fn errors_page() -> String {
     let mut page = format!(
         "# What can go wrong\n\n{WRITTEN}\n\n\
          A run that failed says why: a stable code, what was seen, and what to do. All three are in the status message of the API, in `failure` of\n\
-         `DescribeReplicationRuns`, and in `godwit runs show RUN`. What passes by itself is tried again within the run before it counts as failed.\n\n\
+         `DescribeReplicationRuns`, and in `godwit runs show RUN`. What passes by itself is tried again within the run before it counts as failed.\n\
+         Codes that begin with `Recipient`, and `NoMailServer`, are those of [notifications](notifications.md).\n\n\
          | code | what happened | tried again | what to do |\n|---|---|---|---|\n"
     );
     for code in Code::ALL {

@@ -13,9 +13,11 @@ use godwit_api::shapes::answers::{
 use godwit_api::shapes::godwit::{
     self, AssociateConnectorRequest, AssociateConnectorResponse, CreateJobRequest, CreateJobResponse,
     DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest, DescribeImagesResponse,
-    DescribeJobsRequest, DescribeJobsResponse, DescribeReplicationRunsRequest, DescribeReplicationRunsResponse,
-    DescribeServersRequest, DescribeServersResponse, ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse,
-    NoAnswer, OwnOperation, ReadImageRequest, ResumeJobRequest, UpdateJobRequest,
+    DescribeJobsRequest, DescribeJobsResponse, DescribeNotificationsRequest, DescribeNotificationsResponse,
+    DescribeReplicationRunsRequest, DescribeReplicationRunsResponse, DescribeServersRequest, DescribeServersResponse,
+    ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, ReadImageRequest,
+    RedeliverNotificationRequest, ResumeJobRequest, SendTestNotificationRequest, SendTestNotificationResponse,
+    UpdateJobRequest,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{
@@ -163,6 +165,12 @@ calls! {
     list_image_extents: own ListImageExtents reads (ListImageExtentsRequest) -> ListImageExtentsResponse;
     /// `DeleteImage`.
     delete_image: own DeleteImage changes (ImageRequest) -> NoAnswer;
+    /// `DescribeNotifications`.
+    describe_notifications: own DescribeNotifications reads (DescribeNotificationsRequest) -> DescribeNotificationsResponse;
+    /// `RedeliverNotification`.
+    redeliver_notification: own RedeliverNotification changes (RedeliverNotificationRequest) -> NoAnswer;
+    /// `SendTestNotification`.
+    send_test_notification: own SendTestNotification changes (SendTestNotificationRequest) -> SendTestNotificationResponse;
 }
 
 impl Client {
@@ -177,9 +185,10 @@ impl Client {
             .no_proxy()
             .connect_timeout(CONNECT_BOUND)
             .timeout(ANSWER_BOUND)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(unusable)?;
+            .redirect(reqwest::redirect::Policy::none());
+        // The system's certificates are read only where they are needed.
+        let http = if endpoint.scheme() == "https" { http } else { http.tls_certs_only([]) };
+        let http = http.build().map_err(unusable)?;
         Ok(Self { http, endpoint, key, region })
     }
 

@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod connector;
 mod credentials;
+mod notify;
 mod outside;
 mod serve;
 

@@ -4,6 +4,7 @@
 mod bounds;
 mod calls;
 mod log;
+mod notifications;
 mod oracle;
 mod scene;
 mod shapes;

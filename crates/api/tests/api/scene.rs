@@ -7,6 +7,7 @@ use axum::http::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use godwit_api::{ApiState, Bounds, router};
+use godwit_control::notify::Notifier;
 use godwit_control::options::Options;
 use godwit_control::replicator::{
     AskClaims, ExtentPage, ImageOrder, ImageStore, Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer,
@@ -16,10 +17,12 @@ use godwit_control::service::{Secret, SecretBox};
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, Parts};
 use godwit_model::connector::ConnectorConfig;
+use godwit_model::event::Message;
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
+use godwit_model::recipient::Recipient;
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery, Platform};
 use godwit_model::time::Timestamp;
 use serde_json::{Value, json};
@@ -117,6 +120,16 @@ impl Replicator for DataLine {
 }
 
 #[async_trait]
+impl Notifier for DataLine {
+    async fn deliver(&self, _: &Message, recipient: &Recipient) -> Result<(), Failure> {
+        match recipient {
+            Recipient::Webhook(_) => Ok(()),
+            Recipient::Email(_) => Err(Failure::new(Code::NoMailServer, "no mail server is configured")),
+        }
+    }
+}
+
+#[async_trait]
 impl ImageStore for DataLine {
     async fn verify(
         &self,
@@ -203,6 +216,7 @@ impl Scene {
             store,
             replicator: Arc::new(DataLine),
             images: Arc::new(DataLine),
+            notifier: Arc::new(DataLine),
             secrets: Arc::new(Unwrapped),
             clock: clock.clone(),
             draw: draw.clone(),

@@ -10,6 +10,7 @@ mod connectors;
 mod error;
 mod images;
 mod jobs;
+mod notifications;
 mod page;
 mod runs;
 
@@ -22,6 +23,7 @@ pub use images::{
     VerificationState,
 };
 pub use jobs::{Job, JobChanges, NewJob};
+pub use notifications::{Notification, NotificationsFilter};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
 pub use runs::{Run, RunVolume, RunsFilter};
 

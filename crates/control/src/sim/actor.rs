@@ -57,7 +57,9 @@ async fn create(sim: &mut Sim, service: &Service, now: Timestamp) {
         keep_images: *dice.pick(&[None, Some(1), Some(2), Some(3), Some(5)]),
         pause_on_failure: if once { None } else { *dice.pick(&[None, Some(true), Some(false)]) },
         pause_after: if once { None } else { *dice.pick(&[None, Some(1), Some(2), Some(4)]) },
-        recipients: if dice.chance(500) { vec!["ops@example.org".into()] } else { vec![] },
+        recipients: dice
+            .pick(&[vec![], vec!["ops@example.org".to_owned()], vec!["https://example.org/hook".to_owned()]])
+            .clone(),
         ..NewJob::new(server.as_str(), start(dice, now))
     };
     settle("create", service.create_replication_job(new, now).await);

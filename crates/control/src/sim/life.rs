@@ -4,6 +4,8 @@ use super::actor;
 use super::checks::Record;
 use super::dice::Dice;
 use super::storm::{Storm, Weather};
+use super::telling;
+use crate::notify::NotifyOptions;
 use crate::options::{Options, Retry};
 use crate::service::Service;
 use crate::store::Store;
@@ -97,6 +99,7 @@ impl Sim {
                 deleted_jobs: Some(Millis::DAY.times(10)),
                 catalog: Some(Millis::DAY.times(5)),
             },
+            notify: NotifyOptions { keep: Some(Millis::DAY.times(10)), ..NotifyOptions::default() },
             retry: Retry { attempts: 4, first: Duration::from_secs(2), longest: Duration::from_secs(120) },
             ..Options::default()
         };
@@ -170,6 +173,7 @@ impl Sim {
             store,
             replicator: self.storm.clone(),
             images: self.storm.clone(),
+            notifier: self.storm.clone(),
             secrets: Arc::new(Reversing),
             clock: Arc::new(move || clock.now()),
             draw: Arc::new(move || {
@@ -197,6 +201,7 @@ impl Sim {
             }
             sleep(Duration::from_secs(self.dice.within(60, 12 * 3_600))).await;
             self.record.look(service, &self.clock).await;
+            telling::look(service, &self.storm, self.clock.now()).await;
             if self.dice.chance(80) {
                 self.come_to_rest(service).await;
             }
@@ -213,6 +218,7 @@ impl Sim {
         sleep(Duration::from_secs(8 * 3_600)).await;
         self.record.look(service, &self.clock).await;
         self.record.look_at_rest(service, &self.world).await;
+        telling::look_at_rest(service, self.clock.now()).await;
     }
 
     fn set_the_clock(&mut self) {

@@ -18,6 +18,7 @@ mod checks;
 mod dice;
 mod life;
 mod storm;
+mod telling;
 
 use godwit_model::job::JobState;
 use godwit_model::run::RunState;

@@ -2,15 +2,19 @@
 //! time, that never come back.
 
 use super::dice::Dice;
+use crate::notify::Notifier;
 use crate::replicator::*;
 use crate::testing::World;
 use async_trait::async_trait;
 use bytes::Bytes;
 use godwit_model::connector::ConnectorConfig;
+use godwit_model::event::Message;
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
-use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
+use godwit_model::id::{EventId, ImageId, PackId, RunId, SnapshotId};
+use godwit_model::recipient::Recipient;
 use godwit_model::server::Discovery;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -52,15 +56,22 @@ impl Weather {
 pub(super) struct Storm {
     world: Arc<World>,
     sky: Mutex<(Weather, Dice)>,
+    /// Events that somebody was told.
+    told: Mutex<BTreeSet<EventId>>,
 }
 
 impl Storm {
     pub fn new(world: Arc<World>, dice: Dice) -> Storm {
-        Storm { world, sky: Mutex::new((Weather::CALM, dice)) }
+        Storm { world, sky: Mutex::new((Weather::CALM, dice)), told: Mutex::default() }
     }
 
     pub fn set(&self, weather: Weather) {
         self.sky.lock().unwrap().0 = weather;
+    }
+
+    /// Whether anybody was told this.
+    pub fn arrived(&self, event: &EventId) -> bool {
+        self.told.lock().unwrap().contains(event)
     }
 
     /// One short call through the weather.
@@ -160,6 +171,19 @@ async fn steady<T>(seconds: u64, progress: &(dyn Fn(u64, u64) + Send + Sync)) ->
         progress(0, 1);
     }
     std::future::pending().await
+}
+
+#[async_trait]
+impl Notifier for Storm {
+    async fn deliver(&self, message: &Message, _: &Recipient) -> Result<(), Failure> {
+        let taken = async {
+            self.world.gate.pass("deliver").await;
+            self.told.lock().unwrap().insert(message.id().clone());
+            Ok(())
+        };
+        let unreachable = |_| Failure::new(Code::RecipientUnreachable, "the weather");
+        self.pass(false, taken).await.map_err(unreachable)
+    }
 }
 
 #[async_trait]

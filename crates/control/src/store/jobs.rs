@@ -1,5 +1,6 @@
 //! Replication jobs: created, changed, deleted.
 
+use super::events::tell_of_job;
 use super::query::{After, Order, Statement, Verbs};
 use super::row::{Fields, to_json};
 use super::run_steps::step_run;
@@ -217,6 +218,7 @@ pub(super) async fn step_job(
             job::Effect::CleanUp => {}
         }
     }
+    tell_of_job(tx, was, state, now).await?;
     Ok(state)
 }
 

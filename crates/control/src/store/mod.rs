@@ -4,7 +4,8 @@
 //!
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
-//! ledger from which it goes on after a crash); what every image and snapshot is; access keys, wrapped. Not stored:
+//! ledger from which it goes on after a crash); what every image and snapshot is; what is told to
+//! whom, and how far that is; access keys, wrapped. Not stored:
 //! blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
 //! # Consistency
@@ -37,10 +38,12 @@ mod access;
 mod catalog;
 mod connectors;
 mod error;
+mod events;
 mod images;
 mod job_end;
 mod jobs;
 mod leftovers;
+mod notifications;
 mod packs;
 mod query;
 mod row;
@@ -52,6 +55,7 @@ pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
 pub(crate) use leftovers::Leftovers;
+pub(crate) use notifications::NotificationRecord;
 pub(crate) use packs::PackState;
 pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
@@ -71,7 +75,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 6;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -222,6 +226,7 @@ pub(crate) fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
+        migration(6, "notifications", include_str!("../../migrations/0006_notifications.sql")),
     ])
 }
 

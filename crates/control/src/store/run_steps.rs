@@ -1,5 +1,6 @@
 //! The steps of a run: each takes the run from one position to the next and records what the last stage brought.
 
+use super::events::tell_of_run;
 use super::jobs::{count_failures, forget_baseline, locked_job, step_job};
 use super::leftovers::{Leftovers, leave};
 use super::packs::void_packs;
@@ -8,6 +9,7 @@ use super::row::{to_json, to_sql};
 use super::runs::{RunRecord, run_record, volume_record};
 use super::{JobRecord, Store, StoreError, Tx};
 use crate::control::Draw;
+use godwit_model::event::EventKind;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, RunId, SnapshotId};
@@ -372,7 +374,8 @@ async fn forget_packs(tx: &mut Tx, run: &RunId) -> Result<(), StoreError> {
 async fn tell_completed(tx: &mut Tx, run: &RunRecord, now: Timestamp) -> Result<(), StoreError> {
     let Some(job) = told(tx, run).await? else { return Ok(()) };
     step_job(tx, &job, job::Event::RunCompleted { last: is_last(&job, run) }, Some(None), now).await?;
-    count_failures(tx, &job.id, 0).await
+    count_failures(tx, &job.id, 0).await?;
+    tell_of_run(tx, &job, run, EventKind::RunCompleted, None, now).await
 }
 
 /// Tells the job that its run failed. Scheduled runs that fail in a row pause or end it; runs on demand do not count.
@@ -383,7 +386,7 @@ async fn tell_failed(tx: &mut Tx, run: &RunRecord, pause_after: u32, now: Timest
     if last || run.kind == RunType::OnDemand {
         let message = format!("the last run failed: {cause}");
         step_job(tx, &job, job::Event::RunFailed { last }, Some(Some(message)), now).await?;
-        return Ok(());
+        return tell_of_run(tx, &job, run, EventKind::RunFailed, None, now).await;
     }
     let failures = job.failures.saturating_add(1);
     let policy = job.settings.failure_policy(pause_after);
@@ -395,7 +398,7 @@ async fn tell_failed(tx: &mut Tx, run: &RunRecord, pause_after: u32, now: Timest
     {
         step_job(tx, &job, event, None, now).await?;
     }
-    Ok(())
+    tell_of_run(tx, &job, run, EventKind::RunFailed, Some(policy.left(failures)), now).await
 }
 
 /// The run's job, if it is one that is told how its runs end.

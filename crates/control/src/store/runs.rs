@@ -264,7 +264,7 @@ pub(super) fn volume_record(row: &AnyRow) -> Result<VolumeRecord, StoreError> {
     })
 }
 
-fn parse_code(text: &str) -> Option<Code> {
+pub(super) fn parse_code(text: &str) -> Option<Code> {
     Code::ALL.iter().copied().find(|c| c.as_str() == text)
 }
 

@@ -1,6 +1,6 @@
 //! A decision line on a real database file in a temporary folder, against a [`World`].
 
-use super::{Gate, World};
+use super::{Gate, Receivers, World};
 use crate::options::{Options, Retry};
 use crate::service::*;
 use crate::store::Store;
@@ -41,6 +41,7 @@ fn quick() -> Options {
 pub(crate) struct Harness {
     folder: TempDir,
     pub world: Arc<World>,
+    pub receivers: Arc<Receivers>,
     now: Arc<AtomicI64>,
     drawn: Arc<AtomicU64>,
     pub options: Options,
@@ -61,9 +62,11 @@ impl SecretBox for Reversing {
 
 impl Harness {
     pub fn new() -> Harness {
+        let world = World::new();
         Harness {
             folder: tempfile::tempdir().unwrap(),
-            world: World::new(),
+            receivers: Receivers::new(world.gate.clone()),
+            world,
             now: Arc::new(AtomicI64::new(START.0)),
             drawn: Arc::new(AtomicU64::new(1)),
             options: quick(),
@@ -95,6 +98,7 @@ impl Harness {
             store: self.store().await,
             replicator: self.world.clone(),
             images: self.world.clone(),
+            notifier: self.receivers.clone(),
             secrets: Arc::new(Reversing),
             clock: Arc::new(move || Timestamp(now.load(Ordering::SeqCst))),
             draw: Arc::new(move || {
@@ -202,6 +206,13 @@ impl Harness {
 
     pub async fn snapshots(&self, service: &Service) -> Vec<Snapshot> {
         service.describe_snapshots(&SnapshotsFilter::default(), &Page::default()).await.unwrap().items
+    }
+
+    /// Rows of a table.
+    pub async fn rows(&self, table: &str) -> i64 {
+        let store = Store::open(&self.path()).await.unwrap();
+        let sql = format!("SELECT COUNT(*) FROM {table}");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(store.reader()).await.unwrap()
     }
 
     /// Waits until the world was called so often.

@@ -15,7 +15,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Runs `scenario` again and again, each time killed one step later, until one comes through. `prepare` makes a job
 /// and what else is needed, unharmed; `go` sets off what is to be killed; `done` says that all is at its end.
-fn at_every_step(
+pub(super) fn at_every_step(
     prepare: impl AsyncFn(&Harness, &Service) -> JobId,
     go: impl AsyncFn(&Harness, &Service, &JobId),
     done: impl AsyncFn(&Harness, &Service, &JobId) -> bool,
@@ -71,7 +71,7 @@ async fn scheduled(h: &Harness, service: &Service, once: bool) -> JobId {
     service.create_replication_job(new, h.now()).await.unwrap()
 }
 
-async fn it_is_due(h: &Harness, service: &Service, _: &JobId) {
+pub(super) async fn it_is_due(h: &Harness, service: &Service, _: &JobId) {
     if h.now() < crate::testing::START + Millis::HOUR {
         h.wait(Millis::HOUR, service);
     }

@@ -7,6 +7,7 @@ mod export;
 mod human;
 mod images;
 mod jobs;
+mod notifications;
 mod output;
 mod progress;
 mod runs;
@@ -95,6 +96,9 @@ enum Command {
     /// Bootable images that runs made
     #[command(subcommand, visible_alias = "image")]
     Images(images::ImagesCommand),
+    /// What was told to whom about jobs and runs
+    #[command(subcommand, visible_alias = "notification")]
+    Notifications(notifications::NotificationsCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  godwit completions bash > /etc/bash_completion.d/godwit")]
     Completions {
@@ -136,6 +140,9 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Jobs(command) => with_client(global, async |client| jobs::run(command, client, global.json).await),
         Command::Runs(command) => with_client(global, async |client| runs::run(command, client, global.json).await),
         Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
+        Command::Notifications(command) => {
+            with_client(global, async |client| notifications::run(command, client, global.json).await)
+        }
     }
 }
 
@@ -190,6 +197,8 @@ mod tests {
             "godwit jobs update sms-job-00000000 --notify-nobody --pause",
             "godwit jobs resume sms-job-00000000",
             "godwit jobs resume sms-job-00000000 --start now",
+            "godwit notifications list --job sms-job-00000000 --state given-up",
+            "godwit notifications test ops@example.org",
             "godwit serve --data d --listen 127.0.0.1:0",
             "godwit serve --data d",
         ] {

@@ -1,6 +1,7 @@
 //! Puts the service together: folder → store → connector → decision line → API.
 
 use crate::connector::{Connector, ConnectorParts, Images, MakeSource};
+use crate::notify::Messenger;
 use crate::outside;
 use crate::serve::administrator;
 use crate::serve::config::Config;
@@ -51,6 +52,8 @@ impl App {
         let blocks = open_blocks(&folder, &config.scratch, draw.clone()).await?;
         let state = folder.state();
         let store = Store::open(&state).await.with_context(|| format!("open {}", state.display()))?;
+        let messenger = Messenger::new(&config.settings.notifications, &config.region, &config.data, clock.clone())
+            .context("prepare notifications")?;
         let connector = Connector::new(ConnectorParts {
             make_source: sources(config, &folder)?,
             store: blocks.clone(),
@@ -60,6 +63,7 @@ impl App {
             store,
             replicator: Arc::new(connector),
             images: Arc::new(Images::new(blocks)),
+            notifier: Arc::new(messenger),
             secrets: Arc::new(MasterBox::new(folder.master())),
             clock: clock.clone(),
             draw: draw.clone(),

@@ -6,6 +6,7 @@
 //! DIR/owner        eight digits that mark what we create at sources
 //! DIR/master.key   wraps all other keys
 //! DIR/credentials  the administrator's keys, for people
+//! DIR/webhook.secret  signs notifications, unless another is configured
 //! DIR/state.db  DIR/objects/  DIR/scratch/  DIR/run/
 //! ```
 //!

@@ -3,6 +3,7 @@
 //! Every setting has a default, so that no file is an empty file. A name that does not exist is an error and not a
 //! warning: a mistyped setting would otherwise be a rule that somebody relies on and that nobody keeps.
 
+use crate::notify::settings::Notifications;
 use godwit_control::options::Options;
 use godwit_model::job::MOST_FAILURES;
 use godwit_model::retention::Retention;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub catalog: Catalog,
     /// Connectors.
     pub connectors: Connectors,
+    /// How recipients are told.
+    pub notifications: Notifications,
 }
 
 /// Section `[jobs]`.
@@ -136,6 +139,7 @@ impl Settings {
         within("jobs.max_active_runs", self.jobs.max_active_runs as u64, MOST_RUNS as u64)?;
         within("jobs.pause_after_failures", self.jobs.pause_after_failures.into(), MOST_FAILURES.into())?;
         within("jobs.attempts", self.jobs.attempts.into(), 100)?;
+        self.notifications.check()?;
         match self.connectors.heartbeat.0 < Duration::from_secs(1) {
             true => Err("connectors.heartbeat is shorter than a second: give 1s or more".to_owned()),
             false => Ok(()),
@@ -155,6 +159,7 @@ impl Settings {
                 deleted_jobs: self.jobs.keep_deleted.millis(),
                 catalog: self.catalog.expires_after.millis(),
             },
+            notify: self.notifications.options(),
             retry: godwit_control::options::Retry { attempts: self.jobs.attempts, ..options.retry },
             ..options
         }
@@ -196,7 +201,8 @@ impl Default for Connectors {
 }
 
 impl Kept {
-    fn of(kept: Option<Millis>) -> Kept {
+    /// As the rules of the model have it.
+    pub fn of(kept: Option<Millis>) -> Kept {
         Kept(kept.map(|kept| Duration::from_millis(u64::try_from(kept.0).unwrap_or(0))))
     }
 

@@ -4,6 +4,7 @@
 
 mod connection;
 mod export;
+mod notifications;
 mod pressure;
 mod serve;
 mod service;

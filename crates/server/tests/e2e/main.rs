@@ -14,6 +14,7 @@ mod guest;
 mod incremental;
 mod liar;
 mod memory;
+mod notifications;
 mod resume;
 mod service;
 mod testbed;

@@ -92,6 +92,15 @@ operations! {
         [required("imageId", TEXT), required("volume", COUNT), required("offset", COUNT), required("length", COUNT)];
     /// Removes an image and its snapshots.
     DeleteImage, [required("imageId", TEXT)];
+    /// Lists what was told to whom, newest first.
+    DescribeNotifications,
+        [optional("notificationIds", Rule::List(&TEXT)), optional("replicationJobId", TEXT),
+         optional("state", Rule::OneOf(&["PENDING", "DELIVERED", "GIVEN_UP"])),
+         optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Delivers a notification again, whatever became of it.
+    RedeliverNotification, [required("notificationId", TEXT)];
+    /// Sends a message that says that it is a test, and says whether it arrived.
+    SendTestNotification, [required("recipient", TEXT)];
 }
 
 macro_rules! shapes {
@@ -112,12 +121,14 @@ macro_rules! shapes {
 mod connectors;
 mod images;
 mod jobs;
+mod notifications;
 mod runs;
 mod servers;
 
 pub use connectors::*;
 pub use images::*;
 pub use jobs::*;
+pub use notifications::*;
 pub use runs::*;
 pub use servers::*;
 
@@ -148,6 +159,7 @@ always_written!(
     ServerCatalogStatus,
     ReplicationRunState,
     ReplicationRunType,
+    NotificationState,
     VerificationState,
     Verification
 );
