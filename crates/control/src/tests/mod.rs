@@ -4,6 +4,7 @@ mod damage;
 mod jobs;
 mod kill;
 mod life;
+mod look;
 mod pause;
 mod requests;
 mod retention;
