@@ -14,9 +14,9 @@ from checks import check, equal
 
 # Errors that the model leaves to the protocol and to the signature, as docs/api.md lists them.
 COMMON = {
-    "AccessDeniedException", "IncompleteSignatureException", "InvalidSignatureException",
-    "MissingAuthenticationTokenException", "RequestEntityTooLargeException", "RequestTimeTooSkewed",
-    "SerializationException", "ThrottlingException", "UnknownOperationException", "UnrecognizedClientException",
+    "IncompleteSignatureException", "InvalidSignatureException", "MissingAuthenticationTokenException",
+    "RequestEntityTooLargeException", "RequestTimeTooSkewed", "SerializationException", "UnknownOperationException",
+    "UnrecognizedClientException",
 }
 JSON_TYPES = {"structure": dict, "list": list, "string": str, "boolean": bool}
 # Far from both ends of what clients take for seconds: what lies outside is milliseconds, or a mistake.

@@ -30,4 +30,4 @@ pub mod service;
 pub mod store;
 
 pub use control::{Clock, Control, Draw, Parts};
-pub use look::look;
+pub use look::{import_found, look};

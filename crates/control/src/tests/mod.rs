@@ -1,6 +1,7 @@
 //! The decision line as a whole, on a real database, against a world in memory.
 
 mod damage;
+mod failures;
 mod jobs;
 mod kill;
 mod life;

@@ -21,7 +21,7 @@ const DAY: u64 = 86_400;
 /// How long a job or the catalog may take to come into a state before it counts as hung.
 const BOUND: Duration = Duration::from_secs(120);
 
-fn sdk(service: &Service) -> Client {
+pub(super) fn sdk(service: &Service) -> Client {
     let file = std::fs::read_to_string(service.data.join("credentials")).expect("the credentials file");
     let value = |key: &str| {
         let line = file.lines().find(|l| l.trim_start().starts_with(key)).expect("the key is in the file");
@@ -37,7 +37,7 @@ fn sdk(service: &Service) -> Client {
     Client::from_conf(config)
 }
 
-fn now_plus(seconds: u64) -> DateTime {
+pub(super) fn now_plus(seconds: u64) -> DateTime {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     DateTime::from_secs((now + seconds) as i64)
 }
@@ -102,14 +102,14 @@ async fn one_time_job(sms: &Client, server: &str, start: DateTime) -> String {
     job.replication_job_id().expect("an id").to_owned()
 }
 
-async fn job(sms: &Client, id: &str) -> ReplicationJob {
+pub(super) async fn job(sms: &Client, id: &str) -> ReplicationJob {
     let answer = sms.get_replication_jobs().replication_job_id(id).send().await.expect("GetReplicationJobs");
     assert_eq!((answer.replication_job_list().len(), answer.next_token()), (1, None));
     answer.replication_job_list()[0].clone()
 }
 
 /// Polls until `probe` gives something.
-async fn wait<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(super) async fn wait<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = probe().await {
@@ -120,7 +120,7 @@ async fn wait<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     }
 }
 
-async fn job_in(sms: &Client, id: &str, state: JobState) -> ReplicationJob {
+pub(super) async fn job_in(sms: &Client, id: &str, state: JobState) -> ReplicationJob {
     wait(&format!("{id} in {state:?}"), async || Some(job(sms, id).await).filter(|job| job.state() == Some(&state)))
         .await
 }
