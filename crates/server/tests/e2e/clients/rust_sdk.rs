@@ -9,7 +9,7 @@ use aws_sdk_sms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sms::operation::RequestId;
 use aws_sdk_sms::primitives::DateTime;
 use aws_sdk_sms::types::{
-    ReplicationJob, ReplicationJobState as JobState, ReplicationRun, ReplicationRunState as RunState,
+    LicenseType, ReplicationJob, ReplicationJobState as JobState, ReplicationRun, ReplicationRunState as RunState,
     ServerCatalogStatus,
 };
 use std::collections::BTreeSet;
@@ -92,7 +92,8 @@ async fn connectors(sms: &Client) -> Vec<String> {
 
 async fn repeating_job(sms: &Client, server: &str, start: DateTime) -> String {
     let create = sms.create_replication_job().server_id(server).frequency(12).seed_replication_time(start);
-    let job = create.description("from the Rust SDK").send().await.expect("CreateReplicationJob");
+    let create = create.license_type(LicenseType::Byol).role_name("mover").number_of_recent_amis_to_keep(9);
+    let job = create.encrypted(true).description("from the Rust SDK").send().await.expect("CreateReplicationJob");
     job.replication_job_id().expect("an id").to_owned()
 }
 
@@ -154,6 +155,9 @@ async fn every_operation_that_works_is_driven_by_the_rust_sdk() {
 
     let first = repeating_job(&sms, &ids[0], now_plus(0)).await;
     let second = one_time_job(&sms, &ids[1], now_plus(7 * DAY)).await;
+    let found = job(&sms, &first).await;
+    let settings = (found.license_type(), found.role_name(), found.number_of_recent_amis_to_keep(), found.encrypted());
+    assert_eq!(settings, (Some(&LicenseType::Byol), Some("mover"), Some(9), Some(true)));
     let jobs = in_pages!(sms.get_replication_jobs(), replication_job_list, replication_job_id);
     assert_eq!(jobs, [second.clone(), first.clone()], "newest first");
 
@@ -173,6 +177,7 @@ async fn every_operation_that_works_is_driven_by_the_rust_sdk() {
     let found = job(&sms, &first).await;
     let settings = (found.frequency(), found.description(), found.number_of_recent_amis_to_keep());
     assert_eq!(settings, (Some(6), Some("changed"), Some(3)));
+    assert_eq!((found.license_type(), found.role_name()), (Some(&LicenseType::Byol), Some("mover")), "the rest stays");
 
     for id in [&first, &second] {
         sms.delete_replication_job().replication_job_id(id).send().await.expect("DeleteReplicationJob");
