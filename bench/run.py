@@ -15,6 +15,8 @@ from the source to a file, which is not.
 
 D is a Debian-like file system, D+C64 the same disk after 5 % of its 64 KiB blocks were rewritten at random places, R is
 incompressible. All is in the page cache.
+
+Before that, the decision line with ten thousand jobs: see control.py.
 """
 
 import argparse
@@ -32,6 +34,7 @@ import subprocess
 import sys
 import tempfile
 
+import control
 import disks
 import parts
 
@@ -156,7 +159,7 @@ def print_increment(rows: list[dict], changed: int) -> None:
     print(f"{row['stored'] / changed:.3f} times that")
 
 
-def write_results(arguments, rows: list[dict], cases: dict, changed: int) -> None:
+def write_results(arguments, rows: list[dict], cases: dict, changed: int, decisions: list[dict]) -> None:
     now = datetime.datetime.now(datetime.timezone.utc)
     folder = pathlib.Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
@@ -164,7 +167,7 @@ def write_results(arguments, rows: list[dict], cases: dict, changed: int) -> Non
     raw = {case: [{t: dataclasses.asdict(m) for t, m in r.items()} for r in rounds] for case, rounds in cases.items()}
     machine = {"kernel": platform.release(), "cores": os.cpu_count()}
     said = {"at": now.isoformat(), "full": arguments.full, "machine": machine, "changed_bytes": changed}
-    file.write_text(json.dumps({**said, "medians": rows, "rounds": raw}, indent=1))
+    file.write_text(json.dumps({**said, "medians": rows, "rounds": raw, "control": decisions}, indent=1))
     print(f"\nall figures: {file}")
 
 
@@ -178,7 +181,8 @@ def read_arguments():
     parser.add_argument("--cache", required=True, type=pathlib.Path, help="where disks are kept (./dev bench fills this in)")
     parser.add_argument("--full", action="store_true", help="the large disks")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count")
-    parser.add_argument("--only", choices=["D", "R"], help="one disk only")
+    parser.add_argument("--costs", required=True, help="the example of godwit-control (./dev bench fills this in)")
+    parser.add_argument("--only", choices=["D", "R", "control"], help="one disk, or the decision line, only")
     return parser.parse_args()
 
 
@@ -190,7 +194,14 @@ def main() -> None:
     for program in ("nbdcopy", "restic", "qemu-img", "qemu-storage-daemon", "qemu-io"):
         if not shutil.which(program):
             sys.exit(f"{program} is missing: run this through ./dev bench")
-    cases, rows, changed = {}, [], 0
+    cases, rows, changed, decisions = {}, [], 0, []
+    if arguments.only in (None, "control"):
+        say("the decision line with many jobs")
+        arguments.cache.mkdir(parents=True, exist_ok=True)
+        decisions = control.measure(arguments)
+        control.print_table(decisions)
+    if arguments.only == "control":
+        return write_results(arguments, rows, cases, changed, decisions)
     for name, disk in disks.build(arguments.cache, arguments.full).items():
         if arguments.only in (None, name):
             measured, bytes_changed = measure_disk(arguments, name, disk)
@@ -201,7 +212,7 @@ def main() -> None:
     print_table(rows)
     if changed:
         print_increment(rows, changed)
-    write_results(arguments, rows, cases, changed)
+    write_results(arguments, rows, cases, changed, decisions)
 
 
 main()

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The Rust toolchain and the Python clients and servers that tests and demo use. Sourced.
+# The Rust toolchain and the Python and JavaScript clients and servers that tests and demo use. Sourced.
 
 SDK_CLIENTS=(boto3==1.40.30 botocore==1.40.30 awscli==1.42.30 aiosmtpd==1.4.6 trustme==1.2.1)
 
@@ -42,4 +42,34 @@ setup_sdk_clients() {
     quietly clients-venv "$python" -m venv "$folder"
     quietly clients-pip "$folder/bin/pip" install -q --disable-pip-version-check "${SDK_CLIENTS[@]}"
     printf '%s' "${SDK_CLIENTS[*]}" >"$stamp"
+}
+
+# The oldest Node that the client for JavaScript is driven with.
+NODE_OLDEST=20.19
+
+# Node is expected on the machine, as the README says: Debian 12 has 18 only.
+check_node() {
+    local found
+    command -v node >/dev/null && command -v npm >/dev/null ||
+        die "no Node: install Node $NODE_OLDEST or newer with npm (https://nodejs.org) and run this again"
+    found=$(node --version)
+    printf '%s\n' "$NODE_OLDEST" "${found#v}" | sort -CV ||
+        die "Node is $found, at least $NODE_OLDEST is needed: install a newer one (https://nodejs.org) and run this again"
+}
+
+# The SDK for JavaScript as its makers publish it, in the versions of the lock file.
+setup_js_clients() {
+    local source=tests/clients/js folder=$TOOLS/clients-js stamp=$TOOLS/clients-js.done wanted
+    export GODWIT_CLIENTS_JS=$folder
+    check_node
+    wanted=$(sha256sum "$source/package.json" "$source/package-lock.json")
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -d "$folder/node_modules/@aws-sdk/client-sms" ]; then
+        return 0
+    fi
+    note 'installing the SDK for JavaScript into the cache'
+    rm -rf "$folder" "$stamp"
+    mkdir -p "$folder"
+    cp "$source/package.json" "$source/package-lock.json" "$folder"
+    quietly clients-npm npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund
+    printf '%s' "$wanted" >"$stamp"
 }

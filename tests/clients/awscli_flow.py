@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Drives a Godwit with awscli 1.42.30 as it comes, from PATH. Needs what boto3_flow.py needs; with GODWIT_WAIT_RUN=1 it
-lets two runs end. It leaves the service without a live job and without a connector."""
+lets three runs end. It leaves the service without a live job and without a connector."""
 
 import base64
 import concurrent.futures
@@ -105,16 +105,19 @@ def flow():
     )
 
     start = hence(hours=-1) if WAIT_RUN else hence(days=7)
-    more = ("--description", "by the aws cli", "--license-type", "BYOL", "--no-encrypted")
+    more = ("--description", "by the aws cli", "--license-type", "BYOL", "--no-encrypted", "--role-name", "mover")
+    more = (*more, "--number-of-recent-amis-to-keep", "9", "--no-run-once")
     job = works("create-replication-job", *create, start, "--server-id", server, *often, *more)["replicationJobId"]
     second = works("create-replication-job", *create, hence(days=7), "--server-id", other, "--run-once")
     second = second["replicationJobId"]
     refused(("a second live job", "ReplicationJobAlreadyExistsException", *soon, server, *often))
     shown = job_of(job)
-    found = (shown["description"], shown["licenseType"], shown["encrypted"])
-    equal("the job is as created", found, ("by the aws cli", "BYOL", False))
+    wanted = {"description": "by the aws cli", "licenseType": "BYOL", "encrypted": False, "roleName": "mover"}
+    wanted = {**wanted, "numberOfRecentAmisToKeep": 9, "runOnce": False, "frequency": 12, "serverId": server}
+    equal("the job is as created", {name: shown.get(name) for name in wanted}, wanted)
     works("update-replication-job", "update-replication-job", "--replication-job-id", job, "--frequency", "6")
-    equal("the job is changed", job_of(job)["frequency"], 6)
+    shown = job_of(job)
+    equal("what was changed is changed, the rest is not", {name: shown.get(name) for name in wanted}, {**wanted, "frequency": 6})
     runs = ("get-replication-runs", "--replication-job-id", job)
     both = works("get-replication-runs --no-paginate", *runs, "--no-paginate")
     equal("without paging the job is there", both["replicationJob"]["replicationJobId"], job)
@@ -124,8 +127,10 @@ def flow():
         equal("it is completed", first["state"], "COMPLETED")
         equal("the job names its image", job_of(job)["latestAmiId"], first["amiId"])
         start = "start-on-demand-replication-run"
-        extra = works(start, start, "--replication-job-id", job)["replicationRunId"]
-        wait("the extra run ends", RUN_BOUND, lambda: extra in [r["replicationRunId"] for r in done()])
+        for n in ("first", "second"):
+            extra = works(f"the {n} {start}", start, "--replication-job-id", job)["replicationRunId"]
+            wait(f"the {n} extra run ends", RUN_BOUND, lambda: extra in [r["replicationRunId"] for r in done()])
+        refused(("a third extra run", "ReplicationRunLimitExceededException", start, "--replication-job-id", job))
 
     jobs = [j["replicationJobId"] for j in works("all jobs", "get-replication-jobs")["replicationJobList"]]
     lists = [

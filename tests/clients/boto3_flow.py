@@ -2,8 +2,8 @@
 """Drives a Godwit with boto3 1.40.30 as it comes: every SMS operation that works, and every refusal that matters.
 
 Needs AWS_ENDPOINT_URL_SMS (or GODWIT_ENDPOINT) and AWS_SHARED_CREDENTIALS_FILE, and a service with at least two
-associated connectors that offer at least two servers, none of which has a job. With GODWIT_WAIT_RUN=1 it lets three
-runs end. It leaves the service without a live job and without a connector.
+associated connectors that offer at least three servers, none of which has a job. With GODWIT_WAIT_RUN=1 it lets four
+runs end. botocore's own model is held against every reply. It leaves the service without a live job and without a connector.
 """
 
 import datetime
@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+import validate
 from checks import ENDPOINT, REGION, RUN_BOUND, WAIT_RUN, check, equal, finish, keys, wait
 
 APP = "app-0123456789abcdef0"
@@ -32,7 +33,7 @@ LATER = [
 
 def client(key=None, secret=None, token=None):
     known = keys()
-    return boto3.client(
+    made = boto3.client(
         "sms",
         endpoint_url=ENDPOINT,
         region_name=REGION,
@@ -41,8 +42,11 @@ def client(key=None, secret=None, token=None):
         aws_session_token=token,
         config=Config(retries={"max_attempts": 0}, read_timeout=120),
     )
+    SEEN.append(validate.watch(made))
+    return made
 
 
+SEEN = []
 sms = client()
 
 
@@ -130,6 +134,7 @@ def catalog():
     nowhere = [{"vmManagerId": address["vmManagerId"], "vmId": "nothing-here"}]
     equal("an address without a server finds nothing", sms.get_servers(vmServerAddressList=nowhere)["serverList"], [])
 
+    by_address(servers)
     sms.import_server_catalog()
     answer = wait("a second import ends", 90, catalog_available)
     equal("known servers keep their ids", sorted(s["serverId"] for s in answer["serverList"]), ids)
@@ -210,14 +215,69 @@ def one_job(server):
     mine = next(s for s in listed if s["serverId"] == server)
     equal("the server names its job", (mine["replicationJobId"], mine["replicationJobTerminated"]), (job, False))
 
-    sms.update_replication_job(replicationJobId=job, frequency=24, description="changed", numberOfRecentAmisToKeep=5)
-    shown = job_of(job)
-    found = (shown["frequency"], shown["description"], shown["numberOfRecentAmisToKeep"], shown["licenseType"])
-    equal("what was changed is changed, the rest is not", found, (24, "changed", 5, "BYOL"))
+    each_change_alone(job)
     invalid = "InvalidParameterException"
     refused("a wrong change is refused", invalid, sms.update_replication_job, replicationJobId=job, frequency=99)
     equal("and changes nothing", job_of(job)["frequency"], 24)
     return job
+
+
+def each_change_alone(job):
+    """Each member that can be changed changes itself and nothing else."""
+    changes = {
+        "frequency": 24, "description": "changed", "numberOfRecentAmisToKeep": 5, "roleName": "other",
+        "licenseType": "BYOL", "encrypted": False,
+    }
+    moving = {"state", "replicationRunList", "statusMessage", "latestAmiId", "nextReplicationRunStartTime"}
+    lasting = lambda: {name: value for name, value in job_of(job).items() if name not in moving}
+    for name, value in changes.items():
+        wanted = {**lasting(), name: value}
+        answer = sms.update_replication_job(replicationJobId=job, **{name: value})
+        equal(f"UpdateReplicationJob with {name} answers nothing", set(answer), {"ResponseMetadata"})
+        equal(f"{name} is changed, the rest is not", lasting(), wanted)
+    sms.update_replication_job(replicationJobId=job, description="")
+    check("an empty description removes it", "description" not in job_of(job), job_of(job))
+    if not WAIT_RUN:
+        at = (now() + datetime.timedelta(days=3)).replace(microsecond=0)
+        sms.update_replication_job(replicationJobId=job, nextReplicationRunStartTime=at)
+        equal("the next run is moved", job_of(job)["nextReplicationRunStartTime"], at)
+
+
+def one_time_run(server):
+    """A one-time job that starts now comes to its end, and its server can have another job."""
+    create = {"serverId": server, "seedReplicationTime": now(), "runOnce": True, "description": "once"}
+    job = sms.create_replication_job(**create)["replicationJobId"]
+    shown = wait("the one-time job is completed", RUN_BOUND, lambda: job_of(job)["state"] == "COMPLETED" and job_of(job))
+    if not shown:
+        return
+    check("it names its image", re.fullmatch(r"ami-[0-9a-f]{17}", shown.get("latestAmiId", "")), shown)
+    check("nothing is listed ahead", "nextReplicationRunStartTime" not in shown, shown)
+    runs = runs_of(job)
+    equal("it had one run", [(r["state"], r["amiId"]) for r in runs], [("COMPLETED", shown["latestAmiId"])])
+    barred = "OperationNotPermittedException"
+    refused("it starts no run", barred, sms.start_on_demand_replication_run, replicationJobId=job)
+    refused("it is not changed any more", barred, sms.update_replication_job, replicationJobId=job, description="x")
+    deleted(job)
+
+
+def by_address(servers):
+    """The filter takes several addresses, gives them in the order asked for, and leaves out what is not there."""
+    addresses = [server["vmServer"]["vmServerAddress"] for server in servers]
+    some = [addresses[2], {"vmManagerId": "nobody", "vmId": addresses[0]["vmId"]}, addresses[0]]
+    found = sms.get_servers(vmServerAddressList=some)
+    equal("servers by their addresses", [s["serverId"] for s in found["serverList"]], [servers[n]["serverId"] for n in (2, 0)])
+    check("they come on one page", "nextToken" not in found, found)
+    everything = sms.get_servers(vmServerAddressList=[])["serverList"]
+    equal("an empty list of addresses is no filter", len(everything), len(servers))
+
+
+def every_reply_was_seen():
+    """The validator saw a good reply of every operation that works, and a refusal of every one that refuses."""
+    seen = set.union(*SEEN)
+    works = {sms.meta.method_to_api_mapping[name] for name in sms.meta.method_to_api_mapping if name not in LATER}
+    equal("the model was held against a reply of every operation", works - {name for name, good in seen if good}, set())
+    refusals = {name for name, good in seen if not good}
+    check("and against refusals of most", len(refusals) >= 30, refusals)
 
 
 def one_time_job(server):
@@ -304,8 +364,9 @@ def farewell(server):
 
 
 def flow():
+    validate.self_test()
     connectors()
-    server, other = catalog()[:2]
+    server, other, third = catalog()[:3]
     identity()
     bad_input(server)
     later()
@@ -313,8 +374,10 @@ def flow():
     second_job(other)
     if WAIT_RUN:
         real_runs(job)
+        one_time_run(third)
     end_of_job(job, server)
     farewell(server)
+    every_reply_was_seen()
 
 
 finish(flow)

@@ -12,7 +12,7 @@ use godwit_model::id::{ConnectorId, ImageId, JobId, RunId};
 use godwit_model::job::JobState;
 use godwit_model::retention::due_before;
 use godwit_model::run::RunState;
-use godwit_model::schedule::{Decision, Limits, next_due, plan};
+use godwit_model::schedule::{Decision, Limits, plan};
 use godwit_model::time::{Millis, Timestamp};
 use std::collections::HashMap;
 use std::future::Future;
@@ -122,7 +122,7 @@ impl Driver {
         let telling = self.notifications().await?;
         self.resting.retain(|_, until| *until > Instant::now());
         let now = self.line.now();
-        let due = next_due(&facts.runs, now).map(|at| millis(at - now));
+        let due = self.line.store.next_due(now).await?.map(|at| millis(at - now));
         let rested = self.resting.values().min().map(|at| at.saturating_duration_since(Instant::now()));
         let mut sleep = self.line.options.tick;
         for wake in [due, rested, heartbeat, telling].into_iter().flatten() {
@@ -163,7 +163,7 @@ impl Driver {
     }
 
     async fn obey_the_plan(&mut self) -> Result<Facts, StoreError> {
-        let mut facts = self.line.store.facts().await?;
+        let mut facts = self.line.store.facts(self.looked).await?;
         for _ in 0..ROUNDS {
             let limits = Limits {
                 max_active: self.line.options.max_active_runs,
@@ -179,7 +179,7 @@ impl Driver {
             if at_rest {
                 break;
             }
-            facts = self.line.store.facts().await?;
+            facts = self.line.store.facts(self.looked).await?;
         }
         Ok(facts)
     }

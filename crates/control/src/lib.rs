@@ -16,6 +16,7 @@ mod driver;
 mod hex;
 mod images;
 mod import;
+mod look;
 mod recover;
 mod run;
 #[cfg(test)]
@@ -32,3 +33,4 @@ pub mod service;
 pub mod store;
 
 pub use control::{Clock, Control, Draw, Parts};
+pub use look::{import_found, look};

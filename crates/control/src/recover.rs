@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Says what goes on, and asks for a sweep of every source.
 pub(crate) async fn pick_up(line: &Line) -> Result<(), StoreError> {
-    let facts = line.store.facts().await?;
+    let facts = line.store.facts(line.now()).await?;
     for run in facts.runs.iter().filter(|r| r.state == RunState::Active) {
         tracing::info!(run = %run.run, job = %run.job, "the run goes on from its record");
     }

@@ -134,9 +134,11 @@ impl Failure {
         Self { code, evidence: evidence.into() }
     }
 
-    /// The whole message for people: code, evidence, next step.
+    /// The whole message for people: code, cause, evidence, next step.
     pub fn message(&self) -> String {
-        format!("{}: {}. Next step: {}.", self.code, self.evidence.trim_end_matches('.'), self.code.next_step())
+        let (code, evidence) = (self.code, self.evidence.trim_end_matches('.'));
+        let cause = code.meaning().trim_end_matches('.');
+        format!("{code}: {cause}. Seen: {evidence}. Next step: {}.", code.next_step())
     }
 }
 
@@ -154,6 +156,8 @@ mod tests {
     #[test]
     fn message_has_one_full_stop_between_its_parts() {
         let failure = Failure::new(Code::StoreFull, "no space left in the store.");
-        assert!(failure.message().starts_with("StoreFull: no space left in the store. Next step: free space"));
+        assert!(failure.message().starts_with(
+            "StoreFull: The store has no space left. Seen: no space left in the store. Next step: free space"
+        ));
     }
 }

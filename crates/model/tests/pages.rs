@@ -16,8 +16,9 @@ const WRITTEN: &str = "<!-- Written by crates/model/tests/pages.rs from the code
 fn errors_page() -> String {
     let mut page = format!(
         "# What can go wrong\n\n{WRITTEN}\n\n\
-         A run that failed says why: a stable code, what was seen, and what to do. All three are in the status message of the API, in `failure` of\n\
-         `DescribeReplicationRuns`, and in `godwit runs show RUN`. What passes by itself is tried again within the run before it counts as failed.\n\
+         A run that failed says why: a stable code, its cause (what happened), the evidence (what was seen, and where), and what to do. All four are in the\n\
+         status message of the API, for the run and for a job that ends or is paused by it, in `failure` of `DescribeReplicationRuns`, and in\n\
+         `godwit runs show RUN`. What passes by itself is tried again within the run before it counts as failed.\n\
          Codes that begin with `Recipient`, and `NoMailServer`, are those of [notifications](notifications.md).\n\n\
          | code | what happened | tried again | what to do |\n|---|---|---|---|\n"
     );

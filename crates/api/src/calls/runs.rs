@@ -123,6 +123,7 @@ fn volume(volume: RunVolume, consistency: Option<&str>) -> RunVolumeDescription 
 fn failure(failure: Failure) -> FailureDescription {
     FailureDescription {
         code: failure.code.as_str().to_owned(),
+        cause: failure.code.meaning().trim_end_matches('.').to_owned(),
         next_step: failure.code.next_step().to_owned(),
         evidence: failure.evidence,
     }

@@ -80,6 +80,16 @@ enum StageEnd {
 }
 
 impl StageError {
+    /// The same with the volume's device in the evidence: what reads and sends blocks does not know whose they are.
+    fn of_volume(self, device: &str) -> StageError {
+        match self {
+            StageError::Failed(Failure { code, evidence }) if !evidence.contains(device) => {
+                StageError::Failed(Failure::new(code, format!("volume {device}: {evidence}")))
+            }
+            other => other,
+        }
+    }
+
     /// `None` if the run is to stop where it is: it was told to, or its record has moved on.
     fn into_failure(self) -> Option<Failure> {
         match self {

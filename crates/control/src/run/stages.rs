@@ -92,7 +92,8 @@ async fn verify(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> Res
         };
         let work = line.images.verify(&volume.snapshot, VerifyScope::OwnBlocks, &report, &inner);
         let bounds = bounds(line);
-        let result = watched("verifying", bounds, &moved, cancel, &inner, work).await?;
+        let result = watched("verifying", bounds, &moved, cancel, &inner, work).await;
+        let result = result.map_err(|error| error.of_volume(&volume.device))?;
         refuse_damage(volume, &result)?;
         verified += result.bytes_verified;
         let mut figures = volume.figures;

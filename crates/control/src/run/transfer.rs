@@ -60,7 +60,7 @@ async fn one_volume(
     if result.is_err() {
         report.write_figures(&volume.figures).await;
     }
-    let result = result?;
+    let result = result.map_err(|error| error.of_volume(&volume.device))?;
     if result.snapshot != volume.snapshot {
         let evidence = format!("{} was ordered and {} was committed", volume.snapshot, result.snapshot);
         return Err(Failure::new(Code::Internal, evidence).into());
@@ -83,7 +83,8 @@ async fn settle_ledger(
     for pack in line.store.packs(&run.id, &volume.device).await? {
         if pack.state == PackState::Begun {
             let ask = line.images.pack_is_complete(&pack.pack);
-            if !bounded("looking for a pack", line.options.register, cancel, ask).await? {
+            let found = bounded("looking for a pack", line.options.register, cancel, ask).await;
+            if !found.map_err(|error| error.of_volume(&volume.device))? {
                 volume.figures.bytes_resent += pack.bytes;
                 line.store.pack_lost(run, &volume.device, &pack, &volume.figures).await?;
                 continue;

@@ -2,13 +2,14 @@
 
 use super::page::{only, paged};
 use super::{Answer, ErrorCode, Page, Paged, Run, Server, Service, ServiceError};
-use crate::store::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart, StoreError};
+use crate::store::{BesideJobs, CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart, StoreError};
 use godwit_model::id::{ImageId, JobId};
 use godwit_model::job::{Interval, JobState, MOST_FAILURES};
 use godwit_model::licence::{self, LicenseType, NotAllowed};
 use godwit_model::recipient::{self, Recipient};
 use godwit_model::schedule::{LONGEST_LEAD, next_on_grid};
 use godwit_model::time::Timestamp;
+use std::collections::HashMap;
 
 /// Hours between runs.
 const HOURS: std::ops::RangeInclusive<i64> = 1..=24;
@@ -258,18 +259,13 @@ impl Service {
 
     /// `GetReplicationJobs`: all jobs, deleted ones too, newest first; or the one named.
     pub async fn get_replication_jobs(&self, id: Option<&str>, page: &Page) -> Answer<Paged<Job>> {
-        let mut jobs = Vec::new();
         if let Some(id) = id {
             page.check("jobs")?;
-            jobs.push(self.job(self.job_named(id).await?).await?);
-            return Ok(Paged { items: jobs, next: None });
+            return Ok(Paged { items: vec![self.job(self.job_named(id).await?).await?], next: None });
         }
         let read = |after, limit| self.line.store.jobs(after, limit);
         let rows = paged(page, "jobs", read, |j| (j.created_at.0, j.id.to_string())).await?;
-        for row in rows.items {
-            jobs.push(self.job(row).await?);
-        }
-        Ok(Paged { items: jobs, next: rows.next })
+        Ok(Paged { items: self.jobs(rows.items).await?, next: rows.next })
     }
 
     /// `DescribeReplicationJobs`: the same. If `ids` are given: exactly these, on one page.
@@ -278,11 +274,7 @@ impl Service {
         let store = &self.line.store;
         let read = |id: JobId| async move { store.job(&id).await };
         let rows = only(ids, "replication job", "jobs", page, read).await?;
-        let mut items = Vec::with_capacity(rows.items.len());
-        for row in rows.items {
-            items.push(self.job(row).await?);
-        }
-        Ok(Paged { items, next: None })
+        Ok(Paged { items: self.jobs(rows.items).await?, next: None })
     }
 
     /// `DeleteReplicationJob`: stops it; what it left at the source and staged is removed in the background.
@@ -315,41 +307,54 @@ impl Service {
 
     /// A job with its server and latest run.
     pub(super) async fn job(&self, record: JobRecord) -> Answer<Job> {
-        let store = &self.line.store;
-        let settings = record.settings;
-        let server = store.server(&settings.server).await?;
-        let (server, _) = server.ok_or_else(|| StoreError::unreadable("the server of a job", "nothing"))?;
-        let pause_after = settings.failure_policy(self.line.options.pause_after).after;
-        let license = licence::choose(server.platform, settings.license).unwrap_or(settings.license);
-        let mut latest_runs = Vec::new();
-        if let Some(run) = store.latest_run(&record.id).await? {
-            latest_runs.push(self.run(run, settings.encrypted, settings.kms_key_id.clone()).await?);
-        }
-        Ok(Job {
-            next_start: store.next_start(&record.id).await?,
-            latest_image: store.latest_image(&record.id).await?,
-            id: record.id,
-            server,
-            seed: record.seed,
-            interval: settings.interval,
-            license,
-            license_asked: settings.license.is_some(),
-            role_name: settings.role_name,
-            description: settings.description,
-            keep_images: settings.keep_images,
-            encrypted: settings.encrypted,
-            kms_key_id: settings.kms_key_id,
-            recipients: settings.recipients,
-            pause_on_failure: settings.pause_on_failure,
-            pause_after,
-            failures: record.failures,
-            state_since: record.state_since,
-            state: record.state,
-            status_message: record.status_message,
-            created_at: record.created_at,
-            latest_runs,
-        })
+        let mut jobs = self.jobs(vec![record]).await?;
+        Ok(jobs.pop().expect("a job for each record"))
     }
+
+    /// Jobs with their servers and latest runs: as many statements for a whole page as for one.
+    async fn jobs(&self, records: Vec<JobRecord>) -> Answer<Vec<Job>> {
+        let beside = self.line.store.beside_jobs(&records).await?;
+        let latest = records.iter().filter_map(|job| {
+            let run = beside.runs.get(&job.id)?;
+            Some((run.clone(), job.settings.encrypted, job.settings.kms_key_id.clone()))
+        });
+        let latest = self.described(latest.collect()).await?;
+        let latest: HashMap<JobId, Run> = latest.into_iter().map(|run| (run.job.clone(), run)).collect();
+        let configured = self.line.options.pause_after;
+        records.into_iter().map(|record| described(record, &beside, &latest, configured)).collect()
+    }
+}
+
+fn described(record: JobRecord, beside: &BesideJobs, latest: &HashMap<JobId, Run>, configured: u32) -> Answer<Job> {
+    let settings = record.settings;
+    let server = beside.servers.get(&settings.server).cloned();
+    let server = server.ok_or_else(|| StoreError::unreadable("the server of a job", "nothing"))?;
+    let pause_after = settings.failure_policy(configured).after;
+    let license = licence::choose(server.platform, settings.license).unwrap_or(settings.license);
+    Ok(Job {
+        next_start: beside.next_starts.get(&record.id).copied(),
+        latest_image: beside.images.get(&record.id).cloned(),
+        latest_runs: latest.get(&record.id).cloned().into_iter().collect(),
+        id: record.id,
+        server,
+        seed: record.seed,
+        interval: settings.interval,
+        license,
+        license_asked: settings.license.is_some(),
+        role_name: settings.role_name,
+        description: settings.description,
+        keep_images: settings.keep_images,
+        encrypted: settings.encrypted,
+        kms_key_id: settings.kms_key_id,
+        recipients: settings.recipients,
+        pause_on_failure: settings.pause_on_failure,
+        pause_after,
+        failures: record.failures,
+        state_since: record.state_since,
+        state: record.state,
+        status_message: record.status_message,
+        created_at: record.created_at,
+    })
 }
 
 fn no_such_job(id: &str) -> String {

@@ -137,23 +137,35 @@ impl Service {
     }
 
     async fn with_jobs(&self, rows: Paged<RunRecord>) -> Answer<Paged<Run>> {
-        let mut items = Vec::with_capacity(rows.items.len());
-        for row in rows.items {
-            let settings = self.line.store.job(&row.job).await?.map(|j| j.settings);
-            let (encrypted, key) = settings.map_or((None, None), |s| (s.encrypted, s.kms_key_id));
-            items.push(self.run(row, encrypted, key).await?);
-        }
-        Ok(Paged { items, next: rows.next })
+        let ids: Vec<JobId> = rows.items.iter().map(|run| run.job.clone()).collect();
+        let jobs = self.line.store.jobs_named(&ids).await?;
+        let records = rows.items.into_iter().map(|run| {
+            let settings = jobs.get(&run.job).map(|job| &job.settings);
+            let (encrypted, key) = settings.map_or((None, None), |s| (s.encrypted, s.kms_key_id.clone()));
+            (run, encrypted, key)
+        });
+        Ok(Paged { items: self.described(records.collect()).await?, next: rows.next })
     }
 
-    /// A run with its volumes and, while it is at work, its live figures.
-    pub(super) async fn run(
+    /// Runs with their volumes and, while they are at work, their live figures. Each comes with what its job says of
+    /// encryption.
+    pub(super) async fn described(&self, records: Vec<(RunRecord, Option<bool>, Option<String>)>) -> Answer<Vec<Run>> {
+        let ids: Vec<RunId> = records.iter().map(|(run, ..)| run.id.clone()).collect();
+        let volumes = self.line.store.volumes_of(&ids).await?;
+        let described = records.into_iter().map(|(run, encrypted, key)| {
+            let volumes = volumes.get(&run.id).cloned().unwrap_or_default();
+            self.run(run, volumes, encrypted, key)
+        });
+        Ok(described.collect())
+    }
+
+    fn run(
         &self,
         record: RunRecord,
+        volumes: Vec<VolumeRecord>,
         encrypted: Option<bool>,
         kms_key_id: Option<String>,
-    ) -> Answer<Run> {
-        let volumes = self.line.store.run_volumes(&record.id).await?;
+    ) -> Run {
         let active = record.position.state() == RunState::Active;
         let live = if active { self.line.progress.live(&record.id) } else { None };
         let mut rates = live.as_ref().map(|l| l.rates(record.position.stage(), self.line.now())).unwrap_or_default();
@@ -165,7 +177,7 @@ impl Service {
         let trouble = live.and_then(|l| l.trouble);
         // The id is drawn before the image is written: it is told only once the image exists.
         let has_image = matches!(record.position, Position::Completed | Position::At(Stage::Cleaning));
-        Ok(Run {
+        Run {
             status_message: status(&record, rates.percent, trouble.as_deref()),
             state: record.position.state(),
             stage: record.stage,
@@ -190,7 +202,7 @@ impl Service {
             encrypted,
             kms_key_id,
             volumes,
-        })
+        }
     }
 }
 

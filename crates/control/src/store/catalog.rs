@@ -1,6 +1,6 @@
 //! The server catalog.
 
-use super::query::{After, Verbs};
+use super::query::{After, Verbs, bind_all, places};
 use super::row::{Fields, to_json, to_sql};
 use super::{Store, StoreError, Tx};
 use crate::control::Draw;
@@ -12,11 +12,15 @@ use godwit_model::server::{DiscoveredServer, Discovery, Platform};
 use godwit_model::time::Timestamp;
 use sqlx::AnyExecutor;
 use sqlx::any::AnyRow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A server's row with its present job, or else its last one.
-const SERVER_WITH_JOB: &str = "SELECT server.*, job.job_id AS job_id, job.state AS job_state FROM server \
+pub(super) const SERVER_WITH_JOB: &str = "SELECT server.*, job.job_id AS job_id, job.state AS job_state FROM server \
     LEFT JOIN job ON job.job_id = (SELECT j.job_id FROM job j WHERE j.server_id = server.server_id \
     ORDER BY j.created_at DESC, j.job_id DESC LIMIT 1) ";
+
+/// Servers in one statement: its values stay far below the 32,766 that SQLite takes.
+const BATCH: usize = 500;
 
 /// State of the catalog.
 #[derive(Clone, Debug)]
@@ -69,13 +73,22 @@ impl Store {
         if was.import != import || was.status != CatalogStatus::Importing {
             return Err(StoreError::Stale);
         }
-        for server in &found.servers {
-            if let Some(other) = offered_by_another(&mut tx, connector, &server.vm_id).await? {
-                let (name, vm_id) = (&server.name, &server.vm_id);
-                tracing::warn!(%connector, name, vm_id, "left out of the catalog: {other} offers the same machine");
-                continue;
+        for servers in found.servers.chunks(BATCH) {
+            let elsewhere = offered_by_another(&mut tx, connector, servers).await?;
+            let mut ours = BTreeMap::new();
+            for server in servers {
+                match elsewhere.get(&server.vm_id) {
+                    // An id twice in one statement is refused by some databases; a manager has each once.
+                    None => ours.insert(&server.vm_id, server),
+                    Some(other) => {
+                        let (name, vm_id) = (&server.name, &server.vm_id);
+                        tracing::warn!(%connector, name, vm_id, "left out of the catalog: {other} offers the same machine");
+                        continue;
+                    }
+                };
             }
-            upsert(&mut tx, import, connector, found, server, draw, now).await?;
+            let ours: Vec<&DiscoveredServer> = ours.into_values().collect();
+            upsert(&mut tx, import, connector, found, &ours, draw, now).await?;
         }
         sqlx::query(
             "UPDATE server SET listed = 0, missing_since = COALESCE(missing_since, $1) \
@@ -137,16 +150,6 @@ impl Store {
             .await
     }
 
-    /// The listed server at an address.
-    pub(crate) async fn server_at(&self, address: &VmAddress) -> Result<Option<Server>, StoreError> {
-        let sql = format!("{SERVER_WITH_JOB} WHERE server.listed = 1 AND server.manager_id = $1 AND server.vm_id = $2");
-        sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(address.manager_id.clone())
-            .bind(address.vm_id.clone())
-            .find(self.reader(), "read a server", server)
-            .await
-    }
-
     /// Up to `limit` listed servers behind the one named, in the order of their ids: that order never changes.
     pub(crate) async fn servers(&self, after: Option<After>, limit: usize) -> Result<Vec<Server>, StoreError> {
         self.servers_where("server.listed = 1", after, limit).await
@@ -196,21 +199,26 @@ async fn write_catalog(
     Ok(())
 }
 
-/// The connector through which a machine is listed already. Runs through both would end each other's points in time.
-/// Only ids that are one machine's in all the world can tell.
+/// The connectors through which some of these machines are listed already, by the machine. Runs through both would end
+/// each other's points in time. Only ids that are one machine's in all the world can tell.
 async fn offered_by_another(
     tx: &mut Tx,
     connector: &ConnectorId,
-    vm_id: &str,
-) -> Result<Option<ConnectorId>, StoreError> {
-    if !is_uuid(vm_id) {
-        return Ok(None);
+    servers: &[DiscoveredServer],
+) -> Result<HashMap<String, ConnectorId>, StoreError> {
+    let unique: Vec<&String> = servers.iter().map(|s| &s.vm_id).filter(|vm_id| is_uuid(vm_id)).collect();
+    if unique.is_empty() {
+        return Ok(HashMap::new());
     }
-    sqlx::query("SELECT connector_id FROM server WHERE vm_id = $1 AND connector_id <> $2 AND listed = 1 LIMIT 1")
-        .bind(vm_id.to_owned())
-        .bind(connector.to_string())
-        .find(&mut **tx, "look for a machine", |row| Fields(row).id("connector_id"))
-        .await
+    let sql = format!(
+        "SELECT vm_id, connector_id FROM server WHERE connector_id <> $1 AND listed = 1 AND vm_id IN {}",
+        places(2, unique.len())
+    );
+    let statement = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(connector.to_string());
+    let found = bind_all(statement, &unique)
+        .all(&mut **tx, "look for machines", |row| Ok((Fields(row).text("vm_id")?, Fields(row).id("connector_id")?)))
+        .await?;
+    Ok(found.into_iter().collect())
 }
 
 /// Whether a VM manager's id of a server is a UUID.
@@ -220,39 +228,79 @@ fn is_uuid(vm_id: &str) -> bool {
         && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
+/// Records servers of one manager, each once.
 async fn upsert(
     tx: &mut Tx,
     import: i64,
     connector: &ConnectorId,
     found: &Discovery,
-    server: &DiscoveredServer,
+    servers: &[&DiscoveredServer],
     draw: &Draw,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let id = tx.fresh("SELECT server_id FROM server WHERE server_id = $1", draw, ServerId::from_bits).await?;
-    sqlx::query(
-        "INSERT INTO server (server_id, manager_id, vm_id, connector_id, manager_name, name, path, volumes, listed, \
-         import_number, created_at, platform, missing_since) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10, $11, NULL) \
+    if servers.is_empty() {
+        return Ok(());
+    }
+    let ids = fresh_ids(tx, servers.len(), draw).await?;
+    // What all of them have in common comes first: $1 to $5.
+    let rows: Vec<String> = (0..servers.len())
+        .map(|n| {
+            let at = |column: usize| 6 + 6 * n + column;
+            let own: Vec<String> = (0..6).map(|column| format!("${}", at(column))).collect();
+            format!("({}, $1, $2, $3, 1, $4, $5, NULL)", own.join(", "))
+        })
+        .collect();
+    let sql = format!(
+        "INSERT INTO server (server_id, vm_id, name, path, volumes, platform, manager_id, connector_id, manager_name, \
+         listed, import_number, created_at, missing_since) VALUES {} \
          ON CONFLICT (manager_id, vm_id) DO UPDATE SET connector_id = excluded.connector_id, \
          manager_name = excluded.manager_name, name = excluded.name, path = excluded.path, \
          volumes = excluded.volumes, listed = 1, import_number = excluded.import_number, missing_since = NULL, \
          platform = COALESCE(excluded.platform, server.platform)",
-    )
-    .bind(id.to_string())
-    .bind(found.manager_id.clone())
-    .bind(server.vm_id.clone())
-    .bind(connector.to_string())
-    .bind(found.manager_name.clone())
-    .bind(server.name.clone())
-    .bind(server.path.clone())
-    .bind(to_json(&server.volumes))
-    .bind(import)
-    .bind(now.0)
-    .bind(server.platform.map(Platform::name))
-    .run(&mut **tx, "record a server")
-    .await?;
+        rows.join(", ")
+    );
+    let mut statement = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(found.manager_id.clone())
+        .bind(connector.to_string())
+        .bind(found.manager_name.clone())
+        .bind(import)
+        .bind(now.0);
+    for (server, id) in servers.iter().zip(ids) {
+        statement = statement
+            .bind(id.to_string())
+            .bind(server.vm_id.clone())
+            .bind(server.name.clone())
+            .bind(server.path.clone())
+            .bind(to_json(&server.volumes))
+            .bind(server.platform.map(Platform::name));
+    }
+    statement.run(&mut **tx, "record servers").await?;
     Ok(())
+}
+
+/// Draws ids that no server has.
+async fn fresh_ids(tx: &mut Tx, count: usize, draw: &Draw) -> Result<Vec<ServerId>, StoreError> {
+    let mut ids: BTreeSet<ServerId> = BTreeSet::new();
+    // With 32 bits and a million servers, more than a few rounds would be odd.
+    for _ in 0..64 {
+        let missing = count - ids.len();
+        if missing == 0 {
+            return Ok(ids.into_iter().collect());
+        }
+        let drawn: BTreeSet<ServerId> = (0..missing).map(|_| ServerId::from_bits(draw())).collect();
+        let drawn: Vec<ServerId> = drawn.into_iter().filter(|id| !ids.contains(id)).collect();
+        if drawn.is_empty() {
+            continue;
+        }
+        let sql = format!("SELECT server_id FROM server WHERE server_id IN {}", places(1, drawn.len()));
+        let taken: BTreeSet<ServerId> = bind_all(sqlx::query(sqlx::AssertSqlSafe(sql)), &drawn)
+            .all(&mut **tx, "look for free ids", |row| Fields(row).id("server_id"))
+            .await?
+            .into_iter()
+            .collect();
+        ids.extend(drawn.into_iter().filter(|id| !taken.contains(id)));
+    }
+    Err(StoreError::NoFreeId)
 }
 
 fn catalog(row: &AnyRow) -> Result<CatalogRow, StoreError> {
@@ -265,7 +313,7 @@ fn catalog(row: &AnyRow) -> Result<CatalogRow, StoreError> {
     })
 }
 
-fn server(row: &AnyRow) -> Result<Server, StoreError> {
+pub(super) fn server(row: &AnyRow) -> Result<Server, StoreError> {
     let fields = Fields(row);
     let job_state = fields.opt_name("job_state", JobState::parse)?;
     Ok(Server {

@@ -37,8 +37,8 @@ impl Store {
     ) -> Result<Vec<Image>, StoreError> {
         let (whose, job) = of("image.job_id", job);
         let sql = format!(
-            "{IMAGE_WITH_VERIFICATION} AND {whose} AND (image.created_at < $2 OR \
-             (image.created_at = $2 AND image.image_id < $3)) \
+            "{IMAGE_WITH_VERIFICATION} AND {whose} AND image.created_at <= $2 \
+             AND (image.created_at < $2 OR image.image_id < $3) \
              ORDER BY image.created_at DESC, image.image_id DESC LIMIT $4"
         );
         let alone = sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -51,17 +51,6 @@ impl Store {
             images.push(self.with_volumes(image).await?);
         }
         Ok(images)
-    }
-
-    /// The newest image of a job.
-    pub(crate) async fn latest_image(&self, job: &JobId) -> Result<Option<ImageId>, StoreError> {
-        sqlx::query(
-            "SELECT image_id FROM image WHERE job_id = $1 AND deleting = 0 \
-             ORDER BY number DESC LIMIT 1",
-        )
-        .bind(job.to_string())
-        .find(self.reader(), "read the newest image of a job", |row| Fields(row).id("image_id"))
-        .await
     }
 
     /// Takes an image off all lists; false if there is none.
@@ -100,7 +89,7 @@ impl Store {
     pub(crate) async fn orphan_snapshots(&self) -> Result<Vec<SnapshotId>, StoreError> {
         sqlx::query(
             "SELECT snapshot_id FROM snapshot WHERE image_id IS NULL \
-             AND snapshot_id NOT IN (SELECT snapshot_id FROM baseline)",
+             AND NOT EXISTS (SELECT 1 FROM baseline WHERE baseline.snapshot_id = snapshot.snapshot_id)",
         )
         .all(self.reader(), "look for snapshots to delete", |row| Fields(row).id("snapshot_id"))
         .await
@@ -133,7 +122,7 @@ impl Store {
     ) -> Result<Vec<Snapshot>, StoreError> {
         let (whose, image) = of("image_id", image);
         let sql = format!(
-            "SELECT * FROM snapshot WHERE {whose} AND (created_at < $2 OR (created_at = $2 AND snapshot_id < $3)) \
+            "SELECT * FROM snapshot WHERE {whose} AND created_at <= $2 AND (created_at < $2 OR snapshot_id < $3) \
              ORDER BY created_at DESC, snapshot_id DESC LIMIT $4"
         );
         sqlx::query(sqlx::AssertSqlSafe(sql))

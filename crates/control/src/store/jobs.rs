@@ -179,7 +179,7 @@ impl Store {
     /// Up to `limit` jobs behind `after`, newest first.
     pub(crate) async fn jobs(&self, after: Option<After>, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
         sqlx::query(
-            "SELECT * FROM job WHERE created_at < $1 OR (created_at = $1 AND job_id < $2) \
+            "SELECT * FROM job WHERE created_at <= $1 AND (created_at < $1 OR job_id < $2) \
              ORDER BY created_at DESC, job_id DESC LIMIT $3",
         )
         .page(after, Order::NewestFirst, limit)
@@ -355,7 +355,7 @@ pub(super) fn interval(fields: &Fields<'_>) -> Result<Interval, StoreError> {
     Ok(fields.opt_number("interval_minutes")?.map_or(Interval::Once, Interval::EveryMinutes))
 }
 
-fn job_record(row: &AnyRow) -> Result<JobRecord, StoreError> {
+pub(super) fn job_record(row: &AnyRow) -> Result<JobRecord, StoreError> {
     let fields = Fields(row);
     Ok(JobRecord {
         id: fields.id("job_id")?,

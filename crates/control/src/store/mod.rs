@@ -35,6 +35,7 @@
 //! SQL is kept to what SQLite and PostgreSQL both take: `$1` placeholders, TEXT and BIGINT columns, ON CONFLICT.
 
 mod access;
+mod beside;
 mod catalog;
 mod connectors;
 mod error;
@@ -51,6 +52,7 @@ mod run_steps;
 mod runs;
 mod verifications;
 
+pub(crate) use beside::BesideJobs;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
@@ -75,7 +77,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 6;
+pub const SCHEMA_VERSION: i64 = 8;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -227,6 +229,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
         migration(6, "notifications", include_str!("../../migrations/0006_notifications.sql")),
+        migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),
     ])
 }
 

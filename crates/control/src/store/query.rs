@@ -94,8 +94,8 @@ pub(super) trait Verbs<'q>: Sized + Send {
         async move { if self.run(at, what).await? == 1 { Ok(()) } else { Err(StoreError::Stale) } }
     }
 
-    /// Binds a page's place in a list as three values, for `… key < $a OR (key = $a AND id < $b) … LIMIT $c` (oldest
-    /// first: `>`).
+    /// Binds a page's place in a list as three values, for `… key <= $a AND (key < $a OR id < $b) … LIMIT $c` (oldest
+    /// first: `>`). Written so, and not with one OR over both, an index over both columns is read from there on.
     fn page(self, after: Option<After>, order: Order, limit: usize) -> Statement<'q> {
         // On the first page no key is beyond this one.
         let key = if order == Order::NewestFirst { i64::MAX } else { i64::MIN };
@@ -118,4 +118,18 @@ pub(super) fn of<I: ToString>(column: &str, owner: Option<&I>) -> (String, Strin
         Some(id) => (format!("{column} = $1"), id.to_string()),
         None => ("$1 = ''".to_owned(), String::new()),
     }
+}
+
+/// Values in one statement at most: SQLite takes 32,766, and a page is not longer.
+pub(super) const MOST_VALUES: usize = 1_001;
+
+/// `($first, …)`: places for `count` values.
+pub(super) fn places(first: usize, count: usize) -> String {
+    let places: Vec<String> = (first..first + count).map(|n| format!("${n}")).collect();
+    format!("({})", places.join(", "))
+}
+
+/// Binds each of `values` in turn.
+pub(super) fn bind_all<'q, V: ToString>(statement: Statement<'q>, values: &[V]) -> Statement<'q> {
+    values.iter().fold(statement, |statement, value| statement.bind(value.to_string()))
 }

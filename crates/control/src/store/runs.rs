@@ -65,21 +65,53 @@ pub(crate) enum DemandDenied {
     ByRule(OnDemandDenied),
 }
 
+/// Jobs of which a run is at work, due at `$1`, or asked for.
+macro_rules! with_something_to_do {
+    () => {
+        "SELECT job_id FROM run WHERE state IN ('ACTIVE', 'DELETING') \
+         UNION SELECT job_id FROM run WHERE state = 'PENDING' AND kind = 'ON_DEMAND' \
+         UNION SELECT job_id FROM run WHERE state = 'PENDING' AND kind = 'AUTOMATIC' AND scheduled_at <= $1"
+    };
+}
+
 impl Store {
-    /// What the plan is made from: jobs that run, and every run that is pending or at work.
-    pub(crate) async fn facts(&self) -> Result<Facts, StoreError> {
+    /// What the plan for `now` is made from. Most jobs only wait, so what they wait for is not read: a job counts if a
+    /// run of it is at work, due or asked for, or if nothing is listed ahead. The plan is the one that all jobs and runs
+    /// would give.
+    pub(crate) async fn facts(&self, now: Timestamp) -> Result<Facts, StoreError> {
         let what = "read what is due";
-        let jobs = sqlx::query(
+        let jobs = sqlx::query(concat!(
             "SELECT job_id, state, start_at, interval_minutes, (SELECT MAX(run.scheduled_at) FROM run \
              WHERE run.job_id = job.job_id AND run.kind = 'AUTOMATIC') AS last_scheduled \
-             FROM job WHERE state IN ('PENDING', 'ACTIVE')",
-        )
+             FROM job WHERE state IN ('PENDING', 'ACTIVE') AND (job_id IN (",
+            with_something_to_do!(),
+            ") OR NOT EXISTS (SELECT 1 FROM run WHERE run.job_id = job.job_id AND run.state = 'PENDING' \
+             AND run.kind = 'AUTOMATIC'))"
+        ))
+        .bind(now.0)
         .all(self.reader(), what, job_facts)
         .await?;
-        let runs = sqlx::query("SELECT * FROM run WHERE state IN ('PENDING', 'ACTIVE', 'DELETING')")
-            .all(self.reader(), what, run_facts)
-            .await?;
+        let runs = sqlx::query(concat!(
+            "SELECT run_id, job_id, state, kind, scheduled_at FROM run \
+             WHERE state IN ('PENDING', 'ACTIVE', 'DELETING') AND job_id IN (",
+            with_something_to_do!(),
+            ")"
+        ))
+        .bind(now.0)
+        .all(self.reader(), what, run_facts)
+        .await?;
         Ok(Facts { jobs, runs })
+    }
+
+    /// When the next listed run behind `now` is due.
+    pub(crate) async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        sqlx::query(
+            "SELECT MIN(scheduled_at) AS next_due FROM run \
+             WHERE state = 'PENDING' AND kind = 'AUTOMATIC' AND scheduled_at > $1",
+        )
+        .bind(now.0)
+        .one(self.reader(), "read what is due next", |row| Fields(row).opt_time("next_due"))
+        .await
     }
 
     /// Lists the next run of a job ahead. If one is listed already, or the job does not run any more, nothing changes.
@@ -142,7 +174,7 @@ impl Store {
     ) -> Result<Vec<RunRecord>, StoreError> {
         let (whose, job) = of("job_id", job);
         let sql = format!(
-            "SELECT * FROM run WHERE {whose} AND (scheduled_at < $2 OR (scheduled_at = $2 AND run_id < $3)) \
+            "SELECT * FROM run WHERE {whose} AND scheduled_at <= $2 AND (scheduled_at < $2 OR run_id < $3) \
              ORDER BY scheduled_at DESC, run_id DESC LIMIT $4"
         );
         sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -150,17 +182,6 @@ impl Store {
             .page(after, Order::NewestFirst, limit)
             .all(self.reader(), "list runs", run_record)
             .await
-    }
-
-    /// The run at work; else the one that ended last; else the one listed ahead.
-    pub(crate) async fn latest_run(&self, job: &JobId) -> Result<Option<RunRecord>, StoreError> {
-        sqlx::query(
-            "SELECT * FROM run WHERE job_id = $1 ORDER BY CASE WHEN state IN ('ACTIVE', 'DELETING') THEN 0 \
-             WHEN completed_at IS NOT NULL THEN 1 ELSE 2 END, completed_at DESC, scheduled_at DESC LIMIT 1",
-        )
-        .bind(job.to_string())
-        .find(self.reader(), "read the latest run", run_record)
-        .await
     }
 
     /// When the run that is listed ahead is due.

@@ -1,9 +1,11 @@
 //! The decision line as a whole, on a real database, against a world in memory.
 
 mod damage;
+mod failures;
 mod jobs;
 mod kill;
 mod life;
+mod look;
 mod notifications;
 mod pause;
 mod requests;

@@ -206,7 +206,8 @@ fn show(run: &RunDescription) -> Result<(), CliError> {
     about.extend(run.image_id.as_deref().map(|image| ("image", image.into())));
     if let Some(failure) = &run.failure {
         about.push(("failure", Field::from(failure.code.as_str()).tone(Tone::Bad)));
-        about.push(("cause", failure.evidence.as_str().into()));
+        about.push(("cause", failure.cause.as_str().into()));
+        about.push(("evidence", failure.evidence.as_str().into()));
         about.push(("next step", failure.next_step.as_str().into()));
     }
     facts(&about)?;

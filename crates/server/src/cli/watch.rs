@@ -235,6 +235,7 @@ mod tests {
         let mut failed = run(State::Failed, Some("Transferring"));
         failed.failure = Some(FailureDescription {
             code: "StoreFull".into(),
+            cause: "The store has no space left".into(),
             evidence: "no space left".into(),
             next_step: "free space".into(),
         });

@@ -85,7 +85,9 @@ impl Connector {
             return Ok(view);
         }
         self.views.forget(&order.run);
-        Err(Failure::new(Code::PointInTimeLost, "the source gave another point in time than the one asked for"))
+        let what =
+            format!("the source of {} gave the point in time {} instead of {}", order.run, view.point, order.point);
+        Err(Failure::new(Code::PointInTimeLost, what))
     }
 
     async fn transfer_volume(

@@ -1,5 +1,6 @@
-//! Clients that other people wrote, as they come: boto3, aws cli, the Rust SDK.
+//! Clients that other people wrote, as they come: boto3, aws cli, the SDKs for JavaScript and Rust.
 
+mod pause;
 mod rust_sdk;
 
 use crate::daemon::Daemon;
@@ -47,17 +48,22 @@ fn script(name: &str) -> PathBuf {
 }
 
 fn python_script(name: &str) {
-    let scene = scene();
     let python = testbed::prepared("GODWIT_CLIENTS_PYTHON");
     let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new(&python)
+    let path = format!("{}:{path}", python.parent().expect("python is in a folder").display());
+    client_script(Command::new(&python).env("PATH", path), name);
+}
+
+/// Lets a script drive a service of its own; it says how many of its checks passed.
+fn client_script(program: &mut Command, name: &str) {
+    let scene = scene();
+    let output = program
         .arg(script(name))
         .envs(scene.service.environment())
         .env("GODWIT_WAIT_RUN", "1")
-        .env("PATH", format!("{}:{path}", python.parent().expect("python is in a folder").display()))
         .env_remove("AWS_PROFILE")
         .output()
-        .expect("start the client's python");
+        .expect("start the client's interpreter");
     let out = testbed::text(name, output);
     assert!(out.contains(" passed, 0 failed"), "{out}");
 }
@@ -65,6 +71,12 @@ fn python_script(name: &str) {
 #[test]
 fn boto3_drives_it_unchanged() {
     python_script("boto3_flow.py");
+}
+
+#[test]
+fn the_javascript_sdk_drives_it_unchanged() {
+    let sdk = testbed::prepared("GODWIT_CLIENTS_JS");
+    client_script(Command::new("node").env("GODWIT_CLIENTS_JS", sdk), "js/js_flow.mjs");
 }
 
 #[test]

@@ -66,7 +66,11 @@ pub(super) async fn dismantle(
         Ok(Ok(())) => Ok(done),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(last_refusal.map_or_else(
-            || Failure::new(Code::TimedOut, "QEMU did not end our exports and jobs in time"),
+            || {
+                let (place, limit) = (session.client().path().display(), DISMANTLE_LIMIT.as_secs());
+                let what = format!("QEMU at {place} did not end our exports and jobs within {limit} s");
+                Failure::new(Code::TimedOut, what)
+            },
             Failure::from,
         )),
     }

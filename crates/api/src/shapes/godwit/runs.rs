@@ -75,6 +75,8 @@ shapes! {
     FailureDescription {
         /// Stable code.
         code: String,
+        /// What such a code means, in a sentence.
+        cause: String,
         /// What was seen.
         evidence: String,
         /// What to do.

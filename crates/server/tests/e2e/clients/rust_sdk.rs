@@ -9,7 +9,7 @@ use aws_sdk_sms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sms::operation::RequestId;
 use aws_sdk_sms::primitives::DateTime;
 use aws_sdk_sms::types::{
-    ReplicationJob, ReplicationJobState as JobState, ReplicationRun, ReplicationRunState as RunState,
+    LicenseType, ReplicationJob, ReplicationJobState as JobState, ReplicationRun, ReplicationRunState as RunState,
     ServerCatalogStatus,
 };
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ const DAY: u64 = 86_400;
 /// How long a job or the catalog may take to come into a state before it counts as hung.
 const BOUND: Duration = Duration::from_secs(120);
 
-fn sdk(service: &Service) -> Client {
+pub(super) fn sdk(service: &Service) -> Client {
     let file = std::fs::read_to_string(service.data.join("credentials")).expect("the credentials file");
     let value = |key: &str| {
         let line = file.lines().find(|l| l.trim_start().starts_with(key)).expect("the key is in the file");
@@ -37,7 +37,7 @@ fn sdk(service: &Service) -> Client {
     Client::from_conf(config)
 }
 
-fn now_plus(seconds: u64) -> DateTime {
+pub(super) fn now_plus(seconds: u64) -> DateTime {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     DateTime::from_secs((now + seconds) as i64)
 }
@@ -92,7 +92,8 @@ async fn connectors(sms: &Client) -> Vec<String> {
 
 async fn repeating_job(sms: &Client, server: &str, start: DateTime) -> String {
     let create = sms.create_replication_job().server_id(server).frequency(12).seed_replication_time(start);
-    let job = create.description("from the Rust SDK").send().await.expect("CreateReplicationJob");
+    let create = create.license_type(LicenseType::Byol).role_name("mover").number_of_recent_amis_to_keep(9);
+    let job = create.encrypted(true).description("from the Rust SDK").send().await.expect("CreateReplicationJob");
     job.replication_job_id().expect("an id").to_owned()
 }
 
@@ -102,14 +103,14 @@ async fn one_time_job(sms: &Client, server: &str, start: DateTime) -> String {
     job.replication_job_id().expect("an id").to_owned()
 }
 
-async fn job(sms: &Client, id: &str) -> ReplicationJob {
+pub(super) async fn job(sms: &Client, id: &str) -> ReplicationJob {
     let answer = sms.get_replication_jobs().replication_job_id(id).send().await.expect("GetReplicationJobs");
     assert_eq!((answer.replication_job_list().len(), answer.next_token()), (1, None));
     answer.replication_job_list()[0].clone()
 }
 
 /// Polls until `probe` gives something.
-async fn wait<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(super) async fn wait<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = probe().await {
@@ -120,7 +121,7 @@ async fn wait<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     }
 }
 
-async fn job_in(sms: &Client, id: &str, state: JobState) -> ReplicationJob {
+pub(super) async fn job_in(sms: &Client, id: &str, state: JobState) -> ReplicationJob {
     wait(&format!("{id} in {state:?}"), async || Some(job(sms, id).await).filter(|job| job.state() == Some(&state)))
         .await
 }
@@ -154,6 +155,9 @@ async fn every_operation_that_works_is_driven_by_the_rust_sdk() {
 
     let first = repeating_job(&sms, &ids[0], now_plus(0)).await;
     let second = one_time_job(&sms, &ids[1], now_plus(7 * DAY)).await;
+    let found = job(&sms, &first).await;
+    let settings = (found.license_type(), found.role_name(), found.number_of_recent_amis_to_keep(), found.encrypted());
+    assert_eq!(settings, (Some(&LicenseType::Byol), Some("mover"), Some(9), Some(true)));
     let jobs = in_pages!(sms.get_replication_jobs(), replication_job_list, replication_job_id);
     assert_eq!(jobs, [second.clone(), first.clone()], "newest first");
 
@@ -173,6 +177,7 @@ async fn every_operation_that_works_is_driven_by_the_rust_sdk() {
     let found = job(&sms, &first).await;
     let settings = (found.frequency(), found.description(), found.number_of_recent_amis_to_keep());
     assert_eq!(settings, (Some(6), Some("changed"), Some(3)));
+    assert_eq!((found.license_type(), found.role_name()), (Some(&LicenseType::Byol), Some("mover")), "the rest stays");
 
     for id in [&first, &second] {
         sms.delete_replication_job().replication_job_id(id).send().await.expect("DeleteReplicationJob");
