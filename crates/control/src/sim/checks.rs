@@ -274,26 +274,28 @@ impl Record {
             ids(service, "SELECT image_id FROM run WHERE state = 'ACTIVE' AND image_id IS NOT NULL").await;
         let packs: BTreeSet<PackId> = ids(service, "SELECT pack_id FROM pack_ledger").await;
         let connected = !rows(service, "SELECT connector_id FROM connector").await.is_empty();
-        let state = world.look();
-        if connected {
-            assert!(
-                state.points.keys().all(|run| claims.all_of(run)),
-                "left at the source: {:?}, {claims:?}",
-                state.points
-            );
-            assert!(
-                state.trackers.values().all(|run| claims.trackers_of(run)),
-                "trackers left: {:?}, {claims:?}",
-                state.trackers
-            );
+        {
+            let state = world.look();
+            if connected {
+                assert!(
+                    state.points.keys().all(|run| claims.all_of(run)),
+                    "left at the source: {:?}, {claims:?}",
+                    state.points
+                );
+                assert!(
+                    state.trackers.values().all(|run| claims.trackers_of(run)),
+                    "trackers left: {:?}, {claims:?}",
+                    state.trackers
+                );
+            }
+            let unneeded: Vec<_> =
+                state.snapshots.keys().filter(|s| !known.contains(s) && !at_work.contains(s)).collect();
+            assert!(unneeded.is_empty(), "snapshots that nothing needs: {unneeded:?}");
+            assert!(known.iter().all(|s| state.snapshots.contains_key(s)), "a snapshot on record is not in the store");
+            let unneeded: Vec<_> = state.images.keys().filter(|i| !images.contains(i) && !drawn.contains(i)).collect();
+            assert!(unneeded.is_empty(), "images that nothing needs: {unneeded:?}");
+            assert!(images.iter().all(|i| state.images.contains_key(i)), "an image on record is not in the store");
         }
-        let unneeded: Vec<_> = state.snapshots.keys().filter(|s| !known.contains(s) && !at_work.contains(s)).collect();
-        assert!(unneeded.is_empty(), "snapshots that nothing needs: {unneeded:?}");
-        assert!(known.iter().all(|s| state.snapshots.contains_key(s)), "a snapshot on record is not in the store");
-        let unneeded: Vec<_> = state.images.keys().filter(|i| !images.contains(i) && !drawn.contains(i)).collect();
-        assert!(unneeded.is_empty(), "images that nothing needs: {unneeded:?}");
-        assert!(images.iter().all(|i| state.images.contains_key(i)), "an image on record is not in the store");
-        drop(state);
         let stray: Vec<_> = world.stray_packs().into_iter().filter(|pack| !packs.contains(pack)).collect();
         assert!(stray.is_empty(), "packs that no ledger knows: {stray:?}");
         let ending = rows(service, "SELECT job_id FROM job WHERE state IN ('FAILING', 'DELETING')").await;

@@ -31,6 +31,7 @@ const DAYS: u64 = 100;
 /// Histories of each kind in the usual tests.
 const HISTORIES: u64 = 10;
 
+#[expect(clippy::disallowed_methods, reason = "whoever runs the simulator chooses its seed")]
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
