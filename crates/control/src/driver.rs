@@ -6,7 +6,7 @@
 
 use crate::control::Line;
 use crate::store::{Facts, StoreError};
-use crate::{images, import, recover, run};
+use crate::{images, import, recover, run, store_sweep};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{ConnectorId, ImageId, JobId, RunId};
 use godwit_model::job::JobState;
@@ -45,6 +45,7 @@ enum Task {
     Import(i64),
     Verify(ImageId),
     RemoveUnneeded,
+    SweepStore,
     Sweep(ConnectorId),
     Heartbeat(ConnectorId),
 }
@@ -113,6 +114,7 @@ impl Driver {
         self.time_over().await?;
         self.catalog().await?;
         self.images().await?;
+        self.store_sweep().await?;
         let heartbeat = self.connectors(&facts).await?;
         self.resting.retain(|_, until| *until > Instant::now());
         let now = self.line.now();
@@ -248,6 +250,14 @@ impl Driver {
         if unneeded {
             let line = self.line.clone();
             self.ensure(Task::RemoveUnneeded, |cancel| images::remove_unneeded(line, cancel));
+        }
+        Ok(())
+    }
+
+    async fn store_sweep(&mut self) -> Result<(), StoreError> {
+        if let Some(wanted) = store_sweep::wanted(&self.line).await? {
+            let line = self.line.clone();
+            self.ensure(Task::SweepStore, |cancel| store_sweep::sweep(line, wanted, cancel));
         }
         Ok(())
     }

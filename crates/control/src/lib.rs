@@ -18,6 +18,7 @@ mod images;
 mod import;
 mod recover;
 mod run;
+mod store_sweep;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -29,3 +30,4 @@ pub mod service;
 pub mod store;
 
 pub use control::{Clock, Control, Draw, Parts};
+pub use store_sweep::Sweeping;

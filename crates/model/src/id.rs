@@ -105,6 +105,8 @@ ids! {
     PackId, "pack", "pack-", 32;
     /// A data key and all that is encrypted under it: `key-` and 32 digits.
     KeyId, "key", "key-", 32;
+    /// A sweep of the store: `sweep-` and 8 digits.
+    SweepId, "sweep", "sweep-", 8;
 }
 
 impl PackId {

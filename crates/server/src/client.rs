@@ -14,7 +14,9 @@ use godwit_api::shapes::godwit::{
     self, AssociateConnectorRequest, AssociateConnectorResponse, CreateJobRequest, CreateJobResponse,
     DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest, DescribeImagesResponse,
     DescribeJobsRequest, DescribeJobsResponse, DescribeReplicationRunsRequest, DescribeReplicationRunsResponse,
-    DescribeServersRequest, DescribeServersResponse, ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse,
+    DescribeServersRequest, DescribeServersResponse, DescribeStoreRequest, DescribeStoreResponse,
+    DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest, PreviewSweepRequest, PreviewSweepResponse,
+    StartSweepRequest, StartSweepResponse, ListImageExtentsRequest, ListImageExtentsResponse,
     NoAnswer, OwnOperation, ReadImageRequest, ResumeJobRequest, UpdateJobRequest,
 };
 use godwit_api::shapes::operations::{self, Operation};
@@ -163,6 +165,14 @@ calls! {
     list_image_extents: own ListImageExtents reads (ListImageExtentsRequest) -> ListImageExtentsResponse;
     /// `DeleteImage`.
     delete_image: own DeleteImage changes (ImageRequest) -> NoAnswer;
+    /// `DescribeStore`.
+    describe_store: own DescribeStore reads (DescribeStoreRequest) -> DescribeStoreResponse;
+    /// `PreviewSweep`.
+    preview_sweep: own PreviewSweep reads (PreviewSweepRequest) -> PreviewSweepResponse;
+    /// `StartSweep`.
+    start_sweep: own StartSweep changes (StartSweepRequest) -> StartSweepResponse;
+    /// `DescribeSweeps`.
+    describe_sweeps: own DescribeSweeps reads (DescribeSweepsRequest) -> DescribeSweepsResponse;
 }
 
 impl Client {

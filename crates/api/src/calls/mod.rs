@@ -9,6 +9,7 @@ pub mod jobs;
 pub mod runs;
 pub mod servers;
 pub mod snapshots;
+pub mod store;
 
 use crate::errors::ApiError;
 use godwit_control::service::Page;

@@ -106,7 +106,7 @@ impl ObjectStore for Counted {
         let state = self.0.clone();
         let passed = async move {
             state.pass().await?;
-            Ok(state.inner.delete_stream(paths))
+            Ok::<_, object_store::Error>(state.inner.delete_stream(paths))
         };
         futures::stream::once(passed).try_flatten().boxed()
     }
@@ -115,7 +115,7 @@ impl ObjectStore for Counted {
         let (state, prefix) = (self.0.clone(), prefix.cloned());
         let passed = async move {
             state.pass().await?;
-            Ok(state.inner.list(prefix.as_ref()))
+            Ok::<_, object_store::Error>(state.inner.list(prefix.as_ref()))
         };
         futures::stream::once(passed).try_flatten().boxed()
     }

@@ -136,14 +136,25 @@ async fn what_only_deleted_snapshots_named_goes_at_once_and_the_rest_is_repacked
     assert!(plan.repack_frees > plan.named.bytes / 4, "{plan:?}");
     assert_eq!(pack_bytes(&scene.objects).await, before, "a preview changes nothing");
 
-    let swept = sweep_twice(&store, &scene.claims(), EARLY).await.unwrap();
-    assert!(swept.repacked.snapshots == 1 && swept.repacked.bytes_moved > 0 && swept.left == 0, "{swept:?}");
+    let mut claims = scene.claims();
+    let mut n_sweeps = 0;
+    loop {
+        let swept = sweep(&store, &claims, EARLY).await.unwrap();
+        assert!(n_sweeps > 0 || swept.repacked.bytes_moved > 0, "{swept:?}");
+        assert_eq!(swept.left, 0, "{swept:?}");
+        n_sweeps += 1;
+        if swept.repacked.emptied.is_empty() {
+            break;
+        }
+        swept.repacked.emptied.iter().for_each(|pack| claims.released.add(pack, 1));
+    }
+    assert!((2..5).contains(&n_sweeps), "it comes to rest after {n_sweeps} sweeps");
     let after = pack_bytes(&scene.objects).await;
     assert!(after < before - plan.repack_frees / 2, "{before} bytes became {after}");
     check(&store, &snapshot_id(2), &scene.model, "after a repack").await;
     assert_eq!(snapshot::load(&store, &snapshot_id(2)).await.unwrap().unwrap().root_digest, digest);
-    let again = look(&store, &scene.claims(), EARLY).await.unwrap();
-    assert!(again.repack.is_empty() && again.delete.is_empty(), "it comes to rest: {again:?}");
+    let again = look(&store, &claims, EARLY).await.unwrap();
+    assert!(again.repack.is_empty() && again.delete.is_empty() && again.waiting.packs == 0, "{again:?}");
 }
 
 #[tokio::test]
@@ -343,7 +354,9 @@ async fn beside_a_sweep(work: Work, now: Timestamp) {
         let Some(swept) = over else { break };
         happened += 1;
         assert_eq!(swept.left, 0, "{when}: {swept:?}");
-        assert_eq!(swept.repacked.snapshots > 0, work != Work::Incremental, "{when}: {swept:?}");
+        if work != Work::Delete {
+            assert_eq!(swept.repacked.snapshots > 0, work != Work::Incremental, "{when}: {swept:?}");
+        }
     }
     assert!(happened >= 2, "{work:?}: no sweep went by");
 }

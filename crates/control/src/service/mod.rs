@@ -12,6 +12,7 @@ mod images;
 mod jobs;
 mod page;
 mod runs;
+mod sweeps;
 
 pub use access::{Secret, SecretBox};
 pub use catalog::{Catalog, Server, VmAddress};
@@ -24,6 +25,7 @@ pub use images::{
 pub use jobs::{Job, JobChanges, NewJob};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
 pub use runs::{Run, RunVolume, RunsFilter};
+pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
 
 use crate::control::Line;
 use std::sync::Arc;

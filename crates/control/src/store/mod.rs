@@ -45,6 +45,7 @@ mod query;
 mod row;
 mod run_steps;
 mod runs;
+mod sweeps;
 mod verifications;
 
 pub(crate) use connectors::Removal;
@@ -69,7 +70,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 7;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -201,6 +202,7 @@ pub(crate) fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
+        migration(7, "staging", include_str!("../../migrations/0007_staging.sql")),
     ])
 }
 

@@ -61,10 +61,12 @@ impl SecretBox for Reversing {
 
 impl Harness {
     pub fn new() -> Harness {
+        let (world, now) = (World::new(), Arc::new(AtomicI64::new(START.0)));
+        world.look().clock = now.clone();
         Harness {
             folder: tempfile::tempdir().unwrap(),
-            world: World::new(),
-            now: Arc::new(AtomicI64::new(START.0)),
+            world,
+            now,
             drawn: Arc::new(AtomicU64::new(1)),
             options: quick(),
         }

@@ -8,4 +8,5 @@ mod pause;
 mod requests;
 mod retention;
 mod store;
+mod sweeps;
 mod trouble;

@@ -12,6 +12,7 @@ mod progress;
 mod runs;
 mod serve;
 mod servers;
+mod store;
 mod table;
 mod watch;
 mod when;
@@ -95,6 +96,9 @@ enum Command {
     /// Bootable images that runs made
     #[command(subcommand, visible_alias = "image")]
     Images(images::ImagesCommand),
+    /// Where packs, snapshots and images are kept
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  godwit completions bash > /etc/bash_completion.d/godwit")]
     Completions {
@@ -136,6 +140,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Jobs(command) => with_client(global, async |client| jobs::run(command, client, global.json).await),
         Command::Runs(command) => with_client(global, async |client| runs::run(command, client, global.json).await),
         Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
+        Command::Store(command) => with_client(global, async |client| store::run(command, client, global.json).await),
     }
 }
 
@@ -191,6 +196,10 @@ mod tests {
             "godwit jobs resume sms-job-00000000",
             "godwit jobs resume sms-job-00000000 --start now",
             "godwit serve --data d --listen 127.0.0.1:0",
+            "godwit store show",
+            "godwit store sweep --plan",
+            "godwit store sweep --detach --json",
+            "godwit store sweeps",
             "godwit serve --data d",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
@@ -211,6 +220,7 @@ mod tests {
             "godwit jobs create --server w --once --keep 271",
             "godwit jobs create --server w --once --keep -1",
             "godwit jobs update sms-job-00000000",
+            "godwit store sweep --plan --detach",
             "godwit images export ami-0 --volume 0 --format vmdk --output f",
             "godwit serve",
         ] {

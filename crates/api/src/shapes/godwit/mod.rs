@@ -92,6 +92,15 @@ operations! {
         [required("imageId", TEXT), required("volume", COUNT), required("offset", COUNT), required("length", COUNT)];
     /// Removes an image and its snapshots.
     DeleteImage, [required("imageId", TEXT)];
+    /// Says what the store holds and what for.
+    DescribeStore, [];
+    /// Says what a sweep of the store would free now. Changes nothing.
+    PreviewSweep, [];
+    /// Sweeps the store in the background.
+    StartSweep, [];
+    /// Lists sweeps of the store.
+    DescribeSweeps,
+        [optional("sweepIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
 }
 
 macro_rules! shapes {
@@ -114,12 +123,14 @@ mod images;
 mod jobs;
 mod runs;
 mod servers;
+mod store;
 
 pub use connectors::*;
 pub use images::*;
 pub use jobs::*;
 pub use runs::*;
 pub use servers::*;
+pub use store::*;
 
 /// Whether a member is left out of the JSON.
 trait Absent {
@@ -149,7 +160,10 @@ always_written!(
     ReplicationRunState,
     ReplicationRunType,
     VerificationState,
-    Verification
+    Verification,
+    SweepState,
+    PackCount,
+    PreviewSweepResponse
 );
 
 #[cfg(test)]
