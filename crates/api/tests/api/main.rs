@@ -8,3 +8,4 @@ mod oracle;
 mod scene;
 mod shapes;
 mod sigv4;
+mod store;

@@ -131,6 +131,12 @@ impl World {
         state.packs.insert(pack, Block { device: "boot".into(), number: 99, version: 99 });
     }
 
+    /// Whether all that snapshots name is there.
+    pub fn every_snapshot_is_whole(&self) -> bool {
+        let state = self.look();
+        state.snapshots.values().flat_map(|s| &s.blocks).all(|pack| state.packs.contains_key(pack))
+    }
+
     /// Packs in the store.
     pub fn n_packs(&self) -> usize {
         self.look().packs.len()

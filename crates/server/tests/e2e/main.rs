@@ -16,4 +16,5 @@ mod liar;
 mod memory;
 mod resume;
 mod service;
+mod staging;
 mod testbed;
