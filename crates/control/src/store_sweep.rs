@@ -48,7 +48,7 @@ impl Default for Sweeping {
             every: Some(Millis::DAY),
             repack_percent: 50,
             repack_bytes: 16 << 30,
-            look: std::time::Duration::from_secs(180),
+            look: std::time::Duration::from_secs(150),
         }
     }
 }
@@ -69,9 +69,7 @@ impl Live {
 
 impl Line {
     /// What is claimed of the store, in the words of the data line.
-    pub fn ask_store_claims(
-        &self,
-    ) -> BoxFuture<'_, Result<crate::replicator::SweepClaims, Failure>> {
+    pub fn ask_store_claims(&self) -> BoxFuture<'_, Result<crate::replicator::SweepClaims, Failure>> {
         Box::pin(async { self.store.store_claims().await.map_err(|error| error.to_failure()) })
     }
 
@@ -170,6 +168,14 @@ impl Done {
         self.problem.clone_from(&end.problem);
     }
 
+    /// What a look did before it ended early.
+    fn keep(&mut self, progress: Option<SweepProgress>) {
+        let Some(progress) = progress else { return };
+        self.packs = self.packs.max(progress.packs_freed);
+        self.bytes = self.bytes.max(progress.bytes_freed);
+        self.moved = self.moved.max(progress.bytes_moved);
+    }
+
     /// The sweep as it is to be recorded. What an earlier process did of it stays counted.
     fn of(&self, was: &Sweep) -> Sweep {
         Sweep {
@@ -189,14 +195,19 @@ async fn rounds(
     cancel: &CancellationToken,
 ) -> Result<(), StageError> {
     // First what needs no room in the database.
-    for look in 0..LOOKS {
-        let end = one_look(line, done, cancel).await?;
+    for _ in 0..LOOKS {
+        let looked = one_look(line, done, cancel).await;
+        let end = match looked {
+            Ok(end) => end,
+            Err(error) => {
+                done.keep(line.sweeping.get());
+                write_down(line, wanted, done).await;
+                return Err(error);
+            }
+        };
         done.add(&end);
-        if let Some(was) = wanted
-            && (end.packs_freed > 0 || look > 0)
-            && let Err(error) = line.store.record_sweep(&done.of(was)).await
-        {
-            tracing::debug!(error = %error.to_failure(), "what a sweep did so far was not written");
+        if end.packs_freed > 0 {
+            write_down(line, wanted, done).await;
         }
         if end.emptied.is_empty() {
             break;
@@ -216,6 +227,14 @@ async fn rounds(
         }
     }
     Ok(())
+}
+
+/// Records what is done so far. A comfort: a database that cannot take it now keeps no sweep from going on.
+async fn write_down(line: &Line, wanted: Option<&Sweep>, done: &Done) {
+    let Some(was) = wanted else { return };
+    if let Err(error) = line.store.record_sweep(&done.of(was)).await {
+        tracing::debug!(error = %error.to_failure(), "what a sweep did so far was not written");
+    }
 }
 
 async fn one_look(line: &Line, done: &Done, cancel: &CancellationToken) -> Result<SweepEnd, StageError> {

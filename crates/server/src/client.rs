@@ -15,9 +15,9 @@ use godwit_api::shapes::godwit::{
     DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest, DescribeImagesResponse,
     DescribeJobsRequest, DescribeJobsResponse, DescribeReplicationRunsRequest, DescribeReplicationRunsResponse,
     DescribeServersRequest, DescribeServersResponse, DescribeStoreRequest, DescribeStoreResponse,
-    DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest, PreviewSweepRequest, PreviewSweepResponse,
-    StartSweepRequest, StartSweepResponse, ListImageExtentsRequest, ListImageExtentsResponse,
-    NoAnswer, OwnOperation, ReadImageRequest, ResumeJobRequest, UpdateJobRequest,
+    DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse,
+    NoAnswer, OwnOperation, PreviewSweepRequest, PreviewSweepResponse, ReadImageRequest, ResumeJobRequest,
+    StartSweepRequest, StartSweepResponse, UpdateJobRequest,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{

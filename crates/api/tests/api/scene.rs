@@ -10,8 +10,8 @@ use godwit_api::{ApiState, Bounds, router};
 use godwit_control::options::Options;
 use godwit_control::replicator::{
     AskClaims, ExtentPage, ImageOrder, ImageStore, PackCount, PackRange, Point, PointOrder, PointVolume, Replicator,
-    SettleEnd, SourceServer, SweepEnd, SweepOrder, SweepPlan, SweepProgress, TransferOrder, TransferReport, VerifyResult,
-    VerifyScope, VolumeResult,
+    SettleEnd, SourceServer, SweepEnd, SweepOrder, SweepPlan, SweepProgress, TransferOrder, TransferReport,
+    VerifyResult, VerifyScope, VolumeResult,
 };
 use godwit_control::service::{Secret, SecretBox};
 use godwit_control::store::Store;
@@ -159,7 +159,13 @@ impl ImageStore for DataLine {
         (order.claims)().await?;
         let count = |packs, bytes| PackCount { packs, bytes, oldest: Some(Timestamp(NOW)) };
         let all = count(3, 7_000);
-        Ok(SweepPlan { all, named: count(2, 5_000), released: count(1, 2_000), dead_bytes: 100, ..SweepPlan::default() })
+        Ok(SweepPlan {
+            all,
+            named: count(2, 5_000),
+            released: count(1, 2_000),
+            dead_bytes: 100,
+            ..SweepPlan::default()
+        })
     }
 
     async fn sweep(

@@ -153,7 +153,8 @@ impl<'a> Mover<'a> {
             let mut place = entry.place;
             if is_changed || self.from.contains(&place.pack) {
                 let record = self.store.cpu(move |store| page_record(store, &rewritten, name.1, None)).await?;
-                let record = record.ok_or_else(|| Failure::new(Code::Internal, "a page that held something is empty"))?;
+                let record =
+                    record.ok_or_else(|| Failure::new(Code::Internal, "a page that held something is empty"))?;
                 if record.digest != entry.digest {
                     return Err(Failure::new(Code::Internal, "a page's digest changed though only places moved"));
                 }

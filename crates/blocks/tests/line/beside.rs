@@ -1,9 +1,9 @@
 //! An object store that does something at its nth call: dies for good, or lets a sweep go by.
 
 use async_trait::async_trait;
-use futures::{StreamExt, TryStreamExt};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,

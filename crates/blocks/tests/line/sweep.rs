@@ -220,6 +220,31 @@ async fn while_a_snapshot_cannot_be_read_nothing_that_it_may_name_goes() {
     assert_eq!((swept.packs, pack_bytes(&scene.objects).await), (0, before));
 }
 
+/// A block that is damaged where it lies is not carried elsewhere as if it were whole: its pack stays, and says why.
+#[tokio::test]
+async fn a_damaged_block_is_not_moved_and_its_snapshot_stays_as_it_is() {
+    let scene = Scene::new().await;
+    let store = scene.store(2).await;
+    let named = |path: &object_store::path::Path| path.filename().and_then(|name| name.parse().ok());
+    for (path, length) in objects(&*scene.objects).await {
+        if named(&path).is_some_and(|pack| scene.released.contains(&pack)) {
+            let mut bad = scene.objects.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
+            (1..10).for_each(|part| bad[length as usize / 10 * part] ^= 1);
+            scene.objects.put(&path, bad.into()).await.unwrap();
+        }
+    }
+    let verified = || async {
+        verify(&store, &snapshot_id(2), Scope::Everything, &|_, _| {}, &CancellationToken::new()).await.unwrap()
+    };
+    let before = verified().await;
+    let swept = sweep_twice(&store, &scene.claims(), LATE).await.unwrap();
+    let after = verified().await;
+    assert!(!before.damaged.is_empty());
+    assert_eq!(after.damaged, before.damaged, "neither better nor worse");
+    assert!(swept.left > 0 && swept.repacked.emptied.is_empty(), "{swept:?}");
+    assert!(swept.problem.unwrap().contains("StoreCorrupt"));
+}
+
 /// Killed at every call to the store, a sweep leaves every snapshot whole, and the next ones come to the same end.
 #[tokio::test]
 async fn a_sweep_that_is_killed_anywhere_harms_nothing_and_is_made_up_for() {
@@ -475,10 +500,8 @@ impl History {
             Some((_, base)) => Volume::since(content.clone(), base),
             None => Volume::new(content.clone()),
         };
-        let request = Request {
-            parent: last.map(|(n, _)| snapshot_id(n)),
-            ..request(self.n, content.len() as u64, BLOCK)
-        };
+        let request =
+            Request { parent: last.map(|(n, _)| snapshot_id(n)), ..request(self.n, content.len() as u64, BLOCK) };
         run(&self.store, &request, &Arc::new(volume), &Book::default()).await.unwrap();
         self.jobs[job].insert(self.n, content);
     }

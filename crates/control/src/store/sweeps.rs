@@ -34,10 +34,8 @@ impl Store {
             .await?;
         let ids = |sql| sqlx::query(sql).all(self.reader(), what, |row| Fields(row).id::<SnapshotId>("id"));
         // Of the runs before of all: a snapshot goes from the one list to the other when its image is recorded.
-        let mut in_use = ids(
-            "SELECT snapshot_id AS id FROM run_volume WHERE run_id IN \
-             (SELECT run_id FROM run WHERE state IN ('ACTIVE', 'DELETING'))",
-        )
+        let mut in_use = ids("SELECT snapshot_id AS id FROM run_volume WHERE run_id IN \
+             (SELECT run_id FROM run WHERE state IN ('ACTIVE', 'DELETING'))")
         .await?;
         in_use.extend(
             ids("SELECT parent_id AS id FROM run_volume WHERE parent_id IS NOT NULL AND run_id IN \

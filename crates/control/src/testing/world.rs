@@ -9,10 +9,10 @@ use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
-use godwit_model::time::Timestamp;
-use std::sync::atomic::{AtomicI64, Ordering};
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
+use godwit_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -391,8 +391,11 @@ impl ImageStore for World {
         {
             let mut state = self.look();
             assert!(order.volumes.iter().all(|(_, s)| state.snapshots.contains_key(s)), "an image names no snapshot");
-            let versions: BTreeSet<_> =
-                order.volumes.iter().map(|(_, s)| state.snapshots[s].digest.rsplit(' ').next().map(str::to_owned)).collect();
+            let versions: BTreeSet<_> = order
+                .volumes
+                .iter()
+                .map(|(_, s)| state.snapshots[s].digest.rsplit(' ').next().map(str::to_owned))
+                .collect();
             assert_eq!(versions.len(), 1, "an image mixes points in time: {versions:?}");
             state.registered.insert(order.run.clone());
             let known = state.images.insert(order.image.clone(), order.clone());
@@ -469,7 +472,11 @@ impl ImageStore for World {
             self.look().packs.remove(pack);
             end.packs_freed += 1;
             end.bytes_freed += PACK;
-            report(SweepProgress { packs_to_free: doomed.len() as u64, packs_freed: end.packs_freed, ..Default::default() });
+            report(SweepProgress {
+                packs_to_free: doomed.len() as u64,
+                packs_freed: end.packs_freed,
+                ..Default::default()
+            });
         }
         Ok(end)
     }

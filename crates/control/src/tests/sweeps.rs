@@ -209,10 +209,8 @@ async fn a_parent_stays_while_a_run_builds_on_it_though_its_baseline_is_forgotte
     assert!(parents.iter().all(|p| claims.in_use.contains(p)), "{claims:?}");
     go_on.notify_one();
     h.until_runs(&service, &job, 2, RunState::Completed).await;
-    until("the removal of the parents", async || {
-        parents.iter().all(|p| !h.world.look().snapshots.contains_key(p))
-    })
-    .await;
+    until("the removal of the parents", async || parents.iter().all(|p| !h.world.look().snapshots.contains_key(p)))
+        .await;
     control.shutdown().await;
 }
 
@@ -224,5 +222,29 @@ async fn the_ledger_is_claimed_in_ranges() {
     let claims = service.store().store_claims().await.unwrap();
     let first = PackId::from_bits(1);
     assert_eq!(claims.packs, [PackRange { first, count: OF_A_RUN as u64 }]);
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_stopped_goes_on_at_the_next_start() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    h.replicated(&service).await;
+    h.world.lose_track_of_a_pack();
+    h.wait(Millis::DAY.times(7), &service);
+    until("the daily sweep", async || h.world.loose_packs() == 0).await;
+    h.world.script("sweep_store", [Act::Hang]);
+    let calls = h.world.calls("sweep_store");
+    let id = service.start_sweep(h.now()).await.unwrap();
+    h.until_calls("sweep_store", calls + 1).await;
+    control.shutdown().await;
+
+    let (control, service) = h.serve().await;
+    let one = [id.to_string()];
+    until("the end of the sweep", async || {
+        let sweep = service.describe_sweeps(Some(&one), &Page::default()).await.unwrap().items.remove(0);
+        sweep.state == SweepState::Completed && sweep.on_demand
+    })
+    .await;
     control.shutdown().await;
 }

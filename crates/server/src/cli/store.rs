@@ -221,7 +221,10 @@ fn step(sweep: &SweepDescription) -> Step {
     let Some(progress) = &sweep.progress else { return Step::named("Sweeping") };
     let percent = |done: u64, all: u64| (all > 0).then(|| done as f64 / all as f64 * 100.0);
     if progress.snapshots > 0 {
-        return Step { percent: percent(progress.snapshots_read, progress.snapshots), ..Step::named("Reading snapshots") };
+        return Step {
+            percent: percent(progress.snapshots_read, progress.snapshots),
+            ..Step::named("Reading snapshots")
+        };
     }
     if progress.bytes_moved > 0 {
         return Step { subject: human::size(progress.bytes_moved), ..Step::named("Repacking") };

@@ -48,7 +48,9 @@ pub async fn sweep(
         bytes_moved: swept.repacked.bytes_moved,
         emptied: swept.repacked.emptied,
         left: swept.left + found.plan.doubtful.packs,
-        problem: swept.problem.or(unreadable.map(|(id, why)| format!("nothing may go while {id} cannot be read: {why}"))),
+        problem: swept
+            .problem
+            .or(unreadable.map(|(id, why)| format!("nothing may go while {id} cannot be read: {why}"))),
     })
 }
 
@@ -60,11 +62,8 @@ async fn look(
 ) -> Result<Survey, Failure> {
     let listed = Listed::packs(store).await?;
     let claims = claims((order.claims)().await?);
-    let limits = Limits {
-        staging: order.staging,
-        repack_percent: order.repack_percent,
-        repack_bytes: order.repack_bytes,
-    };
+    let limits =
+        Limits { staging: order.staging, repack_percent: order.repack_percent, repack_bytes: order.repack_bytes };
     survey(store, listed, &claims, &limits, order.now, progress, cancel).await
 }
 
