@@ -13,12 +13,14 @@ use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
+type Deed = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
 /// What happens at the call.
 enum At {
     /// It and all later ones fail: the process was killed.
     Die,
     /// This is done first, once.
-    Do(Mutex<Option<Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>>>),
+    Do(Mutex<Option<Deed>>),
 }
 
 /// Passes everything on, and counts.
@@ -43,7 +45,7 @@ impl Counted {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let what = Box::new(move || -> BoxFuture<'static, ()> { Box::pin(what()) });
+        let what: Deed = Box::new(move || Box::pin(what()));
         Self::new(inner, after, At::Do(Mutex::new(Some(what))))
     }
 
