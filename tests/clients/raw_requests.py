@@ -167,7 +167,7 @@ def own_operations():
     refused("an unknown image to delete", invalid, *call(OWN + "DeleteImage", {"imageId": image["imageId"]}))
     for operation, member in (
         ("DescribeConnectors", "connectors"), ("DescribeReplicationRuns", "runs"), ("DescribeImages", "images"),
-        ("DescribeSnapshots", "snapshots"),
+        ("DescribeSnapshots", "snapshots"), ("DescribeSweeps", "sweeps"),
     ):
         status, _, text = send(*call(OWN + operation, {}))
         check(f"{operation} lists", status == 200 and isinstance(json.loads(text)[member], list), text[:300])

@@ -3,7 +3,7 @@
 //! Every operation of the SMS model is in it, also those that do not work yet; a test holds the table against the
 //! model.
 
-use crate::calls::{connectors, images, jobs, notifications, runs, servers, snapshots};
+use crate::calls::{connectors, images, jobs, notifications, runs, servers, snapshots, store};
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
 use crate::shapes::operations::{self as sms, Operation};
@@ -177,6 +177,10 @@ table! {
     own DescribeNotifications: json notifications::describe;
     own RedeliverNotification: json notifications::redeliver;
     own SendTestNotification: json notifications::test;
+    own DescribeStore: json store::describe;
+    own PreviewSweep: json store::preview;
+    own StartSweep: json store::start;
+    own DescribeSweeps: json store::sweeps;
 }
 
 #[cfg(test)]

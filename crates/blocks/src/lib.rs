@@ -7,12 +7,14 @@
 //! cuts it into [`block`]s (zero test, digest, comparison with the parent snapshot and with what earlier attempts left,
 //! compression), appends what is new to encrypted [`pack`]s, hangs digests and places into the [`tree`] of a
 //! [`snapshot`], and commits that by one conditional put. [`verify::verify`] re-reads what is stored; [`image`] names
-//! the snapshots of all volumes of a server; [`reader::SnapshotReader`] gives bytes back, [`export`] writes them down.
+//! the snapshots of all volumes of a server; [`reader::SnapshotReader`] gives bytes back, [`export`] writes them down. [`sweep`] removes what
+//! nothing needs, and moves records out of packs that are mostly dead.
 //!
 //! Invariants:
 //! - Content first, pointer last: whatever an object names was durable before the object was written. What no manifest
 //!   names does not exist for readers.
-//! - Objects are immutable: every put creates, none replaces. So every step may happen twice.
+//! - Objects are immutable: every put creates, none replaces. So every step may happen twice. One exception: a repack
+//!   replaces a snapshot's manifest by one of the same content in other places.
 //! - Nothing read from the store is believed: lengths, checksums, authentication tags and digests are compared first.
 //!   A difference is the failure `StoreCorrupt` with the object's name, never wrong bytes and never a panic.
 //! - Every queue is bounded, and memory does not grow with the size of a volume.
@@ -34,6 +36,7 @@ pub mod replicate;
 pub mod snapshot;
 pub mod source;
 pub mod store;
+pub mod sweep;
 pub mod tree;
 pub mod verify;
 

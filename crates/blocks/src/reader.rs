@@ -13,13 +13,24 @@ use futures::{StreamExt, TryStreamExt};
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{PackId, SnapshotId};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Leaves that one call of [`SnapshotReader::data_extents`] looks at: bounds its time on a volume that is one extent.
 const LEAVES_PER_CALL: usize = 256;
 
-/// Reads one committed snapshot. Keeps a few pages; cheap to share, reads may overlap.
+/// How often a read begins anew because a repack moved what it was reading: a repack moves a snapshot once.
+const MOVES: usize = 3;
+
+/// Reads one committed snapshot. Keeps a few pages; cheap to share, reads may overlap. If a repack moves the snapshot's
+/// records, it finds them in their new places.
 pub struct SnapshotReader {
     store: BlockStore,
+    manifest: SnapshotManifest,
+    at: RwLock<Arc<At>>,
+}
+
+/// Where the snapshot's records are, as last known.
+struct At {
     manifest: SnapshotManifest,
     tree: Tree,
 }
@@ -37,7 +48,26 @@ impl SnapshotReader {
     /// Opens a snapshot that must exist.
     pub async fn open(store: &BlockStore, snapshot: &SnapshotId) -> Result<Self, Failure> {
         let manifest = snapshot::load_existing(store, snapshot).await?;
-        Ok(Self { store: store.clone(), tree: manifest.tree(store), manifest })
+        let at = At { tree: manifest.tree(store), manifest: manifest.clone() };
+        Ok(Self { store: store.clone(), at: RwLock::new(Arc::new(at)), manifest })
+    }
+
+    fn at(&self) -> Arc<At> {
+        self.at.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether what failed at `was` is worth another attempt: the records are elsewhere now.
+    async fn has_moved(&self, was: &At, failure: &Failure) -> Result<bool, Failure> {
+        if failure.code != Code::StoreCorrupt {
+            return Ok(false);
+        }
+        let Some(manifest) = snapshot::load(&self.store, &self.manifest.snapshot).await? else { return Ok(false) };
+        if manifest.root_entry() == was.manifest.root_entry() {
+            return Ok(false);
+        }
+        let at = At { tree: manifest.tree(&self.store), manifest };
+        *self.at.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(at);
+        Ok(true)
     }
 
     /// What is recorded of the snapshot.
@@ -52,12 +82,23 @@ impl SnapshotReader {
 
     /// Where the volume holds data at or behind `from`: at most `limit` extents, or fewer if that takes long to find out.
     pub async fn data_extents(&self, from: u64, limit: usize) -> Result<DataExtents, Failure> {
+        let mut moves = 0;
+        loop {
+            let at = self.at();
+            match self.data_extents_at(&at, from, limit).await {
+                Err(failure) if moves < MOVES && self.has_moved(&at, &failure).await? => moves += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn data_extents_at(&self, at: &At, from: u64, limit: usize) -> Result<DataExtents, Failure> {
         let geometry = self.manifest.geometry();
         let wanted = Extent::between(from, geometry.size());
         let mut extents: Vec<Extent> = Vec::new();
         let mut leaf = from / geometry.leaf_bytes();
         for _ in 0..LEAVES_PER_CALL {
-            let Some((found, page)) = self.tree.next_leaf(leaf).await? else {
+            let Some((found, page)) = at.tree.next_leaf(leaf).await? else {
                 return Ok(DataExtents { extents, next: None });
             };
             for (slot, _) in page.entries() {
@@ -82,6 +123,17 @@ impl SnapshotReader {
     /// Exactly the bytes of `extent`, which must lie within the volume. All of them are held in memory: callers ask for
     /// a few megabytes at a time.
     pub async fn read(&self, extent: Extent) -> Result<Bytes, Failure> {
+        let mut moves = 0;
+        loop {
+            let at = self.at();
+            match self.read_at(&at, extent).await {
+                Err(failure) if moves < MOVES && self.has_moved(&at, &failure).await? => moves += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn read_at(&self, at: &At, extent: Extent) -> Result<Bytes, Failure> {
         let geometry = self.manifest.geometry();
         if extent.end() > geometry.size() {
             return Err(Failure::new(
@@ -94,7 +146,7 @@ impl SnapshotReader {
         let mut wanted = Vec::new();
         let mut leaf = blocks.start / FAN_OUT;
         while leaf * FAN_OUT < blocks.end && !extent.is_empty() {
-            let Some((found, page)) = self.tree.next_leaf(leaf).await? else { break };
+            let Some((found, page)) = at.tree.next_leaf(leaf).await? else { break };
             let in_leaf = page.entries().map(|(slot, entry)| (found * FAN_OUT + slot as u64, entry));
             wanted.extend(in_leaf.filter(|(block, _)| blocks.contains(block)).map(|(block, entry)| Wanted {
                 block,

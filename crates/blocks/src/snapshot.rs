@@ -13,7 +13,8 @@
 //! The manifest is durable when the commit returns.
 //!
 //! # Crash consistency
-//! One conditional put of one object: there is nothing between "no snapshot" and "snapshot".
+//! One conditional put of one object: there is nothing between "no snapshot" and "snapshot". A repack replaces the
+//! manifest by one put too: there is nothing between the old places and the new.
 
 use crate::block::{BlockSize, Codec, Digest};
 use crate::damage::Damage;
@@ -57,6 +58,10 @@ pub struct SnapshotManifest {
     pub packs: PackSet,
     /// The root page; `None` if the volume is all zeros.
     root: Option<RootEntry>,
+    /// Where the parent's root page was when this snapshot was made. Blocks were taken over by the parent's places: if a
+    /// repack has moved them before the commit, the snapshot may name what is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent_root: Option<RootEntry>,
     /// Length of this manifest as an object.
     #[serde(skip)]
     length: u64,
@@ -74,6 +79,34 @@ struct RootEntry {
     codec: Codec,
 }
 
+impl RootEntry {
+    fn of(entry: Entry) -> Self {
+        Self {
+            digest: entry.digest,
+            pack: PackId::from_bits(entry.place.pack),
+            offset: entry.place.offset,
+            stored: entry.place.stored,
+            raw: entry.place.raw,
+            ordinal: entry.place.ordinal,
+            codec: entry.place.codec,
+        }
+    }
+
+    fn entry(&self) -> Entry {
+        Entry {
+            digest: self.digest,
+            place: Place {
+                pack: u128::from_be_bytes(self.pack.to_bytes()),
+                offset: self.offset,
+                stored: self.stored,
+                raw: self.raw,
+                ordinal: self.ordinal,
+                codec: self.codec,
+            },
+        }
+    }
+}
+
 /// All that a snapshot is made of, before it is committed.
 pub(crate) struct Draft {
     pub(crate) snapshot: SnapshotId,
@@ -85,6 +118,7 @@ pub(crate) struct Draft {
     pub(crate) pack_bytes: u64,
     pub(crate) packs: PackSet,
     pub(crate) root: Option<Entry>,
+    pub(crate) parent_root: Option<Entry>,
 }
 
 impl SnapshotManifest {
@@ -106,17 +140,7 @@ impl SnapshotManifest {
     }
 
     pub(crate) fn root_entry(&self) -> Option<Entry> {
-        self.root.as_ref().map(|root| Entry {
-            digest: root.digest,
-            place: Place {
-                pack: u128::from_be_bytes(root.pack.to_bytes()),
-                offset: root.offset,
-                stored: root.stored,
-                raw: root.raw,
-                ordinal: root.ordinal,
-                codec: root.codec,
-            },
-        })
+        self.root.as_ref().map(RootEntry::entry)
     }
 
     fn check(&self, store: &BlockStore, name: &SnapshotId) -> Result<(), Damage> {
@@ -166,6 +190,7 @@ pub async fn list(store: &BlockStore) -> Result<Vec<SnapshotId>, Failure> {
 
 /// Removes a snapshot's manifest. Its blocks stay until the sweep finds that nobody names them. Repeatable.
 pub async fn delete(store: &BlockStore, snapshot: &SnapshotId) -> Result<(), Failure> {
+    let _turn = store.manifests().await;
     store.delete(&path_of(snapshot)).await
 }
 
@@ -183,15 +208,8 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
         created_at: draft.created_at,
         pack_bytes: draft.pack_bytes,
         packs: draft.packs,
-        root: draft.root.map(|entry| RootEntry {
-            digest: entry.digest,
-            pack: PackId::from_bits(entry.place.pack),
-            offset: entry.place.offset,
-            stored: entry.place.stored,
-            raw: entry.place.raw,
-            ordinal: entry.place.ordinal,
-            codec: entry.place.codec,
-        }),
+        root: draft.root.map(RootEntry::of),
+        parent_root: draft.parent_root.map(RootEntry::of),
         length: 0,
     };
     let object = Bytes::from(envelope::seal(Kind::Snapshot, store.keys(), &manifest));
@@ -208,6 +226,41 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
         return Ok(existing);
     }
     Err(Failure::new(Code::Internal, format!("snapshot {} exists already with another content", manifest.snapshot)))
+}
+
+/// Replaces the manifest `was` by one of the same content whose root page is elsewhere. Everything that the new root
+/// names is durable. False if the snapshot was deleted or replaced since `was` was read: then it stays as it is.
+pub(crate) async fn replace(
+    store: &BlockStore,
+    was: &SnapshotManifest,
+    root: Entry,
+    packs: &PackSet,
+) -> Result<bool, Failure> {
+    let _turn = store.manifests().await;
+    if load(store, &was.snapshot).await?.as_ref() != Some(was) {
+        return Ok(false);
+    }
+    let is = SnapshotManifest { root: Some(RootEntry::of(root)), packs: packs.clone(), ..was.clone() };
+    let object = Bytes::from(envelope::seal(Kind::Snapshot, store.keys(), &is));
+    if object.len() as u64 > MAX_MANIFEST {
+        let what = format!("snapshot {} would lie in too many packs to be read again", was.snapshot);
+        return Err(Failure::new(Code::Internal, what));
+    }
+    store.replace(&path_of(&was.snapshot), object).await?;
+    Ok(true)
+}
+
+/// Whether a snapshot's records were moved since `known` was read.
+pub(crate) async fn has_moved(store: &BlockStore, known: &SnapshotManifest) -> Result<bool, Failure> {
+    Ok(load(store, &known.snapshot).await?.is_some_and(|is| is.root_entry() != known.root_entry()))
+}
+
+/// Whether the parent that a snapshot took blocks over from is still where it was. Asked after the commit, the answer
+/// holds for ever: from its commit on, the snapshot itself keeps what it names.
+pub(crate) async fn stands_on_its_parent(store: &BlockStore, is: &SnapshotManifest) -> Result<bool, Failure> {
+    let (Some(parent), Some(root)) = (&is.parent, &is.parent_root) else { return Ok(true) };
+    let parent = load(store, parent).await?;
+    Ok(parent.is_some_and(|parent| parent.root_entry() == Some(root.entry())))
 }
 
 /// Whether both stand for the same content of the same run. How it is packed may differ: an earlier attempt made it.

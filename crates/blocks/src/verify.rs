@@ -29,6 +29,9 @@ const MOST_DAMAGED: usize = 1000;
 /// Leaves in work at a time, 80 KiB each: enough that there is always a span to fetch while another is digested.
 const LEAVES: usize = 4;
 
+/// How often a verification begins anew because a repack moved what it was reading: a repack moves a snapshot once.
+const MOVES: usize = 3;
+
 /// How much to verify.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
@@ -59,15 +62,32 @@ pub async fn verify(
     progress: &(dyn Fn(u64, u64) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<Verified, Failure> {
-    let manifest = snapshot::load_existing(store, snapshot).await?;
-    let tree = manifest.tree(store);
-    let work = Verification::new(store, &manifest, scope, progress).run(&tree);
+    let work = verify_where_it_is(store, snapshot, scope, progress);
     tokio::select! {
         biased;
         () = cancel.cancelled() => {
             Err(Failure::new(Code::Cancelled, format!("verification of snapshot {snapshot} was stopped")))
         }
         verified = Box::pin(work) => verified,
+    }
+}
+
+/// Damage that was found while a repack moved the snapshot's records may be none: then it is looked for again.
+async fn verify_where_it_is(
+    store: &BlockStore,
+    snapshot: &SnapshotId,
+    scope: Scope,
+    progress: &(dyn Fn(u64, u64) + Send + Sync),
+) -> Result<Verified, Failure> {
+    let mut moves = 0;
+    loop {
+        let manifest = snapshot::load_existing(store, snapshot).await?;
+        let tree = manifest.tree(store);
+        let found = Verification::new(store, &manifest, scope, progress).run(&tree).await?;
+        if found.damaged.is_empty() || moves == MOVES || !snapshot::has_moved(store, &manifest).await? {
+            return Ok(found);
+        }
+        moves += 1;
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Line {
     pub progress: Progress,
     /// Wakes the driver: the store has changed.
     pub wake: Notify,
+    /// How far the sweep of the store has come.
+    pub sweeping: crate::store_sweep::Live,
     /// Connectors whose source may hold something of ours that nobody needs, with the runs whose end is to be awaited:
     /// before that, what they left is taken for theirs.
     sweeps: Mutex<BTreeMap<ConnectorId, BTreeSet<RunId>>>,
@@ -117,8 +119,13 @@ impl Control {
         let now = (parts.clock)();
         parts.store.date_catalog(now).await?;
         let (options, store) = (parts.options, parts.store.clone());
-        let line =
-            Arc::new(Line { parts, progress: Progress::default(), wake: Notify::new(), sweeps: Mutex::default() });
+        let line = Arc::new(Line {
+            parts,
+            progress: Progress::default(),
+            wake: Notify::new(),
+            sweeping: Default::default(),
+            sweeps: Mutex::default(),
+        });
         crate::recover::pick_up(&line).await?;
         let stop = CancellationToken::new();
         let driver = tokio::spawn(Driver::new(line.clone(), stop.clone(), now).drive());

@@ -6,7 +6,7 @@
 
 use crate::control::Line;
 use crate::store::{Facts, StoreError};
-use crate::{images, import, notify, recover, run};
+use crate::{images, import, notify, recover, run, store_sweep};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{ConnectorId, ImageId, JobId, RunId};
 use godwit_model::job::JobState;
@@ -48,6 +48,7 @@ enum Task {
     Import(i64),
     Verify(ImageId),
     RemoveUnneeded,
+    SweepStore,
     Sweep(ConnectorId),
     Heartbeat(ConnectorId),
     /// What is due to this recipient.
@@ -118,6 +119,7 @@ impl Driver {
         self.time_over().await?;
         self.catalog().await?;
         self.images().await?;
+        self.store_sweep().await?;
         let heartbeat = self.connectors(&facts).await?;
         let telling = self.notifications().await?;
         self.resting.retain(|_, until| *until > Instant::now());
@@ -258,6 +260,14 @@ impl Driver {
         if unneeded {
             let line = self.line.clone();
             self.ensure(Task::RemoveUnneeded, |cancel| images::remove_unneeded(line, cancel));
+        }
+        Ok(())
+    }
+
+    async fn store_sweep(&mut self) -> Result<(), StoreError> {
+        if let Some(wanted) = store_sweep::wanted(&self.line).await? {
+            let line = self.line.clone();
+            self.ensure(Task::SweepStore, |cancel| store_sweep::sweep(line, wanted, cancel));
         }
         Ok(())
     }

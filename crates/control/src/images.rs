@@ -6,7 +6,7 @@ use crate::replicator::VerifyScope;
 use crate::run::{Bounds, StageError, bounded, watched};
 use crate::service::{DamagedRange, Image, VerificationState};
 use crate::store::{StoreError, VerificationEnd};
-use godwit_model::id::ImageId;
+use godwit_model::id::{ImageId, SnapshotId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,7 @@ pub(crate) async fn remove_unneeded(line: Arc<Line>, cancel: CancellationToken) 
     }
     let orphans = line.store.orphan_snapshots().await?;
     if !orphans.is_empty() {
+        release_packs(&line, &orphans, &cancel).await?;
         let work = line.images.delete_snapshots(&orphans);
         match bounded("removing snapshots", line.options.register, &cancel, work).await {
             Ok(()) => line.store.forget_snapshots(&orphans).await?,
@@ -94,6 +95,18 @@ async fn remove_leftovers(line: &Line, cancel: &CancellationToken, ended: &mut E
         Err(error) => *ended = later("leftovers", &error),
     }
     Ok(())
+}
+
+/// Records which packs the snapshots leave. That only spares them a wait: what cannot be told waits as anything else.
+async fn release_packs(line: &Line, snapshots: &[SnapshotId], cancel: &CancellationToken) -> Result<(), StoreError> {
+    let mut ranges = Vec::new();
+    for snapshot in snapshots {
+        match bounded("reading a snapshot", line.options.register, cancel, line.images.packs_of(snapshot)).await {
+            Ok(packs) => ranges.extend(packs),
+            Err(error) => tracing::debug!(%snapshot, %error, "the packs of a snapshot are not released at once"),
+        }
+    }
+    line.store.release_packs(&ranges, line.now()).await
 }
 
 fn later(what: &str, error: &StageError) -> Ended {

@@ -21,6 +21,7 @@ mod recover;
 mod run;
 #[cfg(test)]
 mod sim;
+mod store_sweep;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -34,3 +35,4 @@ pub mod store;
 
 pub use control::{Clock, Control, Draw, Parts};
 pub use look::{import_found, look};
+pub use store_sweep::Sweeping;

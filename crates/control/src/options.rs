@@ -1,6 +1,7 @@
 //! The bounds of everything that waits, with defaults that suit real disks and real hypervisors.
 
 use crate::notify::NotifyOptions;
+use crate::store_sweep::Sweeping;
 use godwit_model::retention::Retention;
 use godwit_model::time::Millis;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct Options {
     pub notify: NotifyOptions,
     /// How long what has done its work is kept.
     pub retention: Retention,
+    /// When and how the store is swept.
+    pub sweeping: Sweeping,
     /// Retries of the stages of a run.
     pub retry: Retry,
     /// Retries of removing what a given-up run left: afterwards it is left to the sweep.
@@ -92,6 +95,7 @@ impl Default for Options {
                 deleted_jobs: Some(Millis::DAY.times(90)),
                 catalog: Some(Millis::DAY.times(7)),
             },
+            sweeping: Sweeping::default(),
             retry: Retry { attempts: 6, first: seconds(2), longest: minutes(2) },
             clean_retry: Retry { attempts: 3, first: seconds(1), longest: seconds(10) },
         }

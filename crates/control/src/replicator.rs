@@ -12,6 +12,7 @@ use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, JobId, PackId, RunId, SnapshotId};
 use godwit_model::run::Claims;
 use godwit_model::server::Discovery;
+use godwit_model::time::{Millis, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 /// The part that stands next to a VM manager: discovers, takes points in time, reads, sends.
@@ -72,6 +73,20 @@ pub trait ImageStore: Send + Sync {
 
     /// Removes snapshots that no image names. Blocks that others name stay; a snapshot that is not there is done.
     async fn delete_snapshots(&self, snapshots: &[SnapshotId]) -> Result<(), Failure>;
+
+    /// The packs that a snapshot's run stored for it; none if there is no such snapshot.
+    async fn packs_of(&self, snapshot: &SnapshotId) -> Result<Vec<PackRange>, Failure>;
+
+    /// Looks at the whole store and says what a sweep would do. Changes nothing.
+    async fn plan_sweep(&self, order: &SweepOrder<'_>, cancel: &CancellationToken) -> Result<SweepPlan, Failure>;
+
+    /// Removes what nobody needs, and repacks. What cannot be removed is left to the next sweep. One at a time.
+    async fn sweep(
+        &self,
+        order: &SweepOrder<'_>,
+        report: &(dyn Fn(SweepProgress) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<SweepEnd, Failure>;
 
     /// Where a volume of an image holds data: up to `limit` extents from `from` on, sorted. What lies between is zeros.
     async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure>;
@@ -251,4 +266,135 @@ pub struct ExtentPage {
     pub extents: Vec<Extent>,
     /// Where to go on; `None` at the end of the volume.
     pub next: Option<u64>,
+}
+
+/// Packs whose ids follow each other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PackRange {
+    /// The first.
+    pub first: PackId,
+    /// How many.
+    pub count: u64,
+}
+
+impl PackRange {
+    /// The number behind the last one's.
+    pub fn next(&self) -> Option<u128> {
+        u128::from_be_bytes(self.first.to_bytes()).checked_add(u128::from(self.count))
+    }
+
+    /// Whether the pack is one of them.
+    pub fn holds(&self, pack: &PackId) -> bool {
+        let (first, pack) = (u128::from_be_bytes(self.first.to_bytes()), u128::from_be_bytes(pack.to_bytes()));
+        pack.checked_sub(first).is_some_and(|nth| nth < u128::from(self.count))
+    }
+}
+
+/// What is claimed of the store, whatever snapshots name. See `blocks::sweep::Claims`.
+#[derive(Clone, Default, Debug)]
+pub struct SweepClaims {
+    /// The ledger: packs that runs are sending, or may be resumed from.
+    pub packs: Vec<PackRange>,
+    /// Packs of snapshots that were deleted.
+    pub released: Vec<PackRange>,
+    /// Snapshots that have a record.
+    pub snapshots: Vec<SnapshotId>,
+    /// Snapshots of runs at work, and their parents.
+    pub in_use: Vec<SnapshotId>,
+}
+
+/// Tells what is claimed of the store at the moment of the question. Asked after packs were listed.
+pub type AskSweepClaims<'a> = &'a (dyn Fn() -> BoxFuture<'a, Result<SweepClaims, Failure>> + Send + Sync);
+
+/// Wanted: a sweep of the store.
+pub struct SweepOrder<'a> {
+    /// Tells what is claimed.
+    pub claims: AskSweepClaims<'a>,
+    /// How long what nobody names or claims is kept.
+    pub staging: Millis,
+    /// A pack is repacked if at least so many percent of it are dead; 0: never.
+    pub repack_percent: u8,
+    /// Bytes that are moved at most.
+    pub repack_bytes: u64,
+    /// The time of the sweep.
+    pub now: Timestamp,
+}
+
+/// Some packs.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct PackCount {
+    /// How many.
+    pub packs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest was made.
+    pub oldest: Option<Timestamp>,
+}
+
+/// What a sweep found, and would do. Every pack is in exactly one of `named`, `staged`, `waiting`, `released`, `expired`
+/// and `doubtful`.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct SweepPlan {
+    /// All packs.
+    pub all: PackCount,
+    /// Packs that snapshots name.
+    pub named: PackCount,
+    /// Bytes of them that nothing names any more.
+    pub dead_bytes: u64,
+    /// Packs that only the ledger has.
+    pub staged: PackCount,
+    /// Packs that nobody needs and that are not old enough.
+    pub waiting: PackCount,
+    /// When the first of them goes.
+    pub waiting_until: Option<Timestamp>,
+    /// Packs that go because only deleted snapshots named them.
+    pub released: PackCount,
+    /// Packs that go because their time is over.
+    pub expired: PackCount,
+    /// Packs that stay because a snapshot cannot be read.
+    pub doubtful: PackCount,
+    /// Packs that are worth repacking; the bytes are what that frees.
+    pub repackable: PackCount,
+    /// How many of them this sweep repacks.
+    pub repack_packs: u64,
+    /// What that frees.
+    pub repack_frees: u64,
+    /// Snapshots that go because nobody knows them.
+    pub strays: u64,
+    /// Snapshots that cannot be read, and why.
+    pub unreadable: Vec<(SnapshotId, String)>,
+}
+
+/// How far a sweep has come.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SweepProgress {
+    /// Snapshots whose pages were walked.
+    pub snapshots_read: u64,
+    /// Snapshots there are.
+    pub snapshots: u64,
+    /// Packs to delete.
+    pub packs_to_free: u64,
+    /// Packs deleted.
+    pub packs_freed: u64,
+    /// Their bytes.
+    pub bytes_freed: u64,
+    /// Bytes moved by repacking.
+    pub bytes_moved: u64,
+}
+
+/// What a sweep did.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct SweepEnd {
+    /// Packs deleted.
+    pub packs_freed: u64,
+    /// Their bytes.
+    pub bytes_freed: u64,
+    /// Bytes moved by repacking.
+    pub bytes_moved: u64,
+    /// Packs from which everything was moved: they go with the next look.
+    pub emptied: Vec<PackId>,
+    /// What could not be deleted or moved.
+    pub left: u64,
+    /// Why, of the first.
+    pub problem: Option<String>,
 }

@@ -109,6 +109,8 @@ ids! {
     EventId, "event", "evt-", 32;
     /// An event on its way to one recipient: `ntf-` and 32 digits.
     NotificationId, "notification", "ntf-", 32;
+    /// A sweep of the store: `sweep-` and 8 digits.
+    SweepId, "sweep", "sweep-", 8;
 }
 
 impl PackId {

@@ -37,6 +37,13 @@ impl Millis {
     }
 }
 
+impl Add for Millis {
+    type Output = Millis;
+    fn add(self, rhs: Millis) -> Millis {
+        Millis(self.0.saturating_add(rhs.0))
+    }
+}
+
 impl Add<Millis> for Timestamp {
     type Output = Timestamp;
     fn add(self, rhs: Millis) -> Timestamp {

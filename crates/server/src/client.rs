@@ -15,9 +15,10 @@ use godwit_api::shapes::godwit::{
     DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest, DescribeImagesResponse,
     DescribeJobsRequest, DescribeJobsResponse, DescribeNotificationsRequest, DescribeNotificationsResponse,
     DescribeReplicationRunsRequest, DescribeReplicationRunsResponse, DescribeServersRequest, DescribeServersResponse,
-    ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, ReadImageRequest,
-    RedeliverNotificationRequest, ResumeJobRequest, SendTestNotificationRequest, SendTestNotificationResponse,
-    UpdateJobRequest,
+    DescribeStoreRequest, DescribeStoreResponse, DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest,
+    ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, PreviewSweepRequest,
+    PreviewSweepResponse, ReadImageRequest, RedeliverNotificationRequest, ResumeJobRequest,
+    SendTestNotificationRequest, SendTestNotificationResponse, StartSweepRequest, StartSweepResponse, UpdateJobRequest,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{
@@ -171,6 +172,14 @@ calls! {
     redeliver_notification: own RedeliverNotification changes (RedeliverNotificationRequest) -> NoAnswer;
     /// `SendTestNotification`.
     send_test_notification: own SendTestNotification changes (SendTestNotificationRequest) -> SendTestNotificationResponse;
+    /// `DescribeStore`.
+    describe_store: own DescribeStore reads (DescribeStoreRequest) -> DescribeStoreResponse;
+    /// `PreviewSweep`.
+    preview_sweep: own PreviewSweep reads (PreviewSweepRequest) -> PreviewSweepResponse;
+    /// `StartSweep`.
+    start_sweep: own StartSweep changes (StartSweepRequest) -> StartSweepResponse;
+    /// `DescribeSweeps`.
+    describe_sweeps: own DescribeSweeps reads (DescribeSweepsRequest) -> DescribeSweepsResponse;
 }
 
 impl Client {

@@ -10,6 +10,7 @@ pub mod notifications;
 pub mod runs;
 pub mod servers;
 pub mod snapshots;
+pub mod store;
 
 use crate::errors::ApiError;
 use godwit_control::service::Page;

@@ -9,3 +9,4 @@ mod oracle;
 mod scene;
 mod shapes;
 mod sigv4;
+mod store;

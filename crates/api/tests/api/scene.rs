@@ -10,8 +10,9 @@ use godwit_api::{ApiState, Bounds, router};
 use godwit_control::notify::Notifier;
 use godwit_control::options::Options;
 use godwit_control::replicator::{
-    AskClaims, ExtentPage, ImageOrder, ImageStore, Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer,
-    TransferOrder, TransferReport, VerifyResult, VerifyScope, VolumeResult,
+    AskClaims, ExtentPage, ImageOrder, ImageStore, PackCount, PackRange, Point, PointOrder, PointVolume, Replicator,
+    SettleEnd, SourceServer, SweepEnd, SweepOrder, SweepPlan, SweepProgress, TransferOrder, TransferReport,
+    VerifyResult, VerifyScope, VolumeResult,
 };
 use godwit_control::service::{Secret, SecretBox};
 use godwit_control::store::Store;
@@ -161,6 +162,34 @@ impl ImageStore for DataLine {
 
     async fn delete_snapshots(&self, _snapshots: &[SnapshotId]) -> Result<(), Failure> {
         Ok(())
+    }
+
+    async fn packs_of(&self, _snapshot: &SnapshotId) -> Result<Vec<PackRange>, Failure> {
+        Ok(vec![])
+    }
+
+    async fn plan_sweep(&self, order: &SweepOrder<'_>, _cancel: &CancellationToken) -> Result<SweepPlan, Failure> {
+        (order.claims)().await?;
+        let count = |packs, bytes| PackCount { packs, bytes, oldest: Some(Timestamp(NOW)) };
+        let all = count(3, 7_000);
+        Ok(SweepPlan {
+            all,
+            named: count(2, 5_000),
+            released: count(1, 2_000),
+            dead_bytes: 100,
+            ..SweepPlan::default()
+        })
+    }
+
+    async fn sweep(
+        &self,
+        order: &SweepOrder<'_>,
+        report: &(dyn Fn(SweepProgress) + Send + Sync),
+        _cancel: &CancellationToken,
+    ) -> Result<SweepEnd, Failure> {
+        (order.claims)().await?;
+        report(SweepProgress::default());
+        Ok(SweepEnd { packs_freed: 1, bytes_freed: 2_000, ..SweepEnd::default() })
     }
 
     async fn data_extents(&self, _snapshot: &SnapshotId, _from: u64, _limit: usize) -> Result<ExtentPage, Failure> {

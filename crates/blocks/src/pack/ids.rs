@@ -46,6 +46,16 @@ impl PackSet {
         self.ranges.splice(from..to, [PackRange { first: PackId::from_bits(start), count }]);
     }
 
+    /// Adds the pack `first` and those that follow it, `count` in all.
+    pub fn add(&mut self, first: &PackId, count: u64) {
+        self.insert(u128::from_be_bytes(first.to_bytes()), count);
+    }
+
+    /// The ranges of ids: the first of each and how many follow each other.
+    pub fn ranges(&self) -> impl Iterator<Item = (&PackId, u64)> {
+        self.ranges.iter().map(|range| (&range.first, range.count))
+    }
+
     /// Whether the pack is in the set.
     pub fn contains(&self, pack: &PackId) -> bool {
         self.holds(u128::from_be_bytes(pack.to_bytes()))

@@ -90,6 +90,16 @@ pub(crate) fn open_block(store: &BlockStore, span: &Span, wanted: &Wanted, bytes
     Ok(raw)
 }
 
+/// The content of a wanted block as it is stored: compressed, if it was. To be stored elsewhere.
+pub(crate) fn open_content(keys: &Keys, span: &Span, wanted: &Wanted, bytes: &[u8]) -> Result<Vec<u8>, Damage> {
+    let start = (u64::from(wanted.place.offset) - span.range.start) as usize;
+    let stored =
+        bytes.get(start..start + wanted.place.stored as usize).ok_or(Damage::Short { part: "a range of records" })?;
+    keys.pack_cipher(wanted.place.pack)
+        .open(u64::from(wanted.place.ordinal), &wanted.place.bound(What::Block), stored)
+        .ok_or(Damage::Changed { part: "a record", proof: "authentication tag" })
+}
+
 /// The bytes of a span. Whoever asks holds one of the store's turns for fetching.
 pub(crate) async fn read_span(store: &BlockStore, span: &Span) -> Result<Bytes, Failure> {
     store.get_range(&pack_path(&PackId::from_bits(span.pack)), span.range.clone()).await

@@ -49,7 +49,7 @@ pub(super) fn examine(
 }
 
 /// What is to be stored of a page, or `None` if it equals `same`.
-pub(super) fn page_record(store: &BlockStore, page: &Page, index: u64, same: Option<Digest>) -> Option<Record> {
+pub(crate) fn page_record(store: &BlockStore, page: &Page, index: u64, same: Option<Digest>) -> Option<Record> {
     let digest = page.digest(store.keys());
     if Some(digest) == same {
         return None;

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! # Consistency
-//! The snapshot's manifest is put last, when every pack is durable. What the source says of unchanged extents is honoured
+//! The snapshot's manifest is put last, when every pack is durable. If a repack moved the parent's records meanwhile, the
+//! snapshot is withdrawn again before anybody knows of it. What the source says of unchanged extents is honoured
 //! only together with a readable parent of the same size and block size, and if the volume was not cut off since
 //! (`tail`); else everything is read and compared by digest.
 //!
@@ -38,6 +39,8 @@ mod plan;
 mod staged;
 mod tail;
 mod walk;
+
+pub(crate) use examine::page_record;
 
 use crate::block::{BlockSize, Digest};
 use crate::replicate::meter::Meter;
@@ -130,7 +133,12 @@ pub async fn replicate(
         )
     })?;
     if let Some(manifest) = snapshot::load(store, &request.snapshot).await? {
-        return repeated(request, &manifest);
+        let repeated = repeated(request, &manifest)?;
+        if snapshot::stands_on_its_parent(store, &manifest).await? {
+            return Ok(repeated);
+        }
+        // An earlier attempt ended before it found out.
+        snapshot::delete(store, &request.snapshot).await?;
     }
     let meter = Meter::new(request.figures, request.size, progress);
     let mut notes = Vec::new();
@@ -171,6 +179,7 @@ pub async fn replicate(
         run: request.run.clone(),
         device: request.device.clone(),
         geometry,
+        parent_root: parent.as_ref().and_then(|parent| parent.root),
         parent: parent.and(request.parent.clone()),
         created_at: request.created_at,
         pack_bytes,
@@ -178,6 +187,14 @@ pub async fn replicate(
         root,
     };
     let manifest = snapshot::commit(store, draft).await?;
+    if !snapshot::stands_on_its_parent(store, &manifest).await? {
+        snapshot::delete(store, &request.snapshot).await?;
+        let what = format!(
+            "blocks of the parent of volume {} were moved meanwhile; what was sent is used again",
+            request.device
+        );
+        return Err(Failure::new(Code::StoreUnavailable, what));
+    }
     notes.extend(staged.notes.iter().cloned());
     Ok(Replicated {
         snapshot: request.snapshot.clone(),
@@ -228,6 +245,7 @@ async fn open_parent(
         Ok(Some(manifest)) if manifest.block_size == request.block_size => {
             return Ok(Some(Parent {
                 is_believed: request.tracked && manifest.size == request.size,
+                root: manifest.root_entry(),
                 tree: manifest.tree(store),
             }));
         }

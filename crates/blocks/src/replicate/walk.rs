@@ -48,6 +48,8 @@ const MANY_EXTENTS: usize = 16 << 10;
 /// The snapshot that is compared with.
 pub(super) struct Parent {
     pub(super) tree: Tree,
+    /// Its root page, when it was opened.
+    pub(super) root: Option<Entry>,
     /// Whether what the source says is unchanged is as in this snapshot.
     pub(super) is_believed: bool,
 }

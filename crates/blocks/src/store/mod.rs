@@ -1,7 +1,7 @@
 //! The store: an object store, the keys to what is in it, and how much of the machine it may use.
 //!
 //! # Consistency
-//! Objects are put once and never replaced: every put is conditional. An object that exists is whole, because the object
+//! Objects are put once and never replaced, but for snapshots' manifests by a repack: every put is conditional. An object that exists is whole, because the object
 //! store publishes whole objects only (the folder store writes beside and links).
 //!
 //! # Retries
@@ -26,17 +26,19 @@ use crate::block::Codecs;
 use crate::crypt::{Entropy, KEY_OBJECT, Keys, MasterKey, UnwrapError, unwrap, wrap};
 use crate::pack::PACK_TARGET;
 use crate::store::failure::{failure, missing, too_short};
+use crate::sweep::PackFact;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{KeyId, PackId};
+use godwit_model::time::Timestamp;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use zeroize::Zeroizing;
 
 /// How long one call to the object store may take. The largest object is a pack: at this bound a link would move less
@@ -83,6 +85,8 @@ struct Inner {
     puts: Arc<Semaphore>,
     reads: Semaphore,
     fetches: Semaphore,
+    /// Held by who deletes a snapshot's manifest or replaces it: else a deleted snapshot could come back.
+    manifests: Mutex<()>,
 }
 
 /// Outcome of a conditional put.
@@ -142,6 +146,7 @@ impl BlockStore {
             puts: Arc::new(Semaphore::new(PUTS)),
             reads: Semaphore::new(READS),
             fetches: Semaphore::new(FETCHES),
+            manifests: Mutex::new(()),
         })))
     }
 
@@ -181,6 +186,10 @@ impl BlockStore {
         &self.0.fetches
     }
 
+    pub(crate) async fn manifests(&self) -> MutexGuard<'_, ()> {
+        self.0.manifests.lock().await
+    }
+
     /// Runs `work` beside the async threads, at most one for each core at a time: hashing and compressing more at once
     /// gains nothing and would only hold more memory.
     pub(crate) async fn cpu<T: Send + 'static>(
@@ -200,6 +209,15 @@ impl BlockStore {
 
     pub(crate) async fn put(&self, path: &Path, object: Bytes) -> Result<Put, Failure> {
         put(&*self.0.objects, path, object).await
+    }
+
+    /// Puts an object in the place of the one of this name.
+    pub(crate) async fn replace(&self, path: &Path, object: Bytes) -> Result<(), Failure> {
+        let options = PutOptions::from(PutMode::Overwrite);
+        match bounded(path, self.0.objects.put_opts(path, PutPayload::from_bytes(object), options)).await? {
+            Ok(_) => Ok(()),
+            Err(error) => Err(failure("replace", path, &error)),
+        }
     }
 
     /// The whole object, or `None` if there is none. One longer than `limit` is refused before it is read.
@@ -243,6 +261,29 @@ impl BlockStore {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(failure("delete", path, &error)),
         }
+    }
+
+    /// All packs, as the object store lists them. Each answer has its bound, the list has none: it is as long as it is.
+    pub(crate) async fn list_packs(&self) -> Result<Vec<PackFact>, Failure> {
+        let path = Path::from("packs");
+        let mut listed = self.0.objects.list(Some(&path));
+        let mut packs = Vec::new();
+        while let Some(object) = bounded(&path, listed.next()).await? {
+            let object = match object {
+                Ok(object) => object,
+                // Deleted since the folder was read.
+                Err(object_store::Error::NotFound { .. }) => continue,
+                Err(error) => return Err(failure("list", &path, &error)),
+            };
+            // What is not named like a pack is not ours.
+            let id = object.location.filename().and_then(|name| name.parse::<PackId>().ok());
+            packs.extend(id.map(|id| PackFact {
+                pack: u128::from_be_bytes(id.to_bytes()),
+                bytes: object.size,
+                made_at: Timestamp(object.last_modified.timestamp_millis()),
+            }));
+        }
+        Ok(packs)
     }
 
     /// Names of the objects directly below `folder`.

@@ -1,6 +1,7 @@
 //! The data line as a whole: from a scripted volume into a store and back, with everything that can go wrong on the way.
 #![allow(clippy::unwrap_used)] // Tests: a panic is the report.
 
+mod beside;
 mod costs;
 mod damage;
 mod faults;
@@ -8,3 +9,4 @@ mod images;
 mod resume;
 mod round_trip;
 mod stage;
+mod sweep;

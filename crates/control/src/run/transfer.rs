@@ -89,7 +89,7 @@ async fn settle_ledger(
                 line.store.pack_lost(run, &volume.device, &pack, &volume.figures).await?;
                 continue;
             }
-            line.store.pack_durable(run, &volume.device, &pack.pack, None).await?;
+            line.store.pack_durable(run, &volume.device, &pack.pack, None, line.now()).await?;
         }
         staged.push(StagedPack { same_point: pack.point == point, pack: pack.pack });
     }
@@ -144,7 +144,9 @@ impl TransferReport for Report<'_> {
 
     async fn pack_durable(&self, pack: &PackId) -> Result<(), Failure> {
         let figures = self.figures();
-        self.line.store.pack_durable(self.run, self.device, pack, Some(&figures)).await.map_err(|e| e.to_failure())?;
+        let now = self.line.now();
+        let recorded = self.line.store.pack_durable(self.run, self.device, pack, Some(&figures), now).await;
+        recorded.map_err(|e| e.to_failure())?;
         self.moved.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

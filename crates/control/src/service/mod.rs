@@ -13,6 +13,7 @@ mod jobs;
 mod notifications;
 mod page;
 mod runs;
+mod sweeps;
 
 pub use access::{Secret, SecretBox};
 pub use catalog::{Catalog, Server, VmAddress};
@@ -26,6 +27,7 @@ pub use jobs::{Job, JobChanges, NewJob};
 pub use notifications::{Notification, NotificationsFilter};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
 pub use runs::{Run, RunVolume, RunsFilter};
+pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
 
 use crate::control::Line;
 use std::sync::Arc;

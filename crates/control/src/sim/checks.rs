@@ -29,6 +29,9 @@ const LONGEST_RUN: i64 = 96;
 const LONGEST_ENDING: i64 = 48;
 const LONGEST_IMPORT: i64 = 12;
 
+/// What nobody knows is swept behind seven days; sweeps come once a day, and fail on bad ones.
+const LONGEST_STRAY: Millis = Millis(12 * Millis::DAY.0);
+
 /// What is remembered from look to look.
 pub(super) struct Record {
     pause_after: u32,
@@ -259,7 +262,7 @@ impl Record {
     }
 
     /// The weather has been good for hours: everything that is anywhere is needed by something on record.
-    pub async fn look_at_rest(&mut self, service: &Service, world: &World) {
+    pub async fn look_at_rest(&mut self, service: &Service, world: &World, now: Timestamp) {
         self.counts.rests += 1;
         let store = service.store();
         let claims = store.claims().await.unwrap();
@@ -296,8 +299,9 @@ impl Record {
             assert!(unneeded.is_empty(), "images that nothing needs: {unneeded:?}");
             assert!(images.iter().all(|i| state.images.contains_key(i)), "an image on record is not in the store");
         }
-        let stray: Vec<_> = world.stray_packs().into_iter().filter(|pack| !packs.contains(pack)).collect();
-        assert!(stray.is_empty(), "packs that no ledger knows: {stray:?}");
+        let old = now - LONGEST_STRAY;
+        let stray: Vec<_> = world.stray_packs(old).into_iter().filter(|pack| !packs.contains(pack)).collect();
+        assert!(stray.is_empty(), "packs that nobody knows are not swept: {stray:?}");
         let ending = rows(service, "SELECT job_id FROM job WHERE state IN ('FAILING', 'DELETING')").await;
         assert!(ending.is_empty(), "a job does not come to its end in good weather");
     }

@@ -103,10 +103,12 @@ impl Sim {
             retry: Retry { attempts: 4, first: Duration::from_secs(2), longest: Duration::from_secs(120) },
             ..Options::default()
         };
+        let clock =
+            Arc::new(Clock { base: AtomicI64::new(START.0), lived: AtomicI64::new(0), began: Mutex::new(None) });
         Sim {
-            storm: Arc::new(Storm::new(world.clone(), dice.fork())),
+            storm: Arc::new(Storm::new(world.clone(), clock.clone(), dice.fork())),
             drawn: Arc::new(Mutex::new(dice.fork())),
-            clock: Arc::new(Clock { base: AtomicI64::new(START.0), lived: AtomicI64::new(0), began: Mutex::new(None) }),
+            clock,
             folder: folder(),
             record: Record::new(options.pause_after),
             dice,
@@ -217,7 +219,7 @@ impl Sim {
         self.storm.set(Weather::CALM);
         sleep(Duration::from_secs(8 * 3_600)).await;
         self.record.look(service, &self.clock).await;
-        self.record.look_at_rest(service, &self.world).await;
+        self.record.look_at_rest(service, &self.world, self.clock.now()).await;
         telling::look_at_rest(service, self.clock.now()).await;
     }
 

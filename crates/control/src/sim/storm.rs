@@ -2,6 +2,7 @@
 //! time, that never come back.
 
 use super::dice::Dice;
+use super::life::Clock;
 use crate::notify::Notifier;
 use crate::replicator::*;
 use crate::testing::World;
@@ -15,6 +16,7 @@ use godwit_model::id::{EventId, ImageId, PackId, RunId, SnapshotId};
 use godwit_model::recipient::Recipient;
 use godwit_model::server::Discovery;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -55,14 +57,15 @@ impl Weather {
 /// The world behind the weather.
 pub(super) struct Storm {
     world: Arc<World>,
+    clock: Arc<Clock>,
     sky: Mutex<(Weather, Dice)>,
     /// Events that somebody was told.
     told: Mutex<BTreeSet<EventId>>,
 }
 
 impl Storm {
-    pub fn new(world: Arc<World>, dice: Dice) -> Storm {
-        Storm { world, sky: Mutex::new((Weather::CALM, dice)), told: Mutex::default() }
+    pub fn new(world: Arc<World>, clock: Arc<Clock>, dice: Dice) -> Storm {
+        Storm { world, clock, sky: Mutex::new((Weather::CALM, dice)), told: Mutex::default() }
     }
 
     pub fn set(&self, weather: Weather) {
@@ -106,6 +109,8 @@ impl Storm {
         if before {
             return Err(failure());
         }
+        // The store dates what is put.
+        self.world.look().clock.store(self.clock.now().0, Ordering::SeqCst);
         let done = call.await?;
         if after { Err(failure()) } else { Ok(done) }
     }
@@ -221,6 +226,23 @@ impl ImageStore for Storm {
 
     async fn delete_snapshots(&self, snapshots: &[SnapshotId]) -> Result<(), Failure> {
         self.pass(false, self.world.delete_snapshots(snapshots)).await
+    }
+
+    async fn packs_of(&self, snapshot: &SnapshotId) -> Result<Vec<PackRange>, Failure> {
+        self.pass(false, self.world.packs_of(snapshot)).await
+    }
+
+    async fn plan_sweep(&self, order: &SweepOrder<'_>, cancel: &CancellationToken) -> Result<SweepPlan, Failure> {
+        self.pass(false, self.world.plan_sweep(order, cancel)).await
+    }
+
+    async fn sweep(
+        &self,
+        order: &SweepOrder<'_>,
+        report: &(dyn Fn(SweepProgress) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<SweepEnd, Failure> {
+        self.pass(false, self.world.sweep(order, report, cancel)).await
     }
 
     async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {

@@ -85,11 +85,14 @@ impl Store {
         tx.commit().await
     }
 
-    /// Snapshots that neither an image nor a baseline holds.
+    /// Snapshots that neither an image nor a baseline holds, nor a run at work as its parent: also when the baseline was
+    /// forgotten meanwhile, the run goes on to name the parent's blocks.
     pub(crate) async fn orphan_snapshots(&self) -> Result<Vec<SnapshotId>, StoreError> {
         sqlx::query(
             "SELECT snapshot_id FROM snapshot WHERE image_id IS NULL \
-             AND NOT EXISTS (SELECT 1 FROM baseline WHERE baseline.snapshot_id = snapshot.snapshot_id)",
+             AND snapshot_id NOT IN (SELECT snapshot_id FROM baseline) \
+             AND snapshot_id NOT IN (SELECT parent_id FROM run_volume WHERE parent_id IS NOT NULL AND run_id IN \
+             (SELECT run_id FROM run WHERE state IN ('ACTIVE', 'DELETING')))",
         )
         .all(self.reader(), "look for snapshots to delete", |row| Fields(row).id("snapshot_id"))
         .await

@@ -50,6 +50,7 @@ mod query;
 mod row;
 mod run_steps;
 mod runs;
+mod sweeps;
 mod verifications;
 
 pub(crate) use beside::BesideJobs;
@@ -229,6 +230,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
         migration(6, "notifications", include_str!("../../migrations/0006_notifications.sql")),
+        migration(7, "staging", include_str!("../../migrations/0007_staging.sql")),
         migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),
     ])
 }

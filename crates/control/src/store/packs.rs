@@ -6,6 +6,7 @@ use super::run_steps::{check_fence, write_figures};
 use super::{RunRecord, Store, StoreError, Tx};
 use godwit_model::figures::VolumeFigures;
 use godwit_model::id::{PackId, RunId};
+use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
 
 /// Whether a pack is known to be in the store.
@@ -58,10 +59,12 @@ impl Store {
         device: &str,
         pack: &PackId,
         figures: Option<&VolumeFigures>,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         check_fence(&mut tx, was).await?;
-        sqlx::query("UPDATE pack_ledger SET state = 'DURABLE' WHERE pack_id = $1 AND run_id = $2")
+        sqlx::query("UPDATE pack_ledger SET state = 'DURABLE', durable_at = $1 WHERE pack_id = $2 AND run_id = $3")
+            .bind(now.0)
             .bind(pack.to_string())
             .bind(was.id.to_string())
             .run(&mut *tx, "record that a pack is durable")

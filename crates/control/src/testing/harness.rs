@@ -62,12 +62,13 @@ impl SecretBox for Reversing {
 
 impl Harness {
     pub fn new() -> Harness {
-        let world = World::new();
+        let (world, now) = (World::new(), Arc::new(AtomicI64::new(START.0)));
+        world.look().clock = now.clone();
         Harness {
             folder: tempfile::tempdir().unwrap(),
             receivers: Receivers::new(world.gate.clone()),
             world,
-            now: Arc::new(AtomicI64::new(START.0)),
+            now,
             drawn: Arc::new(AtomicU64::new(1)),
             options: quick(),
         }

@@ -10,7 +10,9 @@ use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
+use godwit_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +75,10 @@ pub(crate) struct State {
     packs: HashMap<PackId, Block>,
     /// Packs that a snapshot has named once.
     named: BTreeSet<PackId>,
+    /// When each was made.
+    made: HashMap<PackId, Timestamp>,
+    /// The clock, for what the store dates.
+    pub clock: Arc<AtomicI64>,
     /// Runs whose image was registered once.
     pub registered: BTreeSet<RunId>,
     pub snapshots: BTreeMap<SnapshotId, StoredSnapshot>,
@@ -126,10 +132,65 @@ impl World {
         state.packs.keys().filter(|p| !state.snapshots.values().any(|s| s.blocks.contains(p))).count()
     }
 
-    /// Packs that no snapshot has ever named.
-    pub fn stray_packs(&self) -> Vec<PackId> {
+    /// Packs that no snapshot has ever named and that are older than this.
+    pub fn stray_packs(&self, made_before: Timestamp) -> Vec<PackId> {
         let state = self.look();
-        state.packs.keys().filter(|pack| !state.named.contains(pack)).cloned().collect()
+        let is_stray = |pack: &&PackId| !state.named.contains(pack) && state.made[pack] < made_before;
+        state.packs.keys().filter(is_stray).cloned().collect()
+    }
+
+    /// A pack that an earlier process sent and nobody wrote down.
+    pub fn lose_track_of_a_pack(&self) {
+        let mut state = self.look();
+        state.packs_drawn += 1;
+        let pack = PackId::from_bits(state.packs_drawn);
+        let now = Timestamp(state.clock.load(Ordering::SeqCst));
+        state.made.insert(pack.clone(), now);
+        state.packs.insert(pack, Block { device: "boot".into(), number: 99, version: 99 });
+    }
+
+    /// Whether all that snapshots name is there.
+    pub fn every_snapshot_is_whole(&self) -> bool {
+        let state = self.look();
+        state.snapshots.values().flat_map(|s| &s.blocks).all(|pack| state.packs.contains_key(pack))
+    }
+
+    /// Packs in the store.
+    pub fn n_packs(&self) -> usize {
+        self.look().packs.len()
+    }
+
+    /// The same decisions as the data line's, on packs of one block. Packs were listed before claims were asked for.
+    fn doomed(&self, listed: &[PackId], claims: &SweepClaims, order: &SweepOrder<'_>) -> (SweepPlan, Vec<PackId>) {
+        let state = self.look();
+        let (mut plan, mut doomed) = (SweepPlan::default(), Vec::new());
+        for pack in listed {
+            let made = state.made[pack];
+            let add = |to: &mut PackCount| {
+                to.packs += 1;
+                to.bytes += PACK;
+                to.oldest = Some(to.oldest.map_or(made, |at| at.min(made)));
+            };
+            add(&mut plan.all);
+            if state.snapshots.values().any(|s| s.blocks.contains(pack)) {
+                add(&mut plan.named);
+            } else if claims.packs.iter().any(|range| range.holds(pack)) {
+                add(&mut plan.staged);
+            } else if claims.released.iter().any(|range| range.holds(pack)) {
+                add(&mut plan.released);
+                doomed.push(pack.clone());
+            } else if made + order.staging <= order.now {
+                add(&mut plan.expired);
+                doomed.push(pack.clone());
+            } else {
+                add(&mut plan.waiting);
+            }
+        }
+        (plan, doomed)
+    }
+
+    fn listed(&self) -> Vec<PackId> {
+        self.look().packs.keys().cloned().collect()
     }
 
     /// One call: through the gate, by the script.
@@ -167,7 +228,12 @@ impl World {
         report.pack_begun(&pack, PACK).await?;
         self.call("send").await?;
         let block = Block { device: device.to_owned(), number, version };
-        self.look().packs.insert(pack.clone(), block);
+        {
+            let mut state = self.look();
+            let now = Timestamp(state.clock.load(Ordering::SeqCst));
+            state.made.insert(pack.clone(), now);
+            state.packs.insert(pack.clone(), block);
+        }
         self.gate.pass("sent").await;
         figures.bytes_read += PACK;
         figures.bytes_sent += PACK;
@@ -389,6 +455,50 @@ impl ImageStore for World {
             state.snapshots.remove(snapshot);
         }
         Ok(())
+    }
+
+    async fn packs_of(&self, snapshot: &SnapshotId) -> Result<Vec<PackRange>, Failure> {
+        self.call("packs_of").await?;
+        let state = self.look();
+        let blocks = state.snapshots.get(snapshot).map(|s| s.blocks.clone()).unwrap_or_default();
+        Ok(blocks.into_iter().map(|first| PackRange { first, count: 1 }).collect())
+    }
+
+    async fn plan_sweep(&self, order: &SweepOrder<'_>, _: &CancellationToken) -> Result<SweepPlan, Failure> {
+        self.call("plan_sweep").await?;
+        let listed = self.listed();
+        let claims = (order.claims)().await?;
+        Ok(self.doomed(&listed, &claims, order).0)
+    }
+
+    async fn sweep(
+        &self,
+        order: &SweepOrder<'_>,
+        report: &(dyn Fn(SweepProgress) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<SweepEnd, Failure> {
+        self.call("sweep_store").await?;
+        let listed = self.listed();
+        self.gate.pass("packs listed").await;
+        let claims = (order.claims)().await?;
+        self.gate.pass("claims asked for").await;
+        let (_, doomed) = self.doomed(&listed, &claims, order);
+        let mut end = SweepEnd::default();
+        for pack in &doomed {
+            if cancel.is_cancelled() {
+                return Err(Failure::new(Code::Cancelled, "told to stop"));
+            }
+            self.gate.pass("a pack swept").await;
+            self.look().packs.remove(pack);
+            end.packs_freed += 1;
+            end.bytes_freed += PACK;
+            report(SweepProgress {
+                packs_to_free: doomed.len() as u64,
+                packs_freed: end.packs_freed,
+                ..Default::default()
+            });
+        }
+        Ok(end)
     }
 
     async fn data_extents(&self, _: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {

@@ -237,3 +237,59 @@ fn imports_verifications_and_removals_survive_a_kill_at_every_step() {
         },
     );
 }
+
+/// What failed runs staged is old, an image is deleted, a pack is in no record, and a run begins meanwhile.
+#[test]
+fn a_sweep_beside_a_run_survives_a_kill_at_every_step() {
+    at_every_step(
+        async |h, service| {
+            let job = h.hourly(service).await;
+            h.until_runs(service, &job, 1, RunState::Completed).await;
+            h.world.lose_track_of_a_pack();
+            h.world.look().version += 1;
+            h.world.script("verify", vec![Act::Fail(godwit_model::failure::Code::SourceRefused); 9]);
+            h.wait(Millis::HOUR, service);
+            h.until_runs(service, &job, 1, RunState::Failed).await;
+            h.world.script("verify", vec![]);
+            h.wait(Millis::DAY.times(7) + Millis::MINUTE, service);
+            until("the run of that day", async || nothing_is_at_work(h, service, &job, 3).await).await;
+            until("the sweep of that day", async || {
+                let sweeps = service.describe_sweeps(None, &Page::default()).await.unwrap().items;
+                !sweeps.is_empty() && sweeps.iter().all(|sweep| sweep.state != SweepState::Running)
+            })
+            .await;
+            job
+        },
+        async |h, service, job| {
+            let first = h.runs(service, job).await.remove(0);
+            if let Some(image) = h.images(service).await.iter().find(|image| image.run == first.id) {
+                service.delete_image(image.id.as_str(), h.now()).await.unwrap();
+            }
+            let _ = service.start_on_demand_replication_run(job.as_str(), None, h.now()).await;
+            service.start_sweep(h.now()).await.unwrap();
+        },
+        async |h, service, job| {
+            let sweeps = service.describe_sweeps(None, &Page::default()).await.unwrap().items;
+            sweeps.len() > 1
+                && sweeps.iter().all(|sweep| sweep.state != SweepState::Running)
+                && h.snapshots(service).await.len() == 2 * h.images(service).await.len()
+                && nothing_is_at_work(h, service, job, 4).await
+        },
+        async |h, service, _, when| {
+            // What the deletion released is seen by the sweep behind it.
+            let last = service.start_sweep(h.now()).await.unwrap();
+            let one = [last.to_string()];
+            until("the last sweep", async || {
+                let sweep = service.describe_sweeps(Some(&one), &Page::default()).await.unwrap().items.remove(0);
+                sweep.state == SweepState::Completed
+            })
+            .await;
+            assert_eq!(h.world.loose_packs(), 0, "{when}");
+            let images = h.images(service).await.len();
+            let world = h.world.look();
+            assert_eq!((world.images.len(), world.snapshots.len()), (images, 2 * images), "{when}");
+            drop(world);
+            assert!(h.world.every_snapshot_is_whole(), "{when}");
+        },
+    );
+}

@@ -11,4 +11,5 @@ mod pause;
 mod requests;
 mod retention;
 mod store;
+mod sweeps;
 mod trouble;

@@ -13,6 +13,7 @@ mod progress;
 mod runs;
 mod serve;
 mod servers;
+mod store;
 mod table;
 mod watch;
 mod when;
@@ -99,6 +100,9 @@ enum Command {
     /// What was told to whom about jobs and runs
     #[command(subcommand, visible_alias = "notification")]
     Notifications(notifications::NotificationsCommand),
+    /// Where packs, snapshots and images are kept
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  godwit completions bash > /etc/bash_completion.d/godwit")]
     Completions {
@@ -143,6 +147,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Notifications(command) => {
             with_client(global, async |client| notifications::run(command, client, global.json).await)
         }
+        Command::Store(command) => with_client(global, async |client| store::run(command, client, global.json).await),
     }
 }
 
@@ -200,6 +205,10 @@ mod tests {
             "godwit notifications list --job sms-job-00000000 --state given-up",
             "godwit notifications test ops@example.org",
             "godwit serve --data d --listen 127.0.0.1:0",
+            "godwit store show",
+            "godwit store sweep --plan",
+            "godwit store sweep --detach --json",
+            "godwit store sweeps",
             "godwit serve --data d",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
@@ -220,6 +229,7 @@ mod tests {
             "godwit jobs create --server w --once --keep 271",
             "godwit jobs create --server w --once --keep -1",
             "godwit jobs update sms-job-00000000",
+            "godwit store sweep --plan --detach",
             "godwit images export ami-0 --volume 0 --format vmdk --output f",
             "godwit serve",
         ] {

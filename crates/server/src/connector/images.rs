@@ -1,5 +1,6 @@
 //! Snapshots and images in the store: verified, registered, read, deleted.
 
+use crate::connector::sweeps;
 use async_trait::async_trait;
 use bytes::Bytes;
 use godwit_blocks::image::{self, ImageManifest, ImageVolume};
@@ -8,7 +9,10 @@ use godwit_blocks::reader::SnapshotReader;
 use godwit_blocks::snapshot;
 use godwit_blocks::store::BlockStore;
 use godwit_blocks::verify::{Scope, verify};
-use godwit_control::replicator::{ExtentPage, ImageOrder, ImageStore, VerifyResult, VerifyScope};
+use godwit_control::replicator::{
+    ExtentPage, ImageOrder, ImageStore, PackRange, SweepEnd, SweepOrder, SweepPlan, SweepProgress, VerifyResult,
+    VerifyScope,
+};
 use godwit_model::extent::Extent;
 use godwit_model::failure::Failure;
 use godwit_model::id::{ImageId, PackId, SnapshotId};
@@ -109,6 +113,24 @@ impl ImageStore for Images {
             snapshot::delete(&self.store, snapshot).await?;
         }
         Ok(())
+    }
+
+    async fn packs_of(&self, snapshot: &SnapshotId) -> Result<Vec<PackRange>, Failure> {
+        let manifest = snapshot::load(&self.store, snapshot).await?;
+        Ok(manifest.map(|manifest| sweeps::ranges(&manifest.packs)).unwrap_or_default())
+    }
+
+    async fn plan_sweep(&self, order: &SweepOrder<'_>, cancel: &CancellationToken) -> Result<SweepPlan, Failure> {
+        sweeps::plan(&self.store, order, cancel).await
+    }
+
+    async fn sweep(
+        &self,
+        order: &SweepOrder<'_>,
+        report: &(dyn Fn(SweepProgress) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<SweepEnd, Failure> {
+        sweeps::sweep(&self.store, order, report, cancel).await
     }
 
     async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {

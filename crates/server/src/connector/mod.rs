@@ -11,6 +11,7 @@
 mod guards;
 mod images;
 mod replicate;
+mod sweeps;
 mod views;
 
 pub use images::Images;

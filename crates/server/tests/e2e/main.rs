@@ -17,4 +17,5 @@ mod memory;
 mod notifications;
 mod resume;
 mod service;
+mod staging;
 mod testbed;

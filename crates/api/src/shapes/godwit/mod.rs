@@ -101,6 +101,15 @@ operations! {
     RedeliverNotification, [required("notificationId", TEXT)];
     /// Sends a message that says that it is a test, and says whether it arrived.
     SendTestNotification, [required("recipient", TEXT)];
+    /// Says what the store holds and what for.
+    DescribeStore, [];
+    /// Says what a sweep of the store would free now. Changes nothing.
+    PreviewSweep, [];
+    /// Sweeps the store in the background.
+    StartSweep, [];
+    /// Lists sweeps of the store.
+    DescribeSweeps,
+        [optional("sweepIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
 }
 
 macro_rules! shapes {
@@ -124,6 +133,7 @@ mod jobs;
 mod notifications;
 mod runs;
 mod servers;
+mod store;
 
 pub use connectors::*;
 pub use images::*;
@@ -131,6 +141,7 @@ pub use jobs::*;
 pub use notifications::*;
 pub use runs::*;
 pub use servers::*;
+pub use store::*;
 
 /// Whether a member is left out of the JSON.
 trait Absent {
@@ -161,7 +172,10 @@ always_written!(
     ReplicationRunType,
     NotificationState,
     VerificationState,
-    Verification
+    Verification,
+    SweepState,
+    PackCount,
+    PreviewSweepResponse
 );
 
 #[cfg(test)]

@@ -1,0 +1,73 @@
+//! Does what a plan says, object by object.
+
+use super::repack::{Repacked, repack};
+use super::survey::Survey;
+use crate::snapshot;
+use crate::store::{BlockStore, pack_path};
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::PackId;
+use tokio_util::sync::CancellationToken;
+
+/// What a sweep did so far.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Swept {
+    /// Packs deleted.
+    pub packs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Stray snapshots deleted.
+    pub snapshots: u64,
+    /// What was repacked.
+    pub repacked: Repacked,
+    /// What could not be deleted, or moved.
+    pub left: u64,
+    /// Why, of the first.
+    pub problem: Option<String>,
+}
+
+impl Swept {
+    /// Something is left as it was.
+    pub(super) fn leave(&mut self, failure: &Failure) {
+        self.left += 1;
+        self.problem.get_or_insert_with(|| failure.to_string());
+    }
+}
+
+/// Deletes what the plan dooms, then repacks. What fails is left to the next sweep; only a stop ends it early, and
+/// `progress` has been told everything until then.
+pub async fn execute(
+    store: &BlockStore,
+    survey: &Survey,
+    progress: &(dyn Fn(&Swept) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<Swept, Failure> {
+    let mut swept = Swept::default();
+    for id in &survey.plan.strays {
+        stop_if(cancel)?;
+        match snapshot::delete(store, id).await {
+            Ok(()) => swept.snapshots += 1,
+            Err(failure) => swept.leave(&failure),
+        }
+        progress(&swept);
+    }
+    for doomed in &survey.plan.delete {
+        stop_if(cancel)?;
+        match store.delete(&pack_path(&PackId::from_bits(doomed.pack))).await {
+            Ok(()) => {
+                swept.packs += 1;
+                swept.bytes += doomed.bytes;
+            }
+            Err(failure) => swept.leave(&failure),
+        }
+        progress(&swept);
+    }
+    if !survey.plan.repack.is_empty() {
+        // Room that was just made comes first: a repack needs some before it gives more.
+        repack(store, survey, &mut swept, progress, cancel).await?;
+    }
+    Ok(swept)
+}
+
+pub(super) fn stop_if(cancel: &CancellationToken) -> Result<(), Failure> {
+    if cancel.is_cancelled() { Err(Failure::new(Code::Cancelled, "the sweep was stopped")) } else { Ok(()) }
+}

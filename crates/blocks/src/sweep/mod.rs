@@ -1,0 +1,74 @@
+//! What may go from the store, and how it goes: survey → plan → repack and delete.
+//!
+//! ```text
+//! list packs ─► ask for claims ─► walk the pages of all snapshots ─► plan (pure) ─► repack ─► delete
+//!  Listed        Claims            Marks                              Plan           execute
+//! ```
+//!
+//! The order of the first three is what makes a sweep safe beside everything else, and [`Listed`] enforces it. A pack
+//! that was listed was put before; its row in the ledger was written before that, and goes only when a snapshot that was
+//! committed before accounts for it. So whoever asks for claims *after* listing packs, and lists snapshots *after*
+//! that, sees each pack that anybody may still name in one of the two. And what neither names stays unneeded: a new
+//! snapshot names new packs, packs of its run's ledger, and what its parent names.
+//!
+//! # What makes each pair safe
+//!
+//! | beside | a sweep deletes packs and stray snapshots | a repack moves records |
+//! |---|---|---|
+//! | first copy | its packs are in the ledger before they are put | only packs that snapshots name and no ledger has are emptied |
+//! | incremental | its parent is a snapshot, so what it names is marked | the parent of a run at work is pinned; a run that began meanwhile finds at its commit that its parent was rewritten, withdraws its snapshot and goes on from what it staged |
+//! | commit | the ledger claims the packs until the snapshot is there, see above | as above |
+//! | resume | packs handed on stay in the ledger; old ones leave it in one transaction, before they are removed | has nothing of the ledger |
+//! | verify, export, read | what they read is named | they find a place empty, read the manifest again and go on at the new place |
+//! | delete an image | its packs are unneeded from the next look on; a reader of it ends with "missing" | the manifest is replaced only if it is still there, under the lock that deletions take |
+//! | delete a job | its ledger becomes void, its snapshots stay with their images | as above |
+//! | sweep, repack | one at a time: `control` has one task for both | the same |
+//! | kill | deleted is deleted; the next sweep looks anew | new packs that nothing names are swept when their time comes; each manifest is the old or the new one |
+//!
+//! # Consistency
+//! Content first, pointer last: a repack's packs are durable before the manifest that names them replaces the old one.
+//!
+//! # Retries
+//! Everything may be repeated. What could not be deleted is counted and left to the next sweep.
+//!
+//! # Cancellation
+//! By token, between two objects.
+//!
+//! # Completion
+//! What [`execute`] counts as deleted is durably gone.
+//!
+//! # Crash consistency
+//! No step depends on a record of an earlier one: the next sweep looks at the store again.
+//!
+//! # Memory
+//! Some 100 bytes for each pack and a bit for each record: about 10 MB for each TiB in the store. A repack holds some 70
+//! bytes for each page besides, and one pack.
+
+mod execute;
+mod mark;
+mod plan;
+mod repack;
+mod survey;
+
+pub use execute::{Swept, execute};
+pub use mark::{Live, Marks};
+pub use plan::{Doomed, Limits, PackFact, Plan, Reason, Tally, plan};
+pub use repack::Repacked;
+pub use survey::{Listed, Survey, survey};
+
+use crate::pack::PackSet;
+use godwit_model::id::SnapshotId;
+use std::collections::HashSet;
+
+/// What is claimed of the store, whatever snapshots name. Asked for after packs were listed.
+#[derive(Clone, Default, Debug)]
+pub struct Claims {
+    /// Packs in the ledger: somebody may still use them, or removes them himself.
+    pub packs: PackSet,
+    /// Packs of snapshots that were deleted: if nothing else names them, they need not wait.
+    pub released: PackSet,
+    /// Snapshots that are known, or about to be made. Others are strays.
+    pub snapshots: HashSet<SnapshotId>,
+    /// Parents of runs at work, and what these make: their records are not moved.
+    pub in_use: HashSet<SnapshotId>,
+}

@@ -1,0 +1,252 @@
+//! Empties packs that are mostly dead: their live records move into new packs, and the pages that name them are written
+//! anew. Digests stay the same all the way up, so a snapshot keeps its root digest; only its manifest, which names the
+//! place of the root page, is replaced. The emptied packs are unneeded then, and go at the next sweep.
+
+use super::execute::{Swept, stop_if};
+use super::survey::Survey;
+use crate::damage::Damage;
+use crate::pack::builder::{PackBuilder, Record};
+use crate::pack::reader::{Span, Wanted, open_block, open_content, plan_spans, read_span};
+use crate::pack::{PackSet, Place, What};
+use crate::page::{Entry, FAN_OUT, Page};
+use crate::replicate::page_record;
+use crate::snapshot::{self, SnapshotManifest};
+use crate::store::{BlockStore, Put, pack_path};
+use crate::tree::walker::{Name, Tree, children};
+use bytes::BytesMut;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::PackId;
+use std::collections::{HashMap, HashSet};
+use tokio_util::sync::CancellationToken;
+
+/// What was repacked.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Repacked {
+    /// Packs from which everything live was moved. They are unneeded unless somebody began to use them meanwhile.
+    pub emptied: Vec<PackId>,
+    /// Bytes of records that were moved.
+    pub bytes_moved: u64,
+    /// Snapshots whose manifest was replaced.
+    pub snapshots: u64,
+}
+
+/// Names a record.
+type Key = (u128, u32);
+
+/// Moves records out of the packs that the plan names.
+pub(super) async fn repack(
+    store: &BlockStore,
+    survey: &Survey,
+    swept: &mut Swept,
+    progress: &(dyn Fn(&Swept) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<(), Failure> {
+    let mut mover = Mover::new(store, survey.plan.repack.iter().copied().collect(), cancel);
+    let mut is_whole = true;
+    for id in &survey.movable {
+        stop_if(cancel)?;
+        match mover.snapshot(id).await {
+            Ok(replaced) => swept.repacked.snapshots += u64::from(replaced),
+            Err(failure) if failure.code == Code::Cancelled => return Err(failure),
+            Err(failure) => {
+                // The packs that it names keep what it needs.
+                is_whole = false;
+                swept.leave(&failure);
+                if failure.code != Code::StoreCorrupt {
+                    break;
+                }
+            }
+        }
+        swept.repacked.bytes_moved = mover.bytes_moved;
+        progress(swept);
+    }
+    if is_whole {
+        swept.repacked.emptied = survey.plan.repack.iter().map(|pack| PackId::from_bits(*pack)).collect();
+    }
+    progress(swept);
+    Ok(())
+}
+
+struct Mover<'a> {
+    store: &'a BlockStore,
+    cancel: &'a CancellationToken,
+    from: HashSet<u128>,
+    /// Where blocks went.
+    blocks: HashMap<Key, Place>,
+    /// Where pages went, or that they stay: each is looked at once.
+    pages: HashMap<Key, Place>,
+    open: Option<PackBuilder>,
+    /// Records in the open pack: if it is lost, so are they.
+    in_open: Vec<Key>,
+    first: u128,
+    n_packs: u64,
+    bytes_moved: u64,
+}
+
+impl<'a> Mover<'a> {
+    fn new(store: &'a BlockStore, from: HashSet<u128>, cancel: &'a CancellationToken) -> Self {
+        Self {
+            store,
+            cancel,
+            from,
+            blocks: HashMap::new(),
+            pages: HashMap::new(),
+            open: None,
+            in_open: Vec::new(),
+            first: store.draw() << 32,
+            n_packs: 0,
+            bytes_moved: 0,
+        }
+    }
+
+    /// Rewrites one snapshot; whether there was anything to rewrite.
+    async fn snapshot(&mut self, id: &godwit_model::id::SnapshotId) -> Result<bool, Failure> {
+        let Some(manifest) = snapshot::load(self.store, id).await? else { return Ok(false) };
+        let Some(root) = manifest.root_entry() else { return Ok(false) };
+        let tree = manifest.tree(self.store);
+        let moved = self.page(&tree, (manifest.geometry().height() - 1, 0), root).await?;
+        if moved.place == root.place {
+            return Ok(false);
+        }
+        // Content first, pointer last.
+        self.flush().await?;
+        snapshot::replace(self.store, &manifest, moved, &self.packs(&manifest)).await
+    }
+
+    /// The packs of the manifest, with those of this repack: they are released together.
+    fn packs(&self, manifest: &SnapshotManifest) -> PackSet {
+        let mut packs = manifest.packs.clone();
+        packs.insert(self.first, self.n_packs);
+        packs
+    }
+
+    /// The page with everything below it out of the packs to empty.
+    fn page<'f>(&'f mut self, tree: &'f Tree, name: Name, entry: Entry) -> BoxFuture<'f, Result<Entry, Failure>> {
+        async move {
+            let key = (entry.place.pack, entry.place.ordinal);
+            if let Some(place) = self.pages.get(&key) {
+                return Ok(Entry { place: *place, ..entry });
+            }
+            stop_if(self.cancel)?;
+            let page = tree.load(name, entry).await?;
+            let mut rewritten = Page::clone(&page);
+            let mut is_changed = false;
+            if name.0 == 0 {
+                self.move_blocks(name.1, &page).await?;
+                for (slot, block) in page.entries() {
+                    if let Some(place) = self.blocks.get(&(block.place.pack, block.place.ordinal)) {
+                        rewritten.set(slot, Some(Entry { place: *place, ..*block }));
+                        is_changed = true;
+                    }
+                }
+            } else {
+                for (child_name, child) in children(name, &page) {
+                    let moved = self.page(tree, child_name, child).await?;
+                    if moved.place != child.place {
+                        rewritten.set((child_name.1 % FAN_OUT) as usize, Some(moved));
+                        is_changed = true;
+                    }
+                }
+            }
+            let mut place = entry.place;
+            if is_changed || self.from.contains(&place.pack) {
+                let record = self.store.cpu(move |store| page_record(store, &rewritten, name.1, None)).await?;
+                let record =
+                    record.ok_or_else(|| Failure::new(Code::Internal, "a page that held something is empty"))?;
+                if record.digest != entry.digest {
+                    return Err(Failure::new(Code::Internal, "a page's digest changed though only places moved"));
+                }
+                place = self.append(key, &record).await?;
+            }
+            self.pages.insert(key, place);
+            Ok(Entry { place, ..entry })
+        }
+        .boxed()
+    }
+
+    /// Moves the blocks of a leaf that lie in packs to empty and were not moved for another snapshot.
+    async fn move_blocks(&mut self, leaf: u64, page: &Page) -> Result<(), Failure> {
+        let wanted = page
+            .entries()
+            .filter(|(_, block)| self.from.contains(&block.place.pack))
+            .filter(|(_, block)| !self.blocks.contains_key(&(block.place.pack, block.place.ordinal)))
+            .map(|(slot, b)| Wanted { block: leaf * FAN_OUT + slot as u64, digest: b.digest, place: b.place })
+            .collect();
+        for span in plan_spans(wanted) {
+            stop_if(self.cancel)?;
+            for (place, record) in self.read(span).await? {
+                let key = (place.pack, place.ordinal);
+                if !self.blocks.contains_key(&key) {
+                    let moved = self.append(key, &record).await?;
+                    self.blocks.insert(key, moved);
+                    self.bytes_moved += u64::from(place.stored);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks of a span as records to store again: compared with their digests, compressed as they were.
+    async fn read(&self, span: Span) -> Result<Vec<(Place, Record)>, Failure> {
+        let bytes = {
+            let _turn = self.store.fetches().acquire().await.expect("the semaphore is never closed");
+            read_span(self.store, &span).await?
+        };
+        let path = pack_path(&PackId::from_bits(span.pack));
+        let open = move |store: &BlockStore| -> Result<Vec<(Place, Record)>, Damage> {
+            let one = |wanted: &Wanted| {
+                open_block(store, &span, wanted, &bytes)?;
+                let Wanted { block, digest, place } = *wanted;
+                let content = open_content(store.keys(), &span, wanted, &bytes)?.into();
+                let record =
+                    Record { what: What::Block, number: block, digest, codec: place.codec, raw: place.raw, content };
+                Ok((place, record))
+            };
+            span.wanted.iter().map(one).collect()
+        };
+        self.store.cpu(open).await?.map_err(|damage| damage.of(&path))
+    }
+
+    async fn append(&mut self, key: Key, record: &Record) -> Result<Place, Failure> {
+        if self.open.as_ref().is_some_and(|open| !open.has_room(record.content.len())) {
+            self.flush().await?;
+        }
+        let next = self.first + u128::from(self.n_packs);
+        let (store, target) = (self.store, self.store.pack_target());
+        let open = self.open.get_or_insert_with(|| PackBuilder::new(store.keys(), next, target, BytesMut::new()));
+        self.in_open.push(key);
+        Ok(open.append(record))
+    }
+
+    /// Puts the open pack.
+    async fn flush(&mut self) -> Result<(), Failure> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let pack = open.seal();
+        // Counted before: whatever becomes of the put, this id is used up.
+        self.n_packs += 1;
+        let path = pack_path(&pack.pack);
+        let _turn = self.store.puts().acquire().await.expect("the semaphore is never closed");
+        if let Err(failure) = self.store.put(&path, pack.bytes).await.and_then(|put| match put {
+            Put::Created => Ok(()),
+            Put::Exists => Err(Failure::new(Code::Internal, format!("object {path} exists already"))),
+        }) {
+            self.forget_open();
+            return Err(failure);
+        }
+        self.in_open.clear();
+        Ok(())
+    }
+
+    /// What is in the open pack is not in the store: nothing may be said to be there.
+    fn forget_open(&mut self) {
+        if self.open.take().is_some() {
+            self.n_packs += 1;
+        }
+        for key in self.in_open.drain(..) {
+            self.blocks.remove(&key);
+            self.pages.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Looks at the store: packs, then snapshots and what they name.
+
+use super::{Claims, Limits, Marks, PackFact, Plan, plan};
+use crate::image;
+use crate::snapshot::{self, SnapshotManifest};
+use crate::store::BlockStore;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::SnapshotId;
+use godwit_model::time::Timestamp;
+use std::collections::HashSet;
+use tokio_util::sync::CancellationToken;
+
+/// The packs of the store, as they were before claims were asked for.
+#[derive(Debug)]
+pub struct Listed(Vec<PackFact>);
+
+impl Listed {
+    /// Lists them.
+    pub async fn packs(store: &BlockStore) -> Result<Listed, Failure> {
+        Ok(Listed(store.list_packs().await?))
+    }
+}
+
+/// What was found, and what is to be done.
+#[derive(Debug)]
+pub struct Survey {
+    /// The decisions.
+    pub plan: Plan,
+    /// Snapshots whose records may be moved.
+    pub(super) movable: Vec<SnapshotId>,
+}
+
+/// Walks all snapshots and decides. `claims` were asked for after `listed` was made. `progress` is told how many
+/// snapshots of how many are walked.
+pub async fn survey(
+    store: &BlockStore,
+    listed: Listed,
+    claims: &Claims,
+    limits: &Limits,
+    now: Timestamp,
+    progress: &(dyn Fn(u64, u64) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<Survey, Failure> {
+    let mut snapshots = snapshot::list(store).await?;
+    // Those in use come first: what they name is pinned.
+    snapshots.sort_by_key(|id| (!claims.in_use.contains(id), id.clone()));
+    let n_in_use = snapshots.partition_point(|id| claims.in_use.contains(id));
+    let mut marks = Marks::default();
+    let mut movable = Vec::new();
+    let mut old_strays = Vec::new();
+    for (n, id) in snapshots.iter().enumerate() {
+        if cancel.is_cancelled() {
+            return Err(Failure::new(Code::Cancelled, "the sweep was stopped"));
+        }
+        if n == n_in_use {
+            marks.pin();
+        }
+        progress(n as u64, snapshots.len() as u64);
+        let Some(manifest) = mark(store, id, &mut marks).await? else { continue };
+        if n >= n_in_use {
+            movable.push(id.clone());
+        }
+        if !claims.snapshots.contains(id) && !claims.in_use.contains(id) && manifest.created_at + limits.staging <= now
+        {
+            old_strays.push(id.clone());
+        }
+    }
+    if n_in_use == snapshots.len() {
+        marks.pin();
+    }
+    progress(snapshots.len() as u64, snapshots.len() as u64);
+    let mut plan = plan(&listed.0, &marks, claims, limits, now);
+    plan.strays = strays(store, old_strays).await?;
+    movable.retain(|id| !plan.strays.contains(id));
+    Ok(Survey { plan, movable })
+}
+
+/// Marks what a snapshot names; `None` if it is gone, or cannot be read.
+async fn mark(store: &BlockStore, id: &SnapshotId, marks: &mut Marks) -> Result<Option<SnapshotManifest>, Failure> {
+    let why = match snapshot::load(store, id).await {
+        Ok(None) => return Ok(None),
+        Ok(Some(manifest)) => match marks.walk(store, &manifest).await {
+            Ok(()) => return Ok(Some(manifest)),
+            Err(failure) => failure,
+        },
+        Err(failure) => failure,
+    };
+    if why.code != Code::StoreCorrupt {
+        return Err(why);
+    }
+    // It may have been deleted while it was walked, and its packs with it.
+    if matches!(snapshot::load(store, id).await, Ok(None)) {
+        return Ok(None);
+    }
+    marks.unreadable.push((id.clone(), why.evidence));
+    Ok(None)
+}
+
+/// Those of `candidates` that no image names. An image that cannot be read may name any.
+async fn strays(store: &BlockStore, candidates: Vec<SnapshotId>) -> Result<Vec<SnapshotId>, Failure> {
+    if candidates.is_empty() {
+        return Ok(candidates);
+    }
+    let mut named = HashSet::new();
+    for id in image::list(store).await? {
+        match image::load(store, &id).await {
+            Ok(image) => named.extend(image.into_iter().flat_map(|i| i.volumes).map(|volume| volume.snapshot)),
+            Err(failure) if failure.code == Code::StoreCorrupt => return Ok(Vec::new()),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(candidates.into_iter().filter(|id| !named.contains(id)).collect())
+}
