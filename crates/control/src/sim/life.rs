@@ -119,7 +119,7 @@ impl Sim {
 
     /// Lives until so many days have passed, then one calm life in which everything comes to rest.
     /// Gives the states of jobs and runs that were seen.
-    pub fn run(mut self, days: u64) -> BTreeSet<&'static str> {
+    pub fn run(mut self, days: u64) -> BTreeSet<String> {
         let _database = Database::apart();
         let end = START + Millis::DAY.times(days as i64);
         while self.clock.now() < end {
@@ -200,6 +200,9 @@ impl Sim {
             }
             for _ in 0..self.dice.below(4) {
                 actor::act(self, service).await;
+                // Time for the driver to see it, and hardly for anything to end.
+                sleep(Duration::from_millis(50)).await;
+                self.record.look(service, &self.clock).await;
             }
             sleep(Duration::from_secs(self.dice.within(60, 12 * 3_600))).await;
             self.record.look(service, &self.clock).await;

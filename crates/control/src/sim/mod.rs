@@ -55,8 +55,9 @@ fn simulate(kind: u64) {
         }
     }
     if whole {
-        let all = JobState::ALL.map(JobState::as_str).into_iter().chain(RunState::ALL.map(RunState::as_str));
-        let unseen: Vec<_> = all.filter(|state| !seen.contains(state)).collect();
+        let jobs = JobState::ALL.map(|state| format!("a job {}", state.as_str()));
+        let runs = RunState::ALL.map(|state| format!("a run {}", state.as_str()));
+        let unseen: Vec<_> = jobs.into_iter().chain(runs).filter(|state| !seen.contains(state)).collect();
         assert!(unseen.is_empty(), "states that no history came to: {unseen:?}");
     }
 }
