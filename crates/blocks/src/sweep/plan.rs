@@ -24,6 +24,9 @@ pub struct Limits {
     pub staging: Millis,
     /// A pack is repacked if at least so many percent of it are dead; 0 never.
     pub repack_percent: u8,
+    /// And at least so many bytes: a repack leaves the pages that it writes anew dead in their old packs, and must not
+    /// take those for worth another repack, for ever.
+    pub repack_floor: u64,
     /// Live bytes that one sweep moves at most.
     pub repack_bytes: u64,
 }
@@ -126,7 +129,7 @@ pub fn plan(packs: &[PackFact], marks: &Marks, claims: &Claims, limits: &Limits,
             let dead = dead_bytes(fact.bytes, live);
             plan.dead_bytes += dead;
             let is_free = !live.pinned && !claims.packs.holds(fact.pack) && marks.unreadable.is_empty();
-            if is_free && is_worth_it(fact.bytes, dead, limits.repack_percent) {
+            if is_free && is_worth_it(fact.bytes, dead, limits) {
                 plan.repackable.add(dead, fact.made_at);
                 worth.push((dead, live.bytes, fact.pack));
             }
@@ -183,8 +186,9 @@ fn dead_bytes(bytes: u64, live: super::Live) -> u64 {
     bytes.saturating_sub(live.bytes + frame)
 }
 
-fn is_worth_it(bytes: u64, dead: u64, percent: u8) -> bool {
-    percent > 0 && dead > 0 && dead.saturating_mul(100) >= bytes.saturating_mul(u64::from(percent))
+fn is_worth_it(bytes: u64, dead: u64, limits: &Limits) -> bool {
+    let percent = u64::from(limits.repack_percent);
+    percent > 0 && dead >= limits.repack_floor.max(1) && dead.saturating_mul(100) >= bytes.saturating_mul(percent)
 }
 
 #[cfg(test)]
@@ -194,7 +198,8 @@ mod tests {
     use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp(1_000_000);
-    const LIMITS: Limits = Limits { staging: Millis(500_000), repack_percent: 50, repack_bytes: 30_000 };
+    const LIMITS: Limits =
+        Limits { staging: Millis(500_000), repack_percent: 50, repack_floor: 2_000, repack_bytes: 30_000 };
 
     #[derive(Clone, Debug)]
     struct Case {
@@ -267,7 +272,8 @@ mod tests {
                 let case = of(*pack);
                 let live = case.live.unwrap();
                 prop_assert!(!live.pinned && !case.claimed);
-                prop_assert!(dead_bytes(case.fact.bytes, live) * 2 >= case.fact.bytes);
+                let dead = dead_bytes(case.fact.bytes, live);
+            prop_assert!(dead * 2 >= case.fact.bytes && dead >= LIMITS.repack_floor);
             }
             let moved: u64 = plan.repack.iter().map(|p| of(*p).live.unwrap().bytes).sum();
             prop_assert!(moved <= LIMITS.repack_bytes || plan.repack.len() == 1);

@@ -7,6 +7,9 @@ use godwit_control::replicator::{PackCount, PackRange, SweepClaims, SweepEnd, Sw
 use godwit_model::failure::Failure;
 use tokio_util::sync::CancellationToken;
 
+/// A pack with fewer dead bytes than this is not worth a repack: a sixteenth of a full one.
+const REPACK_FLOOR: u64 = 1 << 20;
+
 /// Looks at the store and says what is to be done.
 pub async fn plan(
     store: &BlockStore,
@@ -62,8 +65,12 @@ async fn look(
 ) -> Result<Survey, Failure> {
     let listed = Listed::packs(store).await?;
     let claims = claims((order.claims)().await?);
-    let limits =
-        Limits { staging: order.staging, repack_percent: order.repack_percent, repack_bytes: order.repack_bytes };
+    let limits = Limits {
+        staging: order.staging,
+        repack_percent: order.repack_percent,
+        repack_floor: REPACK_FLOOR,
+        repack_bytes: order.repack_bytes,
+    };
     survey(store, listed, &claims, &limits, order.now, progress, cancel).await
 }
 
