@@ -28,6 +28,9 @@ const ROUNDS: usize = 4;
 /// Longest sleep when the store cannot be read.
 const TROUBLE: Duration = Duration::from_secs(5);
 
+/// How often the audit trail is pruned: what is a little too old harms nobody.
+const PRUNE_EVERY: Millis = Millis::HOUR;
+
 /// How a task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
@@ -57,6 +60,8 @@ pub(crate) struct Driver {
     since: Timestamp,
     /// When it looked last.
     looked: Timestamp,
+    /// When the audit trail was pruned.
+    pruned: Option<Timestamp>,
     tasks: JoinSet<Result<Ended, StoreError>>,
     names: HashMap<tokio::task::Id, Task>,
     at_work: HashMap<Task, CancellationToken>,
@@ -72,6 +77,7 @@ impl Driver {
             stop,
             since,
             looked: since,
+            pruned: None,
             tasks: JoinSet::new(),
             names: HashMap::new(),
             at_work: HashMap::new(),
@@ -111,6 +117,7 @@ impl Driver {
         self.runs(&facts);
         self.ending_jobs(&facts).await?;
         self.time_over().await?;
+        self.prune_audit().await?;
         self.catalog().await?;
         self.images().await?;
         let heartbeat = self.connectors(&facts).await?;
@@ -149,6 +156,19 @@ impl Driver {
             for job in store.jobs_since(JobState::Deleted, before).await? {
                 store.forget_job(&job).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn prune_audit(&mut self) -> Result<(), StoreError> {
+        let now = self.line.now();
+        // Set back, the clock must not stop it for ever.
+        if self.pruned.is_none_or(|pruned| now < pruned || now - pruned >= PRUNE_EVERY) {
+            let gone = self.line.store.prune_audit(&self.line.options.audit, now).await?;
+            if gone > 0 {
+                tracing::info!(records = gone, "the audit trail was pruned");
+            }
+            self.pruned = Some(now);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The bounds of everything that waits, with defaults that suit real disks and real hypervisors.
 
+use crate::audit::AuditLimits;
 use godwit_model::retention::Retention;
 use godwit_model::time::Millis;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct Options {
     pub pause_after: u32,
     /// How long what has done its work is kept.
     pub retention: Retention,
+    /// How much of the audit trail is kept.
+    pub audit: AuditLimits,
     /// Retries of the stages of a run.
     pub retry: Retry,
     /// Retries of removing what a given-up run left: afterwards it is left to the sweep.
@@ -88,6 +91,7 @@ impl Default for Options {
                 deleted_jobs: Some(Millis::DAY.times(90)),
                 catalog: Some(Millis::DAY.times(7)),
             },
+            audit: AuditLimits::default(),
             retry: Retry { attempts: 6, first: seconds(2), longest: minutes(2) },
             clean_retry: Retry { attempts: 3, first: seconds(1), longest: seconds(10) },
         }

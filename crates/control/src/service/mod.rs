@@ -5,6 +5,7 @@
 //! one place; outputs are plain values without a hint of the wire.
 
 mod access;
+mod audit;
 mod catalog;
 mod connectors;
 mod error;
@@ -14,6 +15,7 @@ mod page;
 mod runs;
 
 pub use access::{Secret, SecretBox};
+pub use audit::AuditFilter;
 pub use catalog::{Catalog, Server, VmAddress};
 pub use connectors::{Connector, NewConnector};
 pub use error::{ErrorCode, ServiceError};

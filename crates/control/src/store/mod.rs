@@ -4,7 +4,7 @@
 //!
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
-//! ledger from which it goes on after a crash); what every image and snapshot is; access keys, wrapped. Not stored:
+//! ledger from which it goes on after a crash); what every image and snapshot is; access keys, wrapped; the audit trail. Not stored:
 //! blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
 //! # Consistency
@@ -34,6 +34,7 @@
 //! SQL is kept to what SQLite and PostgreSQL both take: `$1` placeholders, TEXT and BIGINT columns, ON CONFLICT.
 
 mod access;
+mod audit;
 mod catalog;
 mod connectors;
 mod error;
@@ -48,6 +49,8 @@ mod run_steps;
 mod runs;
 mod verifications;
 
+pub(crate) use audit::AuditQuery;
+pub use audit::{TrailReport, check_trail_in};
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
@@ -71,13 +74,16 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
 
 /// Longest wait for a connection, and for another process that holds the file's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(15);
+
+/// Longest wait for a database that is only looked at.
+const READ_ONLY_WAIT: Duration = Duration::from_secs(15);
 
 /// How often an id that is taken is drawn anew: with 32 bits and a million rows, once is rare.
 const DRAWS: usize = 64;
@@ -222,6 +228,7 @@ pub(crate) fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
+        migration(3, "audit", include_str!("../../migrations/0003_audit.sql")),
     ])
 }
 
