@@ -3,7 +3,7 @@
 //! Every operation of the SMS model is in it, also those that do not work yet; a test holds the table against the
 //! model.
 
-use crate::calls::{connectors, images, jobs, runs, servers, snapshots};
+use crate::calls::{audit, connectors, images, jobs, runs, servers, snapshots};
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
 use crate::shapes::operations::{self as sms, Operation};
@@ -49,6 +49,16 @@ impl Entry {
     /// Whether it answers with bytes of an image.
     pub fn answers_bytes(&self) -> bool {
         matches!(self.run, Run::Octets(_))
+    }
+
+    /// Whether it changes nothing, by its verb: what is not known to read counts as a change.
+    pub fn only_reads(&self) -> bool {
+        ["Get", "Describe", "List", "Read", "Verify"].iter().any(|verb| self.name.starts_with(verb))
+    }
+
+    /// What its request must obey.
+    pub(crate) fn rules(&self) -> &'static Structure {
+        self.rules
     }
 
     /// Checks a request and carries it out.
@@ -174,6 +184,8 @@ table! {
     own ListImageExtents: json images::list_extents;
     own ReadImage: octets images::read;
     own DeleteImage: json images::delete;
+    own DescribeAuditRecords: json audit::describe;
+    own VerifyAuditTrail: json audit::verify;
 }
 
 #[cfg(test)]

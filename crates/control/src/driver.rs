@@ -149,7 +149,7 @@ impl Driver {
         if let Some(before) = due_before(kept.paused_jobs, now) {
             for job in store.jobs_since(JobState::PausedOnFailure, before).await? {
                 tracing::info!(%job, "the job was paused for longer than such jobs are kept: it is deleted");
-                let _ = store.delete_job(&job, now).await?;
+                let _ = store.delete_overdue_job(&job, now).await?;
             }
         }
         if let Some(before) = due_before(kept.deleted_jobs, now) {

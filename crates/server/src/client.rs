@@ -12,10 +12,10 @@ use godwit_api::shapes::answers::{
 };
 use godwit_api::shapes::godwit::{
     self, AssociateConnectorRequest, AssociateConnectorResponse, CreateJobRequest, CreateJobResponse,
-    DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest, DescribeImagesResponse,
+    DescribeAuditRecordsRequest, DescribeAuditRecordsResponse, DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest, DescribeImagesResponse,
     DescribeJobsRequest, DescribeJobsResponse, DescribeReplicationRunsRequest, DescribeReplicationRunsResponse,
     DescribeServersRequest, DescribeServersResponse, ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse,
-    NoAnswer, OwnOperation, ReadImageRequest, ResumeJobRequest, UpdateJobRequest,
+    NoAnswer, OwnOperation, ReadImageRequest, ResumeJobRequest, UpdateJobRequest, VerifyAuditTrailRequest, VerifyAuditTrailResponse,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{
@@ -163,6 +163,10 @@ calls! {
     list_image_extents: own ListImageExtents reads (ListImageExtentsRequest) -> ListImageExtentsResponse;
     /// `DeleteImage`.
     delete_image: own DeleteImage changes (ImageRequest) -> NoAnswer;
+    /// `DescribeAuditRecords`.
+    describe_audit_records: own DescribeAuditRecords reads (DescribeAuditRecordsRequest) -> DescribeAuditRecordsResponse;
+    /// `VerifyAuditTrail`.
+    verify_audit_trail: own VerifyAuditTrail reads (VerifyAuditTrailRequest) -> VerifyAuditTrailResponse;
 }
 
 impl Client {

@@ -92,6 +92,12 @@ operations! {
         [required("imageId", TEXT), required("volume", COUNT), required("offset", COUNT), required("length", COUNT)];
     /// Removes an image and its snapshots.
     DeleteImage, [required("imageId", TEXT)];
+    /// Lists what is on record, newest first.
+    DescribeAuditRecords,
+        [optional("since", Rule::Timestamp), optional("until", Rule::Timestamp), optional("who", TEXT),
+         optional("what", TEXT), optional("outcome", TEXT), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Checks that nothing on record was changed, removed or put between.
+    VerifyAuditTrail, [optional("number", COUNT), optional("hash", TEXT)];
 }
 
 macro_rules! shapes {
@@ -109,12 +115,14 @@ macro_rules! shapes {
     )*};
 }
 
+mod audit;
 mod connectors;
 mod images;
 mod jobs;
 mod runs;
 mod servers;
 
+pub use audit::*;
 pub use connectors::*;
 pub use images::*;
 pub use jobs::*;
