@@ -119,7 +119,10 @@ impl Control {
         parts.store.date_catalog(now).await?;
         let unknown = parts.store.settle_intents().await?;
         if unknown > 0 {
-            tracing::warn!(unknown, "calls were at work when the service stopped: their outcome is on record as unknown");
+            tracing::warn!(
+                unknown,
+                "calls were at work when the service stopped: their outcome is on record as unknown"
+            );
         }
         let (options, store) = (parts.options, parts.store.clone());
         let stop = CancellationToken::new();

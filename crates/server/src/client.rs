@@ -12,10 +12,11 @@ use godwit_api::shapes::answers::{
 };
 use godwit_api::shapes::godwit::{
     self, AssociateConnectorRequest, AssociateConnectorResponse, CreateJobRequest, CreateJobResponse,
-    DescribeAuditRecordsRequest, DescribeAuditRecordsResponse, DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest, DescribeImagesResponse,
-    DescribeJobsRequest, DescribeJobsResponse, DescribeReplicationRunsRequest, DescribeReplicationRunsResponse,
-    DescribeServersRequest, DescribeServersResponse, ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse,
-    NoAnswer, OwnOperation, ReadImageRequest, ResumeJobRequest, UpdateJobRequest, VerifyAuditTrailRequest, VerifyAuditTrailResponse,
+    DescribeAuditRecordsRequest, DescribeAuditRecordsResponse, DescribeConnectorsRequest, DescribeConnectorsResponse,
+    DescribeImagesRequest, DescribeImagesResponse, DescribeJobsRequest, DescribeJobsResponse,
+    DescribeReplicationRunsRequest, DescribeReplicationRunsResponse, DescribeServersRequest, DescribeServersResponse,
+    ImageRequest, ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, ReadImageRequest,
+    ResumeJobRequest, UpdateJobRequest, VerifyAuditTrailRequest, VerifyAuditTrailResponse,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{

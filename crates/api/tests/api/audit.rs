@@ -30,12 +30,20 @@ async fn every_call_is_on_record_with_who_what_outcome_and_the_id_of_its_reply()
     let calls = [
         (format!("{OWN}AssociateConnector"), associate, "godwit:AssociateConnector", "OK"),
         (format!("{SMS}GetServers"), json!({"maxResults": 7}), "sms:GetServers", "OK"),
-        (format!("{SMS}CreateReplicationJob"), json!({"serverId": "s-1"}), "sms:CreateReplicationJob",
-            "MissingRequiredParameterException"),
+        (
+            format!("{SMS}CreateReplicationJob"),
+            json!({"serverId": "s-1"}),
+            "sms:CreateReplicationJob",
+            "MissingRequiredParameterException",
+        ),
         (format!("{SMS}CreateApp"), json!({}), "sms:CreateApp", "UnknownOperationException"),
         ("Nothing.Such".to_owned(), json!({"x": 1}), "unknown", "UnknownOperationException"),
-        (format!("{OWN}AssociateConnector"), json!({"name": "p", "type": "QMP", "socket": PANIC_SOCKET}),
-            "godwit:AssociateConnector", "InternalError"),
+        (
+            format!("{OWN}AssociateConnector"),
+            json!({"name": "p", "type": "QMP", "socket": PANIC_SOCKET}),
+            "godwit:AssociateConnector",
+            "InternalError",
+        ),
     ];
     let mut ids = vec![];
     for (target, request, ..) in &calls {

@@ -2,18 +2,13 @@
 
 use super::query::Verbs;
 use super::row::Fields;
-use super::{READ_ONLY_WAIT, Store, StoreError, Tx};
-use crate::audit::chain::{Break, Hash, Link};
+use super::{Store, StoreError, Tx};
+use crate::audit::chain::{Hash, Link};
 use crate::audit::{AuditLimits, AuditRecord, Caller, NewAuditRecord, UNKNOWN};
 use godwit_model::retention::due_before;
 use godwit_model::time::Timestamp;
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AnyPool, ConnectOptions};
-use std::path::Path;
-
-/// Records that are read at a time to check them: a few hundred KiB.
-const CHECKED_AT_ONCE: i64 = 1_000;
+use sqlx::AnyPool;
+use sqlx::any::AnyRow;
 
 /// Records that are pruned in one transaction: others that write wait that long, some ten milliseconds.
 const PRUNED_AT_ONCE: i64 = 5_000;
@@ -30,22 +25,9 @@ pub(crate) struct AuditQuery {
 
 /// Both ends of the chain: the last record that was pruned, and the last one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Ends {
-    anchor: Link,
-    last: Link,
-}
-
-/// What a check of the trail has found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TrailReport {
-    /// Records that were checked and are in order.
-    pub records: u64,
-    /// The last record that was pruned; number 0 if none was.
+pub(super) struct Ends {
     pub anchor: Link,
-    /// The last record that is in order. Kept elsewhere, it proves later that nothing up to it was changed.
     pub last: Link,
-    /// Where the chain is broken first.
-    pub broken: Option<Break>,
 }
 
 impl Store {
@@ -94,12 +76,16 @@ impl Store {
         tx.commit().await
     }
 
-    /// Puts on record the calls that were at work when the last process ended. Gives how many.
+    /// Puts on record the calls that were at work when the last process ended, before others begin. Gives how
+    /// many.
     pub(crate) async fn settle_intents(&self) -> Result<usize, StoreError> {
-        let mut tx = self.begin().await?;
         let left = sqlx::query("SELECT * FROM audit_intent ORDER BY at, request_id")
-            .all(&mut *tx, "read the calls whose outcome is unknown", intent)
+            .all(self.reader(), "read the calls whose outcome is unknown", intent)
             .await?;
+        if left.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.begin().await?;
         for what in &left {
             Store::append_audit(&mut tx, what.clone()).await?;
         }
@@ -133,24 +119,22 @@ impl Store {
         .await
     }
 
-    /// Checks the whole trail. `expected` is a record that was noted elsewhere and must still be part of it.
-    pub(crate) async fn check_trail(&self, expected: Option<Link>) -> Result<TrailReport, StoreError> {
-        check(self.reader(), expected).await
-    }
-
-    /// Removes what is kept no longer, and puts that on record. Gives how many records went.
+    /// Removes what is kept no longer, and puts that on record. Gives how many records went. One at a time: only
+    /// others may append meanwhile.
     pub(crate) async fn prune_audit(&self, limits: &AuditLimits, now: Timestamp) -> Result<u64, StoreError> {
         let (mut pruned, mut newest) = (0, None);
         loop {
-            let mut tx = self.begin().await?;
-            let ends = lock_chain(&mut tx).await?;
+            let unreadable = || StoreError::unreadable("the ends of the audit trail", "nothing that can be read");
+            let ends = ends(self.reader()).await?.ok_or_else(unreadable)?;
             // What the pruning itself puts on record is not for this one to prune.
             let newest = *newest.get_or_insert(ends.last.number);
-            let until = prune_until(&mut tx, limits, ends, now).await?.min(newest);
+            let until = prune_until(self.reader(), limits, ends, now).await?.min(newest);
             let until = until.min(ends.anchor.number.saturating_add(PRUNED_AT_ONCE));
             if until <= ends.anchor.number {
                 return Ok(pruned);
             }
+            let mut tx = self.begin().await?;
+            lock_chain(&mut tx).await?;
             let hash = sqlx::query("SELECT hash FROM audit WHERE number = $1")
                 .bind(until)
                 .one(&mut *tx, "read the last record to prune", |row| hash_in(row, "hash"))
@@ -173,118 +157,8 @@ impl Store {
     }
 }
 
-/// Checks the trail in a database file, which is only read. The service may be at work on it.
-pub async fn check_trail_in(file: &Path, expected: Option<Link>) -> Result<TrailReport, StoreError> {
-    sqlx::any::install_default_drivers();
-    let url = SqliteConnectOptions::new().filename(file).read_only(true).to_url_lossy();
-    let what = "open the database to read it";
-    let options = AnyConnectOptions::from_url(&url).map_err(|e| StoreError::database(what, e))?;
-    let pool = AnyPoolOptions::new().max_connections(1).acquire_timeout(READ_ONLY_WAIT).connect_with(options);
-    let pool = pool.await.map_err(|e| StoreError::database(what, e))?;
-    let report = check(&pool, expected).await;
-    pool.close().await;
-    report
-}
-
-/// Checks until a chain is found whose beginning was not pruned meanwhile.
-async fn check(at: &AnyPool, expected: Option<Link>) -> Result<TrailReport, StoreError> {
-    loop {
-        let Some(Ends { anchor, .. }) = ends(at).await? else { return Ok(without_ends()) };
-        let report = walk(at, anchor, expected).await?;
-        if report.broken.is_none() || ends(at).await?.is_none_or(|now| now.anchor == anchor) {
-            return Ok(report);
-        }
-    }
-}
-
-fn without_ends() -> TrailReport {
-    let nothing = Link { number: 0, hash: Hash::NOTHING };
-    let reason = "the row that says where the trail begins and ends is missing, or cannot be read".to_owned();
-    TrailReport { records: 0, anchor: nothing, last: nothing, broken: Some(Break { number: 0, reason }) }
-}
-
-async fn walk(at: &AnyPool, anchor: Link, expected: Option<Link>) -> Result<TrailReport, StoreError> {
-    let mut link = anchor;
-    let mut waits = false;
-    let broken = loop {
-        let page = sqlx::query("SELECT * FROM audit WHERE number > $1 ORDER BY number LIMIT $2")
-            .bind(link.number)
-            .bind(CHECKED_AT_ONCE)
-            .all(at, "read the audit trail", |row| Ok(record(row).ok()))
-            .await?;
-        if !page.is_empty() {
-            waits = false;
-            match page.into_iter().find_map(|record| follow(&mut link, record, expected).err()) {
-                Some(broken) => break Some(broken),
-                None => continue,
-            }
-        }
-        let Some(Ends { last, .. }) = ends(at).await? else { return Ok(without_ends()) };
-        // What was appended between the two looks is there at the next one.
-        if last.number > link.number && !waits {
-            waits = true;
-            continue;
-        }
-        break end_of(link, last).or_else(|| beyond(link, expected));
-    };
-    let broken = broken.or_else(|| before_all(anchor, expected));
-    let records = u64::try_from(link.number - anchor.number).unwrap_or_default();
-    Ok(TrailReport { records, anchor, last: link, broken })
-}
-
-fn follow(link: &mut Link, record: Option<AuditRecord>, expected: Option<Link>) -> Result<(), Break> {
-    let number = link.number.saturating_add(1);
-    let Some(record) = record else {
-        return Err(Break { number, reason: "it cannot be read: it holds what was never written there".to_owned() });
-    };
-    let mut next = *link;
-    next.step(&record)?;
-    if expected.is_some_and(|e| e.number == number && e.hash != next.hash) {
-        let reason = "it is in order with the others, but it is not the one that was noted: the trail was rewritten";
-        return Err(Break { number, reason: reason.to_owned() });
-    }
-    *link = next;
-    Ok(())
-}
-
-/// Whether the chain ends where it should.
-fn end_of(link: Link, last: Link) -> Option<Break> {
-    let number = link.number.saturating_add(1);
-    match last.number {
-        there if there > link.number => {
-            Some(Break { number, reason: format!("records {number} to {there} are missing at the end") })
-        }
-        there if there < link.number => {
-            let number = there.saturating_add(1);
-            Some(Break { number, reason: format!("the trail ends with record {there}: what follows was put there") })
-        }
-        there if last.hash != link.hash => {
-            Some(Break { number: there, reason: "it is not the record that the trail ended with".to_owned() })
-        }
-        _ => None,
-    }
-}
-
-/// A record that was noted, but is not there yet.
-fn beyond(link: Link, expected: Option<Link>) -> Option<Break> {
-    let noted = expected.filter(|e| e.number > link.number)?;
-    let number = link.number.saturating_add(1);
-    let reason = format!("record {} was noted, but the trail ends with {}: it was cut", noted.number, link.number);
-    Some(Break { number, reason })
-}
-
-/// A record that was noted, and has been pruned: only the last one of these can still be compared.
-fn before_all(anchor: Link, expected: Option<Link>) -> Option<Break> {
-    let noted = expected.filter(|e| e.number <= anchor.number && *e != anchor)?;
-    let reason = match noted.number == anchor.number {
-        true => "it is not the one that was noted: the trail was rewritten".to_owned(),
-        false => format!("it has been pruned, so it cannot be compared: the trail begins behind {}", anchor.number),
-    };
-    Some(Break { number: noted.number, reason })
-}
-
 /// The last record that is kept no longer.
-async fn prune_until(tx: &mut Tx, limits: &AuditLimits, ends: Ends, now: Timestamp) -> Result<i64, StoreError> {
+async fn prune_until(at: &AnyPool, limits: &AuditLimits, ends: Ends, now: Timestamp) -> Result<i64, StoreError> {
     let most = i64::try_from(limits.most).unwrap_or(i64::MAX);
     // One more goes for the record of the pruning itself.
     let too_many = ends.last.number.saturating_sub(most);
@@ -293,7 +167,7 @@ async fn prune_until(tx: &mut Tx, limits: &AuditLimits, ends: Ends, now: Timesta
     // Only a beginning of the chain can go: it ends before the first record that is kept, whatever the clock said.
     let kept = sqlx::query("SELECT number FROM audit WHERE at > $1 ORDER BY number LIMIT 1")
         .bind(before.0)
-        .find(&mut **tx, "look for the first record to keep", |row| Fields(row).int("number"))
+        .find(at, "look for the first record to keep", |row| Fields(row).int("number"))
         .await?;
     let too_old = kept.map_or(ends.last.number, |kept| kept - 1);
     Ok(too_old.max(too_many).min(ends.last.number))
@@ -308,7 +182,7 @@ async fn lock_chain(tx: &mut Tx) -> Result<Ends, StoreError> {
 const ENDS: &str = "SELECT anchor_number, anchor_hash, last_number, last_hash FROM audit_chain WHERE chain = 1";
 
 /// The same for whoever checks: `None` if the row is not there, or holds what was never written there.
-async fn ends(at: &AnyPool) -> Result<Option<Ends>, StoreError> {
+pub(super) async fn ends(at: &AnyPool) -> Result<Option<Ends>, StoreError> {
     let found = sqlx::query(ENDS).find(at, "read the ends of the audit trail", |row| Ok(read_ends(row).ok())).await?;
     Ok(found.flatten())
 }
@@ -359,7 +233,7 @@ fn read_ends(row: &AnyRow) -> Result<Ends, StoreError> {
     Ok(Ends { anchor: link("anchor_number", "anchor_hash")?, last: link("last_number", "last_hash")? })
 }
 
-fn record(row: &AnyRow) -> Result<AuditRecord, StoreError> {
+pub(super) fn record(row: &AnyRow) -> Result<AuditRecord, StoreError> {
     let fields = Fields(row);
     Ok(AuditRecord {
         number: fields.int("number")?,

@@ -47,10 +47,10 @@ mod query;
 mod row;
 mod run_steps;
 mod runs;
+mod trail;
 mod verifications;
 
 pub(crate) use audit::AuditQuery;
-pub use audit::{TrailReport, check_trail_in};
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
@@ -59,6 +59,7 @@ pub(crate) use packs::PackState;
 pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
 pub(crate) use runs::{DemandDenied, Facts, RunRecord, VolumeRecord};
+pub use trail::{TrailReport, check_trail_in};
 pub(crate) use verifications::VerificationEnd;
 
 use crate::control::Draw;

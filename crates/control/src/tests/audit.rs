@@ -75,8 +75,15 @@ async fn whatever_is_done_to_a_row_is_found() {
         (swap.into(), 3, "does not follow"),
         (contents_swapped.into(), 3, "changed"),
         (copy("11"), 11, "does not follow"),
-        (format!("UPDATE audit SET number = number + 100 WHERE number > 5; UPDATE audit SET number = number - 99 \
-            WHERE number > 100; {}", copy("6").replace("audit WHERE number = 5", "audit WHERE number = 5")), 6, "does not follow"),
+        (
+            format!(
+                "UPDATE audit SET number = number + 100 WHERE number > 5; UPDATE audit SET number = number - 99 \
+            WHERE number > 100; {}",
+                copy("6").replace("audit WHERE number = 5", "audit WHERE number = 5")
+            ),
+            6,
+            "does not follow",
+        ),
         ("UPDATE audit SET number = 'x' WHERE number = 4".into(), 4, "missing"),
         ("DELETE FROM audit WHERE number = 10; UPDATE audit_chain SET last_number = 9".into(), 9, "ended with"),
         ("UPDATE audit_chain SET anchor_number = 2".into(), 3, "does not follow"),
