@@ -3,10 +3,10 @@
 //! [`chain`] says what a record's hash covers and checks a chain, without any I/O. [`recorder`] puts calls on record as
 //! they end, many in one transaction. The rows are in `store::audit`; what can be asked is in `service::audit`.
 
-pub(crate) mod chain;
+mod chain;
 pub(crate) mod recorder;
 
-use chain::Hash;
+pub use chain::{Break, Hash, Link};
 use godwit_model::time::{Millis, Timestamp};
 
 /// The outcome of what succeeded.

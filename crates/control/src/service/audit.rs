@@ -2,9 +2,9 @@
 
 use super::page::paged;
 use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
-use crate::audit::chain::{Hash, Link};
 use crate::audit::recorder::NotRecorded;
 use crate::audit::{AuditRecord, NewAuditRecord};
+use crate::audit::{Hash, Link};
 use crate::store::{AuditQuery, TrailReport};
 use godwit_model::time::Timestamp;
 

@@ -3,8 +3,8 @@
 use super::query::Verbs;
 use super::row::Fields;
 use super::{Store, StoreError, Tx};
-use crate::audit::chain::{Hash, Link};
 use crate::audit::{AuditLimits, AuditRecord, Caller, NewAuditRecord, UNKNOWN};
+use crate::audit::{Hash, Link};
 use godwit_model::retention::due_before;
 use godwit_model::time::Timestamp;
 use sqlx::AnyPool;

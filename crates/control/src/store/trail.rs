@@ -4,7 +4,7 @@ use super::audit::{Ends, ends, record};
 use super::query::Verbs;
 use super::{READ_ONLY_WAIT, Store, StoreError};
 use crate::audit::AuditRecord;
-use crate::audit::chain::{Break, Hash, Link};
+use crate::audit::{Break, Hash, Link};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyPool, ConnectOptions};

@@ -1,7 +1,7 @@
 //! The audit trail: what is done to its rows from outside is found; what is pruned can be proven all the same.
 
-use crate::audit::chain::{Break, Hash, Link};
 use crate::audit::{AuditLimits, Caller, NewAuditRecord, OK, UNKNOWN};
+use crate::audit::{Break, Hash, Link};
 use crate::service::*;
 use crate::store::{AuditQuery, Store, TrailReport, check_trail_in};
 use crate::testing::Harness;

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use godwit_api::shapes::godwit::{
     AuditRecordDescription, DescribeAuditRecordsRequest, VerifyAuditTrailRequest, VerifyAuditTrailResponse,
 };
-use godwit_control::audit::chain::{Hash, Link};
+use godwit_control::audit::{Hash, Link};
 use godwit_control::store::{TrailReport, check_trail_in};
 use godwit_model::time::Timestamp;
 use std::path::{Path, PathBuf};
