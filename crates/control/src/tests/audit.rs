@@ -4,7 +4,9 @@ use crate::audit::{AuditLimits, Caller, NewAuditRecord, OK, UNKNOWN};
 use crate::audit::{Break, Hash, Link};
 use crate::service::*;
 use crate::store::{AuditQuery, Store, TrailReport, check_trail_in};
-use crate::testing::Harness;
+use crate::testing::{Act, Harness, until};
+use godwit_model::failure::Code;
+use godwit_model::job::JobState;
 use godwit_model::time::{Millis, Timestamp};
 use sqlx::{ConnectOptions, Connection};
 
@@ -79,7 +81,7 @@ async fn whatever_is_done_to_a_row_is_found() {
             format!(
                 "UPDATE audit SET number = number + 100 WHERE number > 5; UPDATE audit SET number = number - 99 \
             WHERE number > 100; {}",
-                copy("6").replace("audit WHERE number = 5", "audit WHERE number = 5")
+                copy("6")
             ),
             6,
             "does not follow",
@@ -229,5 +231,45 @@ async fn a_change_that_cannot_be_put_on_record_is_refused() {
     let refused = control.service().audit_begin(&call(1)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::TemporarilyUnavailable);
     assert!(refused.message.contains("not carried out"), "{refused}");
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_the_service_does_by_itself_is_on_record() {
+    let mut h = Harness::new();
+    h.options.retention.paused_jobs = Some(Millis::DAY);
+    h.options.retention.catalog = Some(Millis::DAY);
+    let (control, service) = h.serve().await;
+    let server = h.one_server(&service).await;
+    h.world.script("register", vec![Act::Fail(Code::SourceRefused); 9]);
+    let new = NewJob { frequency_hours: Some(1), pause_after: Some(1), ..NewJob::new(server.as_str(), h.now()) };
+    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    h.until_job(&service, &job, JobState::PausedOnFailure).await;
+    h.wait(Millis::DAY.times(2), &service);
+    h.until_job(&service, &job, JobState::Deleted).await;
+    let filter = AuditFilter { who: Some("godwit".into()), ..AuditFilter::default() };
+    let own = async || service.describe_audit_records(&filter, &Page::default()).await.unwrap().items;
+    until("both are on record", async || own().await.len() == 2).await;
+    let mut records = own().await;
+    records.sort_by(|a, b| a.what.action.cmp(&b.what.action));
+    assert_eq!(records[0].what.action, "godwit:ExpireServerCatalog");
+    assert_eq!(records[1].what.action, "sms:DeleteReplicationJob");
+    assert!(records[1].what.parameters.contains(job.as_str()), "{:?}", records[1]);
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_trail_is_pruned_every_hour() {
+    let mut h = Harness::new();
+    h.options.audit = AuditLimits { keep: Some(Millis::DAY), most: u64::MAX };
+    let (control, service) = h.serve().await;
+    for n in 0..5 {
+        service.audit_begin(&call(n)).await.unwrap();
+        service.audit_end(NewAuditRecord { at: h.now(), ..call(n) }).await;
+    }
+    h.wait(Millis::DAY.times(2), &service);
+    let report = async || service.verify_audit_trail(None).await.unwrap();
+    until("the trail is pruned", async || report().await.anchor.number == 5).await;
+    assert_eq!((report().await.records, report().await.broken), (1, None));
     control.shutdown().await;
 }
