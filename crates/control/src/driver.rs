@@ -117,7 +117,7 @@ impl Driver {
         self.runs(&facts);
         self.ending_jobs(&facts).await?;
         self.time_over().await?;
-        self.prune_audit().await?;
+        self.prune_audit().await;
         self.catalog().await?;
         self.images().await?;
         let heartbeat = self.connectors(&facts).await?;
@@ -160,17 +160,18 @@ impl Driver {
         Ok(())
     }
 
-    async fn prune_audit(&mut self) -> Result<(), StoreError> {
+    async fn prune_audit(&mut self) {
         let now = self.line.now();
         // Set back, the clock must not stop it for ever.
         if self.pruned.is_none_or(|pruned| now < pruned || now - pruned >= PRUNE_EVERY) {
-            let gone = self.line.store.prune_audit(&self.line.options.audit, now).await?;
-            if gone > 0 {
-                tracing::info!(records = gone, "the audit trail was pruned");
+            match self.line.store.prune_audit(&self.line.options.audit, now).await {
+                Ok(0) => {}
+                Ok(records) => tracing::info!(records, "the audit trail was pruned"),
+                // Runs go on whatever has happened to it.
+                Err(error) => tracing::error!(error = %error.to_failure(), "the audit trail cannot be pruned"),
             }
             self.pruned = Some(now);
         }
-        Ok(())
     }
 
     async fn obey_the_plan(&mut self) -> Result<Facts, StoreError> {

@@ -176,7 +176,17 @@ async fn prune_until(at: &AnyPool, limits: &AuditLimits, ends: Ends, now: Timest
 /// The ends of the chain, which nobody else moves until the transaction ends.
 async fn lock_chain(tx: &mut Tx) -> Result<Ends, StoreError> {
     sqlx::query("UPDATE audit_chain SET chain = 1 WHERE chain = 1").run(&mut **tx, "lock the audit trail").await?;
-    sqlx::query(ENDS).one(&mut **tx, "read the ends of the audit trail", read_ends).await
+    let mut ends = sqlx::query(ENDS).one(&mut **tx, "read the ends of the audit trail", read_ends).await?;
+    // Whoever put a record behind the last one must not keep us from writing: we go on behind it, and it is found.
+    let forged = sqlx::query("SELECT number FROM audit WHERE number > $1 ORDER BY number DESC LIMIT 1")
+        .bind(ends.last.number)
+        .find(&mut **tx, "look behind the end of the audit trail", |row| Ok(Fields(row).int("number").ok()))
+        .await?;
+    if let Some(number) = forged.flatten() {
+        tracing::error!(number, "somebody has put a record at the end of the audit trail: see 'godwit audit verify'");
+        ends.last.number = number;
+    }
+    Ok(ends)
 }
 
 const ENDS: &str = "SELECT anchor_number, anchor_hash, last_number, last_hash FROM audit_chain WHERE chain = 1";

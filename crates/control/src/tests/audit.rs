@@ -32,7 +32,7 @@ async fn with_records(h: &Harness, records: i64) -> Store {
     store
 }
 
-async fn everything() -> AuditQuery {
+fn everything() -> AuditQuery {
     let all = String::new();
     AuditQuery { since: START, until: Timestamp(i64::MAX), who: all.clone(), what: all.clone(), outcome: all }
 }
@@ -133,7 +133,7 @@ async fn a_trail_that_was_rewritten_to_its_end_is_found_by_a_record_noted_before
 async fn what_is_too_old_or_too_much_is_pruned_and_the_rest_is_still_proven() {
     let h = Harness::new();
     let store = with_records(&h, 20).await;
-    let noted = Link { number: 12, hash: store.audit_records(&everything().await, 13, 1).await.unwrap()[0].hash };
+    let noted = Link { number: 12, hash: store.audit_records(&everything(), 13, 1).await.unwrap()[0].hash };
     let unlimited = AuditLimits { keep: None, most: u64::MAX };
     let now = START + Millis(1_000);
     assert_eq!(store.prune_audit(&unlimited, now).await.unwrap(), 0);
@@ -141,7 +141,7 @@ async fn what_is_too_old_or_too_much_is_pruned_and_the_rest_is_still_proven() {
     assert_eq!(store.prune_audit(&by_age, now).await.unwrap(), 10);
     let report = checked(&h, &store).await;
     assert_eq!((report.anchor.number, report.records, report.last.number, report.broken), (10, 11, 21, None));
-    let pruning = &store.audit_records(&everything().await, i64::MAX, 1).await.unwrap()[0].what;
+    let pruning = &store.audit_records(&everything(), i64::MAX, 1).await.unwrap()[0].what;
     assert_eq!(pruning.parameters, r#"{"records":10,"upTo":10}"#);
     assert_eq!(pruning.caller.user.as_deref(), Some("godwit"));
 
@@ -272,4 +272,18 @@ async fn the_trail_is_pruned_every_hour() {
     until("the trail is pruned", async || report().await.anchor.number == 5).await;
     assert_eq!((report().await.records, report().await.broken), (1, None));
     control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_forged_end_is_found_and_keeps_nobody_from_writing() {
+    let h = Harness::new();
+    let store = with_records(&h, 3).await;
+    let forge = "INSERT INTO audit SELECT 4, at, user_name, access_key_id, action, parameters, outcome, message, \
+        request_id, source, previous_hash, hash FROM audit WHERE number = 3";
+    tamper(&h, forge).await;
+    store.record_all(&[(call(9), false)]).await.unwrap();
+    assert_eq!(store.audit_records(&everything(), i64::MAX, 1).await.unwrap()[0].number, 5);
+    let broken = checked(&h, &store).await.broken.unwrap();
+    assert!(broken.number == 4 && broken.reason.contains("does not follow"), "{broken:?}");
+    store.close().await;
 }

@@ -26,7 +26,7 @@ const MOST_RUNS: usize = 64;
 /// Audit records that are kept at least: fewer would be gone before anybody looks.
 const FEWEST_RECORDS: u64 = 1_000;
 
-/// Audit records that are kept at most: half a terabyte of them.
+/// Audit records that are kept at most: some 300 GB of them.
 const MOST_RECORDS: u64 = 1_000_000_000;
 
 /// All settings.
