@@ -8,9 +8,11 @@
 //! inner ones → [`wire`] writes the answer, or [`errors`] gives the refusal its code.
 //!
 //! Invariants: no state is kept here; inner types are not the wire's types ([`shapes`]); nothing of a request is
-//! looked at before its signature is proven, other than what the signature needs; no parameter of a request is logged;
+//! looked at before its signature is proven, other than what the signature needs; no parameter of a request is logged,
+//! and every call of a proven caller is on record (`audit`) with none that is secret;
 //! what all callers together can make the process hold is bounded ([`Bounds`]).
 
+mod audit;
 mod bounds;
 mod calls;
 pub mod errors;
@@ -20,5 +22,6 @@ pub mod shapes;
 pub mod sigv4;
 pub mod wire;
 
+pub use audit::Peer;
 pub use bounds::Bounds;
 pub use router::{ApiState, router};

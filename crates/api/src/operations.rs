@@ -3,7 +3,7 @@
 //! Every operation of the SMS model is in it, also those that do not work yet; a test holds the table against the
 //! model.
 
-use crate::calls::{connectors, images, jobs, notifications, runs, servers, snapshots, store};
+use crate::calls::{audit, connectors, images, jobs, notifications, runs, servers, snapshots, store};
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
 use crate::shapes::operations::{self as sms, Operation};
@@ -49,6 +49,16 @@ impl Entry {
     /// Whether it answers with bytes of an image.
     pub fn answers_bytes(&self) -> bool {
         matches!(self.run, Run::Octets(_))
+    }
+
+    /// Whether it changes nothing, by its verb: what is not known to read counts as a change.
+    pub fn only_reads(&self) -> bool {
+        ["Get", "Describe", "List", "Read", "Verify"].iter().any(|verb| self.name.starts_with(verb))
+    }
+
+    /// What its request must obey.
+    pub(crate) fn rules(&self) -> &'static Structure {
+        self.rules
     }
 
     /// Checks a request and carries it out.
@@ -181,6 +191,8 @@ table! {
     own PreviewSweep: json store::preview;
     own StartSweep: json store::start;
     own DescribeSweeps: json store::sweeps;
+    own DescribeAuditRecords: json audit::describe;
+    own VerifyAuditTrail: json audit::verify;
 }
 
 #[cfg(test)]

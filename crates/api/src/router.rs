@@ -1,5 +1,7 @@
-//! Receives requests, finds out who asks, lets the table do the work, and writes one line of log per call.
+//! Receives requests, finds out who asks, lets the table do the work, writes one line of log per call and puts
+//! the call on record.
 
+use crate::audit::Note;
 use crate::bounds::{Bounds, Turns};
 use crate::errors::{ApiError, ErrorCode};
 use crate::operations::Entry;
@@ -11,12 +13,13 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
+use godwit_control::audit::Caller;
 use godwit_control::service::Service;
 use godwit_control::{Clock, Draw};
 use godwit_model::time::Timestamp;
 use http::StatusCode;
 use http::request::Parts;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
@@ -39,13 +42,6 @@ pub struct ApiState {
 struct Shared {
     state: ApiState,
     turns: Turns,
-}
-
-/// What the log says about a call.
-#[derive(Default)]
-struct Note {
-    operation: Option<&'static str>,
-    caller: Option<String>,
 }
 
 /// A request that is from whom it says.
@@ -82,32 +78,86 @@ impl Shared {
 }
 
 async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let started = Instant::now();
     let id = shared.new_id();
-    // A task of its own: a panic ends this call only, and a client that goes away does not stop a call half-way.
-    let task = tokio::spawn(async move {
-        let mut note = Note::default();
-        let outcome = timeout(shared.turns.bounds.call_time, handle(&shared, request, &mut note)).await;
-        let outcome = outcome.unwrap_or_else(|_| {
-            tracing::error!(operation = note.operation, "call took longer than its bound");
-            Err(ApiError::new(ErrorCode::InternalError, "The operation took too long and was given up."))
-        });
-        (note, outcome)
-    });
-    let (note, outcome) = task.await.unwrap_or_else(|error| {
+    let told = id.clone();
+    // A task of its own: a client that goes away does not stop a call half-way, nor keep it from being put on record.
+    let outcome = tokio::spawn(async move { answer(&shared, request, &told).await }).await.unwrap_or_else(|error| {
         tracing::error!(request_id = id, %error, "call ended by a panic");
-        let message = format!("Godwit broke one of its own rules. Its log says more about the request {id}.");
-        (Note::default(), Err(ApiError::new(ErrorCode::InternalError, message)))
+        Err(broken(&id))
     });
-    log(&note, &outcome, started, &id);
     wire::response(outcome, &id)
 }
 
-async fn handle(shared: &Shared, request: Request, note: &mut Note) -> Result<Answer, ApiError> {
+/// Carries a call out, logs it and puts it on record.
+async fn answer(shared: &Arc<Shared>, request: Request, id: &str) -> Result<Answer, ApiError> {
+    let started = Instant::now();
+    let noted = Noted::default();
+    let (at_work, seen, known) = (shared.clone(), noted.clone(), id.to_owned());
+    // A task of its own: a panic ends this call only, and what was noted of it is still there.
+    let task = tokio::spawn(async move {
+        let call = handle(&at_work, request, &seen, &known);
+        timeout(at_work.turns.bounds.call_time, call).await.unwrap_or_else(|_| {
+            tracing::error!(operation = seen.lock().operation(), "call took longer than its bound");
+            Err(ApiError::new(ErrorCode::InternalError, "The operation took too long and was given up."))
+        })
+    });
+    let outcome = task.await.unwrap_or_else(|error| {
+        tracing::error!(request_id = id, %error, "call ended by a panic");
+        Err(broken(id))
+    });
+    log(&noted.lock(), &outcome, started, id);
+    put_on_record(&shared.state.service, &noted, outcome, id).await
+}
+
+fn broken(id: &str) -> ApiError {
+    let message = format!("Godwit broke one of its own rules. Its log says more about the request {id}.");
+    ApiError::new(ErrorCode::InternalError, message)
+}
+
+/// One record for every call of a proven caller; the others are counted.
+async fn put_on_record(
+    service: &Service,
+    noted: &Noted,
+    outcome: Result<Answer, ApiError>,
+    id: &str,
+) -> Result<Answer, ApiError> {
+    let (record, begun) = {
+        let note = noted.lock();
+        let record = note.record(Some(outcome.as_ref().map(|_| ())), id);
+        if let (None, Err(error)) = (&record, &outcome) {
+            service.audit_refused(error.code().as_str(), note.claimed_key.as_deref());
+        }
+        (record, note.begun)
+    };
+    match record {
+        None => {}
+        Some(record) if begun => service.audit_end(record).await,
+        // What was refused tells nothing that a record could be wanted for before the reply.
+        Some(record) => {
+            if let Err(error) = service.audit_note(record).await {
+                return outcome.and(Err(error.into()));
+            }
+        }
+    }
+    outcome
+}
+
+/// What is known of a call, also to whoever has to tell that it broke.
+#[derive(Clone, Default)]
+struct Noted(Arc<Mutex<Note>>);
+
+impl Noted {
+    fn lock(&self) -> MutexGuard<'_, Note> {
+        self.0.lock().expect("no thread panics while it holds this")
+    }
+}
+
+async fn handle(shared: &Shared, request: Request, noted: &Noted, id: &str) -> Result<Answer, ApiError> {
     let (head, body) = request.into_parts();
     let now = (shared.state.clock)();
+    *noted.lock() = Note::of(&head, now);
     let mut body = body.into_data_stream();
-    let proven = match prove(shared, &head, &mut body, now).await {
+    let proven = match prove(shared, &head, &mut body, noted, now).await {
         Ok(proven) => proven,
         Err(error) => {
             // Beside the answer: who has sent all gets it, who sends slowly keeps nobody waiting.
@@ -115,21 +165,43 @@ async fn handle(shared: &Shared, request: Request, note: &mut Note) -> Result<An
             return Err(error);
         }
     };
-    note.caller = Some(proven.caller);
+    noted.lock().caller = Some(Caller { user: None, access_key_id: proven.caller });
 
-    let entry: &'static Entry = wire::target(&head.headers)?;
-    note.operation = Some(entry.name);
+    let entry: &'static Entry = wire::target(&head.headers).inspect_err(|_| {
+        let target = head.headers.get(wire::TARGET).map(|target| target.as_bytes());
+        noted.lock().unknown(target.unwrap_or_default());
+    })?;
+    noted.lock().entry = Some(entry);
     let turn = shared.turns.call(entry).await;
     let request = wire::members(&proven.body)?;
+    noted.lock().parameters(entry, &request);
+    if entry.works() && !entry.only_reads() {
+        begin(&shared.state.service, noted, id).await?;
+    }
     let answer = entry.call(shared.state.service.clone(), now, request).await?;
     Ok(answer.keeping(turn))
 }
 
+/// Before anything is changed: that somebody is about to.
+async fn begin(service: &Service, noted: &Noted, id: &str) -> Result<(), ApiError> {
+    let Some(record) = noted.lock().record(None, id) else { return Ok(()) };
+    service.audit_begin(&record).await?;
+    noted.lock().begun = true;
+    Ok(())
+}
+
 /// Finds out who asks. The body is read last, by whoever names a key that exists and the present time, and when there
 /// is memory for it: before that, a request costs no more than its head.
-async fn prove(shared: &Shared, head: &Parts, body: &mut BodyDataStream, now: Timestamp) -> Result<Proven, ApiError> {
+async fn prove(
+    shared: &Shared,
+    head: &Parts,
+    body: &mut BodyDataStream,
+    noted: &Noted,
+    now: Timestamp,
+) -> Result<Proven, ApiError> {
     let uri = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let claim = Claim::read(SignedParts { method: head.method.as_str(), uri, headers: &head.headers }, now)?;
+    noted.lock().claimed_key = Some(claim.access_key().to_owned());
     let secret = shared.state.service.secret_of(claim.access_key()).await?.ok_or_else(sigv4::unknown_key)?;
     let size = wire::largest(body)?;
     let room = shared.turns.body(size).await;
@@ -144,13 +216,12 @@ async fn prove(shared: &Shared, head: &Parts, body: &mut BodyDataStream, now: Ti
 
 /// One line per call; of reads that went well only for whoever looks closely. Parameters are never in it: some of them may be secret.
 fn log(note: &Note, outcome: &Result<Answer, ApiError>, started: Instant, id: &str) {
-    let operation = note.operation.unwrap_or("-");
-    let caller = note.caller.as_deref().unwrap_or("-");
+    let operation = note.operation().unwrap_or("-");
+    let caller = note.caller.as_ref().map_or("-", |caller| caller.access_key_id.as_str());
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let code = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "OK");
     // People and consoles ask again and again; what they are told is only worth a line if something is wrong.
-    let is_read = ["Get", "Describe", "List", "Read"].iter().any(|verb| operation.starts_with(verb));
-    if is_read && outcome.is_ok() {
+    if note.entry.is_some_and(Entry::only_reads) && outcome.is_ok() {
         tracing::debug!(operation, caller, outcome = code, ms, request_id = id, "call");
     } else {
         tracing::info!(operation, caller, outcome = code, ms, request_id = id, "call");

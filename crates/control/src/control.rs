@@ -1,5 +1,6 @@
 //! Puts the decision line together, starts it and stops it.
 
+use crate::audit::recorder::Recorder;
 use crate::driver::Driver;
 use crate::notify::Notifier;
 use crate::options::Options;
@@ -48,6 +49,8 @@ pub struct Parts {
 /// What service, driver and runs share: the parts, and what is known only while the process lives.
 pub(crate) struct Line {
     parts: Parts,
+    /// Puts calls on record.
+    pub recorder: Recorder,
     /// Live figures; lost at a restart, when the store's are as good.
     pub progress: Progress,
     /// Wakes the driver: the store has changed.
@@ -64,6 +67,7 @@ pub struct Control {
     service: Service,
     stop: CancellationToken,
     driver: JoinHandle<()>,
+    recorder: JoinHandle<()>,
     options: Options,
     store: Store,
 }
@@ -118,18 +122,27 @@ impl Control {
     pub async fn start(parts: Parts) -> Result<Control, StoreError> {
         let now = (parts.clock)();
         parts.store.date_catalog(now).await?;
+        let unknown = parts.store.settle_intents().await?;
+        if unknown > 0 {
+            tracing::warn!(
+                unknown,
+                "calls were at work when the service stopped: their outcome is on record as unknown"
+            );
+        }
         let (options, store) = (parts.options, parts.store.clone());
+        let stop = CancellationToken::new();
+        let (recorder, recording) = Recorder::start(store.clone(), parts.clock.clone(), stop.clone());
         let line = Arc::new(Line {
             parts,
+            recorder,
             progress: Progress::default(),
             wake: Notify::new(),
             sweeping: Default::default(),
             sweeps: Mutex::default(),
         });
         crate::recover::pick_up(&line).await?;
-        let stop = CancellationToken::new();
         let driver = tokio::spawn(Driver::new(line.clone(), stop.clone(), now).drive());
-        Ok(Control { service: Service::new(line), stop, driver, options, store })
+        Ok(Control { service: Service::new(line), stop, driver, recorder: recording, options, store })
     }
 
     /// The operations.
@@ -138,12 +151,15 @@ impl Control {
     }
 
     /// Stops all work without changing the state of any run: active runs go on at the next start. Waits at most
-    /// three times [`Options::stop`], then lets go of what has not stopped.
+    /// four times [`Options::stop`], then lets go of what has not stopped.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         if tokio::time::timeout(self.options.stop.saturating_mul(2), &mut self.driver).await.is_err() {
             tracing::warn!("some work did not stop in time and was dropped; it goes on at the next start");
             self.driver.abort();
+        }
+        if tokio::time::timeout(self.options.stop, &mut self.recorder).await.is_err() {
+            tracing::warn!("some calls could not be put on record in time");
         }
         if tokio::time::timeout(self.options.stop, self.store.close()).await.is_err() {
             tracing::warn!("the state database did not close in time; what was committed is on disk");

@@ -30,6 +30,8 @@ const TROUBLE: Duration = Duration::from_secs(5);
 
 /// Recipients that one look considers: more than are at work or rest at a time.
 const LOOKED_AT: usize = 64;
+/// How often the audit trail is pruned: what is a little too old harms nobody.
+const PRUNE_EVERY: Millis = Millis::HOUR;
 
 /// How a task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +65,8 @@ pub(crate) struct Driver {
     since: Timestamp,
     /// When it looked last.
     looked: Timestamp,
+    /// When the audit trail was pruned.
+    pruned: Option<Timestamp>,
     tasks: JoinSet<Result<Ended, StoreError>>,
     names: HashMap<tokio::task::Id, Task>,
     at_work: HashMap<Task, CancellationToken>,
@@ -78,6 +82,7 @@ impl Driver {
             stop,
             since,
             looked: since,
+            pruned: None,
             tasks: JoinSet::new(),
             names: HashMap::new(),
             at_work: HashMap::new(),
@@ -117,6 +122,7 @@ impl Driver {
         self.runs(&facts);
         self.ending_jobs(&facts).await?;
         self.time_over().await?;
+        self.prune_audit().await;
         self.catalog().await?;
         self.images().await?;
         self.store_sweep().await?;
@@ -150,7 +156,7 @@ impl Driver {
         if let Some(before) = due_before(kept.paused_jobs, now) {
             for job in store.jobs_since(JobState::PausedOnFailure, before).await? {
                 tracing::info!(%job, "the job was paused for longer than such jobs are kept: it is deleted");
-                let _ = store.delete_job(&job, now).await?;
+                let _ = store.delete_overdue_job(&job, now).await?;
             }
         }
         if let Some(before) = due_before(kept.deleted_jobs, now) {
@@ -162,6 +168,20 @@ impl Driver {
             store.forget_events(before).await?;
         }
         Ok(())
+    }
+
+    async fn prune_audit(&mut self) {
+        let now = self.line.now();
+        // Set back, the clock must not stop it for ever.
+        if self.pruned.is_none_or(|pruned| now < pruned || now - pruned >= PRUNE_EVERY) {
+            match self.line.store.prune_audit(&self.line.options.audit, now).await {
+                Ok(0) => {}
+                Ok(records) => tracing::info!(records, "the audit trail was pruned"),
+                // Runs go on whatever has happened to it.
+                Err(error) => tracing::error!(error = %error.to_failure(), "the audit trail cannot be pruned"),
+            }
+            self.pruned = Some(now);
+        }
     }
 
     async fn obey_the_plan(&mut self) -> Result<Facts, StoreError> {

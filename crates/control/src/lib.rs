@@ -11,6 +11,7 @@
 //! which changes there are. What is at work after a crash follows from the store alone. Nothing here knows blocks or
 //! sources, reads a clock or draws a random number: time and randomness come in as closures.
 
+pub mod audit;
 mod control;
 mod driver;
 mod hex;

@@ -1,5 +1,6 @@
 //! The bounds of everything that waits, with defaults that suit real disks and real hypervisors.
 
+use crate::audit::AuditLimits;
 use crate::notify::NotifyOptions;
 use crate::store_sweep::Sweeping;
 use godwit_model::retention::Retention;
@@ -63,6 +64,8 @@ pub struct Options {
     pub retention: Retention,
     /// When and how the store is swept.
     pub sweeping: Sweeping,
+    /// How much of the audit trail is kept.
+    pub audit: AuditLimits,
     /// Retries of the stages of a run.
     pub retry: Retry,
     /// Retries of removing what a given-up run left: afterwards it is left to the sweep.
@@ -96,6 +99,7 @@ impl Default for Options {
                 catalog: Some(Millis::DAY.times(7)),
             },
             sweeping: Sweeping::default(),
+            audit: AuditLimits::default(),
             retry: Retry { attempts: 6, first: seconds(2), longest: minutes(2) },
             clean_retry: Retry { attempts: 3, first: seconds(1), longest: seconds(10) },
         }

@@ -12,13 +12,14 @@ use godwit_api::shapes::answers::{
 };
 use godwit_api::shapes::godwit::{
     self, AssociateConnectorRequest, AssociateConnectorResponse, CreateJobRequest, CreateJobResponse,
-    DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest, DescribeImagesResponse,
-    DescribeJobsRequest, DescribeJobsResponse, DescribeNotificationsRequest, DescribeNotificationsResponse,
-    DescribeReplicationRunsRequest, DescribeReplicationRunsResponse, DescribeServersRequest, DescribeServersResponse,
-    DescribeStoreRequest, DescribeStoreResponse, DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest,
-    ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, PreviewSweepRequest,
-    PreviewSweepResponse, ReadImageRequest, RedeliverNotificationRequest, ResumeJobRequest,
-    SendTestNotificationRequest, SendTestNotificationResponse, StartSweepRequest, StartSweepResponse, UpdateJobRequest,
+    DescribeAuditRecordsRequest, DescribeAuditRecordsResponse, DescribeConnectorsRequest, DescribeConnectorsResponse,
+    DescribeImagesRequest, DescribeImagesResponse, DescribeJobsRequest, DescribeJobsResponse,
+    DescribeNotificationsRequest, DescribeNotificationsResponse, DescribeReplicationRunsRequest,
+    DescribeReplicationRunsResponse, DescribeServersRequest, DescribeServersResponse, DescribeStoreRequest,
+    DescribeStoreResponse, DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest, ListImageExtentsRequest,
+    ListImageExtentsResponse, NoAnswer, OwnOperation, PreviewSweepRequest, PreviewSweepResponse, ReadImageRequest,
+    RedeliverNotificationRequest, ResumeJobRequest, SendTestNotificationRequest, SendTestNotificationResponse,
+    StartSweepRequest, StartSweepResponse, UpdateJobRequest, VerifyAuditTrailRequest, VerifyAuditTrailResponse,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{
@@ -180,6 +181,10 @@ calls! {
     start_sweep: own StartSweep changes (StartSweepRequest) -> StartSweepResponse;
     /// `DescribeSweeps`.
     describe_sweeps: own DescribeSweeps reads (DescribeSweepsRequest) -> DescribeSweepsResponse;
+    /// `DescribeAuditRecords`.
+    describe_audit_records: own DescribeAuditRecords reads (DescribeAuditRecordsRequest) -> DescribeAuditRecordsResponse;
+    /// `VerifyAuditTrail`.
+    verify_audit_trail: own VerifyAuditTrail reads (VerifyAuditTrailRequest) -> VerifyAuditTrailResponse;
 }
 
 impl Client {

@@ -3,6 +3,7 @@
 //! Each function takes the request as the wire has it, calls the service, and gives the answer as the wire wants it.
 //! No rule lives here: what may be asked for is said by the tables of `shapes` and by the service.
 
+pub mod audit;
 pub mod connectors;
 pub mod images;
 pub mod jobs;

@@ -19,7 +19,7 @@ pub const BOOLEAN: Rule = Rule::Boolean;
 pub const COUNT: Rule = Rule::Count { max: i64::MAX as u64 };
 
 /// How much of a wrong value a message repeats.
-const ECHO: usize = 64;
+pub const ECHO: usize = 64;
 
 /// What a value must be.
 pub enum Rule {

@@ -5,6 +5,7 @@
 //! one place; outputs are plain values without a hint of the wire.
 
 mod access;
+mod audit;
 mod catalog;
 mod connectors;
 mod error;
@@ -16,6 +17,7 @@ mod runs;
 mod sweeps;
 
 pub use access::{Secret, SecretBox};
+pub use audit::AuditFilter;
 pub use catalog::{Catalog, Server, VmAddress};
 pub use connectors::{Connector, NewConnector};
 pub use error::{ErrorCode, ServiceError};

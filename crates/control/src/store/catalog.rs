@@ -3,6 +3,7 @@
 use super::query::{After, Verbs, bind_all, places};
 use super::row::{Fields, to_json, to_sql};
 use super::{Store, StoreError, Tx};
+use crate::audit::NewAuditRecord;
 use crate::control::Draw;
 use crate::service::{Server, VmAddress};
 use godwit_model::catalog::{CatalogStatus, Event, step};
@@ -139,6 +140,8 @@ impl Store {
         let Ok(status) = step(&was.status, Event::Expire) else { return Ok(()) };
         sqlx::query("UPDATE server SET listed = 0").run(&mut *tx, "empty the catalog").await?;
         write_catalog(&mut tx, status, was.status, was.import, now).await?;
+        let record = NewAuditRecord::of_the_service("godwit:ExpireServerCatalog", &serde_json::json!({}), now);
+        Store::append_audit(&mut tx, record).await?;
         tx.commit().await
     }
 

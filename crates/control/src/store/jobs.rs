@@ -6,6 +6,7 @@ use super::row::{Fields, to_json};
 use super::run_steps::step_run;
 use super::runs::run_record;
 use super::{Store, StoreError, Tx};
+use crate::audit::NewAuditRecord;
 use crate::control::Draw;
 use godwit_model::id::{JobId, RunId, ServerId};
 use godwit_model::job::{self, FailurePolicy, Interval, JobState};
@@ -156,6 +157,27 @@ impl Store {
 
     /// Marks a job as being deleted, and stops its runs. Already so: nothing changes.
     pub(crate) async fn delete_job(&self, id: &JobId, now: Timestamp) -> Result<Result<(), DeleteDenied>, StoreError> {
+        self.delete_job_by(id, None, now).await
+    }
+
+    /// The service deletes a job by itself: that is on record with it.
+    pub(crate) async fn delete_overdue_job(
+        &self,
+        id: &JobId,
+        now: Timestamp,
+    ) -> Result<Result<(), DeleteDenied>, StoreError> {
+        let why = "it was paused on failure for longer than such jobs are kept";
+        let parameters = serde_json::json!({ "replicationJobId": id.to_string(), "reason": why });
+        let record = NewAuditRecord::of_the_service("sms:DeleteReplicationJob", &parameters, now);
+        self.delete_job_by(id, Some(record), now).await
+    }
+
+    async fn delete_job_by(
+        &self,
+        id: &JobId,
+        record: Option<NewAuditRecord>,
+        now: Timestamp,
+    ) -> Result<Result<(), DeleteDenied>, StoreError> {
         let mut tx = self.begin().await?;
         let Some(was) = locked_job(&mut tx, id).await? else { return Ok(Err(DeleteDenied::Unknown)) };
         if was.state == JobState::Deleted {
@@ -165,6 +187,9 @@ impl Store {
             return Ok(Ok(()));
         }
         step_job(&mut tx, &was, job::Event::Delete, None, now).await?;
+        if let Some(record) = record {
+            Store::append_audit(&mut tx, record).await?;
+        }
         tx.commit().await?;
         Ok(Ok(()))
     }

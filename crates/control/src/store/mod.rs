@@ -5,8 +5,7 @@
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
 //! ledger from which it goes on after a crash); what every image and snapshot is; what is told to
-//! whom, and how far that is; access keys, wrapped. Not stored:
-//! blocks, digests of blocks, logs, rates, anything that a restart may forget.
+//! whom, and how far that is; access keys, wrapped; the audit trail. Not stored: blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
 //! # Consistency
 //!
@@ -35,6 +34,7 @@
 //! SQL is kept to what SQLite and PostgreSQL both take: `$1` placeholders, TEXT and BIGINT columns, ON CONFLICT.
 
 mod access;
+mod audit;
 mod beside;
 mod catalog;
 mod connectors;
@@ -51,9 +51,12 @@ mod row;
 mod run_steps;
 mod runs;
 mod sweeps;
+mod trail;
 mod verifications;
 
 pub(crate) use beside::BesideJobs;
+
+pub(crate) use audit::AuditQuery;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
@@ -63,6 +66,7 @@ pub(crate) use packs::PackState;
 pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
 pub(crate) use runs::{DemandDenied, Facts, RunRecord, VolumeRecord};
+pub use trail::{TrailReport, check_trail_in};
 pub(crate) use verifications::VerificationEnd;
 
 use crate::control::Draw;
@@ -85,6 +89,9 @@ const READERS: u32 = 4;
 
 /// Longest wait for a connection, and for another process that holds the file's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(15);
+
+/// Longest wait for a database that is only looked at.
+const READ_ONLY_WAIT: Duration = Duration::from_secs(15);
 
 /// How often an id that is taken is drawn anew: with 32 bits and a million rows, once is rare.
 const DRAWS: usize = 64;
@@ -229,6 +236,7 @@ pub(crate) fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
+        migration(3, "audit", include_str!("../../migrations/0003_audit.sql")),
         migration(6, "notifications", include_str!("../../migrations/0006_notifications.sql")),
         migration(7, "staging", include_str!("../../migrations/0007_staging.sql")),
         migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),

@@ -1,5 +1,6 @@
 //! The command line: one file per noun.
 
+mod audit;
 mod connection;
 mod connectors;
 mod error;
@@ -103,6 +104,9 @@ enum Command {
     /// Where packs, snapshots and images are kept
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// The audit trail: who did what
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  godwit completions bash > /etc/bash_completion.d/godwit")]
     Completions {
@@ -143,6 +147,10 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         }
         Command::Jobs(command) => with_client(global, async |client| jobs::run(command, client, global.json).await),
         Command::Runs(command) => with_client(global, async |client| runs::run(command, client, global.json).await),
+        Command::Audit(audit::AuditCommand::Verify(args)) if args.data.is_some() => {
+            runtime()?.block_on(audit::verify_offline(&args, global.json))
+        }
+        Command::Audit(command) => with_client(global, async |client| audit::run(command, client, global.json).await),
         Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
         Command::Notifications(command) => {
             with_client(global, async |client| notifications::run(command, client, global.json).await)
@@ -204,6 +212,11 @@ mod tests {
             "godwit jobs resume sms-job-00000000 --start now",
             "godwit notifications list --job sms-job-00000000 --state given-up",
             "godwit notifications test ops@example.org",
+            "godwit audit list",
+            "godwit audit list --since 7d --until 1h --user ada --action CreateReplicationJob --outcome FAILED --limit 9",
+            "godwit audit list --since 2026-01-31T22:00:00Z",
+            "godwit audit verify",
+            "godwit audit verify --data d --expect 7:0000000000000000000000000000000000000000000000000000000000000000",
             "godwit serve --data d --listen 127.0.0.1:0",
             "godwit store show",
             "godwit store sweep --plan",
@@ -230,6 +243,9 @@ mod tests {
             "godwit jobs create --server w --once --keep -1",
             "godwit jobs update sms-job-00000000",
             "godwit store sweep --plan --detach",
+            "godwit audit list --since yesterday",
+            "godwit audit list --limit 0",
+            "godwit audit verify --expect 7",
             "godwit images export ami-0 --volume 0 --format vmdk --output f",
             "godwit serve",
         ] {

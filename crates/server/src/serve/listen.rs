@@ -1,7 +1,8 @@
 //! Accepts connections and serves HTTP on them: so many at once, each of them bounded in all it waits for.
 
 use crate::serve::taken::Taken;
-use axum::Router;
+use axum::{Extension, Router};
+use godwit_api::Peer;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -93,13 +94,18 @@ type Connection = http1::Connection<TokioIo<Taken<TcpStream>>, TowerToHyperServi
 fn connection(stream: TcpStream, router: &Router, bounds: Bounds) -> Connection {
     // Answers are written whole: nothing is gained by waiting for more. Without it they are only slower.
     let _ = stream.set_nodelay(true);
+    let router = match stream.peer_addr() {
+        Ok(peer) => router.clone().layer(Extension(Peer(peer))),
+        // Gone already: whatever it asked for is not answered.
+        Err(_) => router.clone(),
+    };
     let stream = TokioIo::new(Taken::new(stream, bounds.answer));
     http1::Builder::new()
         .timer(TokioTimer::new())
         // It runs while a connection is idle, too.
         .header_read_timeout(bounds.head)
         .max_buf_size(BUFFER)
-        .serve_connection(stream, TowerToHyperService::new(router.clone()))
+        .serve_connection(stream, TowerToHyperService::new(router))
 }
 
 #[cfg(test)]

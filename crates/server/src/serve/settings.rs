@@ -4,6 +4,7 @@
 //! warning: a mistyped setting would otherwise be a rule that somebody relies on and that nobody keeps.
 
 use crate::notify::settings::Notifications;
+use godwit_control::audit::AuditLimits;
 use godwit_control::options::Options;
 use godwit_model::job::MOST_FAILURES;
 use godwit_model::retention::Retention;
@@ -23,6 +24,12 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// Runs at work at the same time at most: each holds a pipeline's buffers.
 const MOST_RUNS: usize = 64;
 
+/// Audit records that are kept at least: fewer would be gone before anybody looks.
+const FEWEST_RECORDS: u64 = 1_000;
+
+/// Audit records that are kept at most: some 300 GB of them.
+const MOST_RECORDS: u64 = 1_000_000_000;
+
 /// All settings.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -35,6 +42,8 @@ pub struct Settings {
     pub connectors: Connectors,
     /// How recipients are told.
     pub notifications: Notifications,
+    /// The audit trail.
+    pub audit: Audit,
 }
 
 /// Section `[jobs]`.
@@ -69,6 +78,16 @@ pub struct Catalog {
 pub struct Connectors {
     /// How often a connector is asked whether it is well.
     pub heartbeat: Span,
+}
+
+/// Section `[audit]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// How long what was done stays on record.
+    pub keep: Kept,
+    /// How many records are kept at most, however young.
+    pub max_records: u64,
 }
 
 /// A span of time as people write it: "90s", "5m", "12h", "7d".
@@ -138,6 +157,10 @@ impl Settings {
         };
         within("jobs.max_active_runs", self.jobs.max_active_runs as u64, MOST_RUNS as u64)?;
         within("jobs.pause_after_failures", self.jobs.pause_after_failures.into(), MOST_FAILURES.into())?;
+        if !(FEWEST_RECORDS..=MOST_RECORDS).contains(&self.audit.max_records) {
+            let given = self.audit.max_records;
+            return Err(format!("audit.max_records is {given}: give a number from {FEWEST_RECORDS} to {MOST_RECORDS}"));
+        }
         within("jobs.attempts", self.jobs.attempts.into(), 100)?;
         self.notifications.check()?;
         match self.connectors.heartbeat.0 < Duration::from_secs(1) {
@@ -160,6 +183,7 @@ impl Settings {
                 catalog: self.catalog.expires_after.millis(),
             },
             notify: self.notifications.options(),
+            audit: AuditLimits { keep: self.audit.keep.millis(), most: self.audit.max_records },
             retry: godwit_control::options::Retry { attempts: self.jobs.attempts, ..options.retry },
             ..options
         }
@@ -197,6 +221,13 @@ impl Default for Catalog {
 impl Default for Connectors {
     fn default() -> Self {
         Self { heartbeat: Span(Options::default().heartbeat) }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        let AuditLimits { keep, most } = AuditLimits::default();
+        Self { keep: Kept::of(keep), max_records: most }
     }
 }
 
@@ -265,9 +296,10 @@ mod tests {
 
     #[test]
     fn what_is_set_is_obeyed() {
-        let text = "[jobs]\nkeep_paused = '4d'\nkeep_deleted = 'forever'\npause_after_failures = 7\n[catalog]\nexpires_after = '90s'";
+        let text = "[jobs]\nkeep_paused = '4d'\nkeep_deleted = 'forever'\npause_after_failures = 7\n[catalog]\nexpires_after = '90s'\n[audit]\nkeep = '30d'\nmax_records = 5000";
         let options = Settings::parse(text).unwrap().options();
         assert_eq!((options.pause_after, options.retention.paused_jobs), (7, Some(Millis::DAY.times(4))));
+        assert_eq!(options.audit, AuditLimits { keep: Some(Millis::DAY.times(30)), most: 5_000 });
         assert_eq!((options.retention.deleted_jobs, options.retention.catalog), (None, Some(Millis(90_000))));
     }
 
@@ -282,6 +314,7 @@ mod tests {
             ("[jobs]\nkeep_deleted = '99999d'", "hundred years"),
             ("[jobs]\nmax_active_runs = 0", "1 to 64"),
             ("[jobs]\npause_after_failures = 101", "1 to 100"),
+            ("[audit]\nmax_records = 10", "1000 to"),
             ("[connectors]\nheartbeat = '0s'", "shorter than a second"),
             ("jobs", "line 1"),
         ] {

@@ -110,6 +110,12 @@ operations! {
     /// Lists sweeps of the store.
     DescribeSweeps,
         [optional("sweepIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Lists what is on record, newest first.
+    DescribeAuditRecords,
+        [optional("since", Rule::Timestamp), optional("until", Rule::Timestamp), optional("who", TEXT),
+         optional("what", TEXT), optional("outcome", TEXT), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Checks that nothing on record was changed, removed or put between.
+    VerifyAuditTrail, [optional("number", COUNT), optional("hash", TEXT)];
 }
 
 macro_rules! shapes {
@@ -127,6 +133,7 @@ macro_rules! shapes {
     )*};
 }
 
+mod audit;
 mod connectors;
 mod images;
 mod jobs;
@@ -135,6 +142,7 @@ mod runs;
 mod servers;
 mod store;
 
+pub use audit::*;
 pub use connectors::*;
 pub use images::*;
 pub use jobs::*;
