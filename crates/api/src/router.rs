@@ -115,10 +115,11 @@ async fn handle(shared: &Shared, request: Request, note: &mut Note) -> Result<An
             return Err(error);
         }
     };
-    note.caller = Some(proven.caller);
+    note.caller = Some(proven.caller.clone());
 
     let entry: &'static Entry = wire::target(&head.headers)?;
     note.operation = Some(entry.name);
+    shared.state.service.authorize(&proven.caller, entry.permission, now).await?;
     let turn = shared.turns.call(entry).await;
     let request = wire::members(&proven.body)?;
     let answer = entry.call(shared.state.service.clone(), now, request).await?;

@@ -6,9 +6,11 @@
 pub mod connectors;
 pub mod images;
 pub mod jobs;
+pub mod policies;
 pub mod runs;
 pub mod servers;
 pub mod snapshots;
+pub mod users;
 
 use crate::errors::ApiError;
 use godwit_control::service::Page;

@@ -5,15 +5,19 @@
 //! one place; outputs are plain values without a hint of the wire.
 
 mod access;
+mod access_keys;
 mod catalog;
 mod connectors;
 mod error;
 mod images;
 mod jobs;
 mod page;
+mod policies;
 mod runs;
+mod users;
 
 pub use access::{Secret, SecretBox};
+pub use access_keys::{AccessKey, NewAccessKey};
 pub use catalog::{Catalog, Server, VmAddress};
 pub use connectors::{Connector, NewConnector};
 pub use error::{ErrorCode, ServiceError};
@@ -23,7 +27,9 @@ pub use images::{
 };
 pub use jobs::{Job, JobChanges, NewJob};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
+pub use policies::{PolicyChanges, Role, WrittenPolicy};
 pub use runs::{Run, RunVolume, RunsFilter};
+pub use users::User;
 
 use crate::control::Line;
 use std::sync::Arc;

@@ -4,7 +4,8 @@
 //!
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
-//! ledger from which it goes on after a crash); what every image and snapshot is; access keys, wrapped. Not stored:
+//! ledger from which it goes on after a crash); what every image and snapshot is; users, their
+//! policies and access keys, wrapped; roles. Not stored:
 //! blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
 //! # Consistency
@@ -42,12 +43,15 @@ mod job_end;
 mod jobs;
 mod leftovers;
 mod packs;
+mod policies;
 mod query;
 mod row;
 mod run_steps;
 mod runs;
+mod users;
 mod verifications;
 
+pub(crate) use access::AccessDenied;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
@@ -56,6 +60,7 @@ pub(crate) use packs::PackState;
 pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
 pub(crate) use runs::{DemandDenied, Facts, RunRecord, VolumeRecord};
+pub(crate) use users::NewKey;
 pub(crate) use verifications::VerificationEnd;
 
 use crate::control::Draw;
@@ -71,7 +76,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -222,6 +227,7 @@ pub(crate) fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
+        migration(4, "users and roles", include_str!("../../migrations/0004_users_and_roles.sql")),
     ])
 }
 
