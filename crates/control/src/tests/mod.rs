@@ -1,5 +1,6 @@
 //! The decision line as a whole, on a real database, against a world in memory.
 
+mod access;
 mod damage;
 mod jobs;
 mod kill;

@@ -2,17 +2,21 @@
 
 mod connection;
 mod connectors;
+mod documents;
 mod error;
 mod export;
 mod human;
 mod images;
 mod jobs;
 mod output;
+mod policies;
 mod progress;
+mod roles;
 mod runs;
 mod serve;
 mod servers;
 mod table;
+mod users;
 mod watch;
 mod when;
 
@@ -95,6 +99,15 @@ enum Command {
     /// Bootable images that runs made
     #[command(subcommand, visible_alias = "image")]
     Images(images::ImagesCommand),
+    /// Who may use the service
+    #[command(subcommand, visible_alias = "user")]
+    Users(users::UsersCommand),
+    /// What users may do
+    #[command(subcommand, visible_alias = "policy")]
+    Policies(policies::PoliciesCommand),
+    /// What jobs run under
+    #[command(subcommand, visible_alias = "role")]
+    Roles(roles::RolesCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  godwit completions bash > /etc/bash_completion.d/godwit")]
     Completions {
@@ -135,6 +148,11 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         }
         Command::Jobs(command) => with_client(global, async |client| jobs::run(command, client, global.json).await),
         Command::Runs(command) => with_client(global, async |client| runs::run(command, client, global.json).await),
+        Command::Users(command) => with_client(global, async |client| users::run(command, client, global.json).await),
+        Command::Policies(command) => {
+            with_client(global, async |client| policies::run(command, client, global.json).await)
+        }
+        Command::Roles(command) => with_client(global, async |client| roles::run(command, client, global.json).await),
         Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
     }
 }
