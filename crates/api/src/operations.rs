@@ -232,7 +232,10 @@ mod tests {
         for action in &all {
             let decisions = [is_reading(action), OPERATORS.contains(action), ADMINISTRATORS.contains(action)];
             let n = decisions.into_iter().filter(|decided| *decided).count();
-            assert_eq!(n, 1, "{action}: put it into one of the lists of model::policy, unless its verb shows that it reads");
+            assert_eq!(
+                n, 1,
+                "{action}: put it into one of the lists of model::policy, unless its verb shows that it reads"
+            );
         }
         let listed = OPERATORS.iter().chain(ADMINISTRATORS);
         assert_eq!(listed.filter(|action| !all.contains(action)).collect::<Vec<_>>(), [&""; 0], "no such operation");

@@ -32,7 +32,11 @@ pub async fn delete(service: &Service, _now: Timestamp, request: PolicyRequest) 
 }
 
 /// `DescribePolicies`.
-pub async fn describe(service: &Service, _now: Timestamp, request: DescribePoliciesRequest) -> Outcome<DescribePoliciesResponse> {
+pub async fn describe(
+    service: &Service,
+    _now: Timestamp,
+    request: DescribePoliciesRequest,
+) -> Outcome<DescribePoliciesResponse> {
     let page = page(request.next_token, request.max_results);
     let found = service.describe_policies(request.policy_names.as_deref(), &page).await?.map(policy);
     Ok(DescribePoliciesResponse { policies: found.items, next_token: found.next })
@@ -60,7 +64,11 @@ pub async fn delete_role(service: &Service, _now: Timestamp, request: RoleReques
 }
 
 /// `DescribeRoles`.
-pub async fn describe_roles(service: &Service, _now: Timestamp, request: DescribeRolesRequest) -> Outcome<DescribeRolesResponse> {
+pub async fn describe_roles(
+    service: &Service,
+    _now: Timestamp,
+    request: DescribeRolesRequest,
+) -> Outcome<DescribeRolesResponse> {
     let page = page(request.next_token, request.max_results);
     let found = service.describe_roles(request.role_names.as_deref(), &page).await?.map(role);
     Ok(DescribeRolesResponse { roles: found.items, next_token: found.next })

@@ -17,7 +17,11 @@ pub async fn create(service: &Service, now: Timestamp, request: CreateUserReques
 }
 
 /// `DescribeUsers`.
-pub async fn describe(service: &Service, _now: Timestamp, request: DescribeUsersRequest) -> Outcome<DescribeUsersResponse> {
+pub async fn describe(
+    service: &Service,
+    _now: Timestamp,
+    request: DescribeUsersRequest,
+) -> Outcome<DescribeUsersResponse> {
     let page = page(request.next_token, request.max_results);
     let found = service.describe_users(request.user_names.as_deref(), &page).await?.map(user);
     Ok(DescribeUsersResponse { users: found.items, next_token: found.next })
@@ -59,7 +63,11 @@ pub async fn create_key(service: &Service, now: Timestamp, request: UserRequest)
 }
 
 /// `RotateAccessKey`.
-pub async fn rotate_key(service: &Service, now: Timestamp, request: RotateAccessKeyRequest) -> Outcome<NewAccessKeyResponse> {
+pub async fn rotate_key(
+    service: &Service,
+    now: Timestamp,
+    request: RotateAccessKeyRequest,
+) -> Outcome<NewAccessKeyResponse> {
     let grace = request.grace_minutes.map(i64::from);
     Ok(new_key(service.rotate_access_key(&request.access_key_id, grace, now).await?))
 }
@@ -83,7 +91,11 @@ pub async fn delete_key(service: &Service, _now: Timestamp, request: AccessKeyRe
 }
 
 /// `DescribeAccessKeys`.
-pub async fn describe_keys(service: &Service, now: Timestamp, request: DescribeAccessKeysRequest) -> Outcome<DescribeAccessKeysResponse> {
+pub async fn describe_keys(
+    service: &Service,
+    now: Timestamp,
+    request: DescribeAccessKeysRequest,
+) -> Outcome<DescribeAccessKeysResponse> {
     let page = page(request.next_token, request.max_results);
     let found = service.describe_access_keys(request.user_name.as_deref(), &page, now).await?.map(key);
     Ok(DescribeAccessKeysResponse { access_keys: found.items, next_token: found.next })

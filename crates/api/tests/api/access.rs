@@ -159,7 +159,9 @@ async fn disabled_keys_and_users_are_as_unknown_ones_and_come_back() {
     scene.own("DeleteAccessKey", json!({"accessKeyId": key.id})).await;
     assert_eq!(code().await, UNKNOWN_KEY);
     scene.own("DeleteUser", json!({"userName": "u"})).await;
-    scene.refused(&format!("{OWN}DeleteUser"), json!({"userName": "u"}), "InvalidParameterException", "no user 'u'").await;
+    scene
+        .refused(&format!("{OWN}DeleteUser"), json!({"userName": "u"}), "InvalidParameterException", "no user 'u'")
+        .await;
     scene.end().await;
 }
 
@@ -174,7 +176,9 @@ async fn a_rotated_key_makes_room_when_it_has_ended() {
     assert_eq!(first.code(&scene, &target, json!({})).await, "OK", "it goes on for a while");
     assert_eq!(second.code(&scene, &target, json!({})).await, "OK");
     let third = json!({"userName": "u"});
-    scene.refused(&format!("{OWN}CreateAccessKey"), third, "OperationNotPermittedException", "2 access keys already").await;
+    scene
+        .refused(&format!("{OWN}CreateAccessKey"), third, "OperationNotPermittedException", "2 access keys already")
+        .await;
     scene.own("DeleteAccessKey", json!({"accessKeyId": first.id})).await;
     let third = Key::of(&scene.own("RotateAccessKey", json!({"accessKeyId": second.id, "graceMinutes": 0})).await);
     assert_eq!(second.code(&scene, &target, json!({})).await, UNKNOWN_KEY, "ended at once");
@@ -201,7 +205,9 @@ async fn the_last_administrator_cannot_be_lost_in_any_way() {
     ];
     scene.own("CreateUser", json!({"userName": "keyless", "policyNames": ["administrator"]})).await;
     for (way, request) in ways {
-        scene.refused(&format!("{OWN}{way}"), request, "OperationNotPermittedException", "last enabled administrator").await;
+        scene
+            .refused(&format!("{OWN}{way}"), request, "OperationNotPermittedException", "last enabled administrator")
+            .await;
     }
     let other = Key::of(&scene.own("CreateAccessKey", json!({"userName": "keyless"})).await);
     scene.own("DeleteUser", json!({"userName": me})).await;
@@ -221,7 +227,9 @@ async fn a_job_runs_under_a_role_that_exists_and_allows_it() {
     scene.refused(&create, job("mover"), "InvalidParameterException", "there is no role 'mover'").await;
     let little = r#"{"Statement": {"Effect": "Allow", "Action": ["godwit:ReadSource", "sms:*"]}}"#;
     scene.own("CreateRole", json!({"roleName": "mover", "policyDocument": little})).await;
-    scene.refused(&create, job("mover"), "OperationNotPermittedException", "godwit:WriteStore, godwit:RegisterImage").await;
+    scene
+        .refused(&create, job("mover"), "OperationNotPermittedException", "godwit:WriteStore, godwit:RegisterImage")
+        .await;
     let enough = r#"{"Statement": {"Effect": "Allow", "Action": "godwit:*"}}"#;
     scene.own("UpdateRole", json!({"roleName": "mover", "policyDocument": enough, "description": "moves"})).await;
     let mut paused = job("mover");
@@ -231,7 +239,12 @@ async fn a_job_runs_under_a_role_that_exists_and_allows_it() {
     let delete = json!({"roleName": "mover"});
     scene.refused(&format!("{OWN}DeleteRole"), delete, "OperationNotPermittedException", "is used by sms-job-").await;
     scene.own("CreateReplicationJob", json!({"serverId": servers[1], "runOnce": true})).await;
-    scene.own("CreateReplicationJob", json!({"serverId": servers[2], "runOnce": true, "roleName": "AWSServiceRoleForSMS"})).await;
+    scene
+        .own(
+            "CreateReplicationJob",
+            json!({"serverId": servers[2], "runOnce": true, "roleName": "AWSServiceRoleForSMS"}),
+        )
+        .await;
     let roles = scene.own("DescribeRoles", json!({})).await;
     let names: Vec<_> = roles["roles"].as_array().unwrap().iter().map(|r| r["roleName"].as_str().unwrap()).collect();
     assert_eq!(names, ["mover", "sms", "AWSServiceRoleForSMS"]);

@@ -40,7 +40,9 @@ impl Service {
     /// The secret of an access key, by which a signature is checked; `None` if there is no such key, or if it or
     /// its user is disabled.
     pub async fn secret_of(&self, access_key_id: &str) -> Answer<Option<Secret>> {
-        let Some(wrapped) = self.line.store.wrapped_secret(access_key_id, self.line.now()).await? else { return Ok(None) };
+        let Some(wrapped) = self.line.store.wrapped_secret(access_key_id, self.line.now()).await? else {
+            return Ok(None);
+        };
         let plain = self.line.secrets.unwrap(access_key_id, &wrapped).map_err(|f| refused(&f))?;
         let text = String::from_utf8(plain.to_vec())
             .map_err(|_| ServiceError::new(super::ErrorCode::Internal, "a stored secret is not text"))?;

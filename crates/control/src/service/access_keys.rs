@@ -110,7 +110,9 @@ impl Service {
             && store.user(user).await?.is_none()
         {
             let user: String = user.chars().take(64).collect();
-            return Err(ServiceError::invalid(format!("there is no user '{user}': see which there are with DescribeUsers")));
+            return Err(ServiceError::invalid(format!(
+                "there is no user '{user}': see which there are with DescribeUsers"
+            )));
         }
         let read = |after, limit| store.access_keys(user, now, after, limit);
         paged(page, "access-keys", read, |key| (key.created_at.0, key.id.clone())).await

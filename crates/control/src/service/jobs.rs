@@ -265,8 +265,9 @@ impl Service {
         match self.line.store.role_policy(name).await? {
             None if role::is_automatic(name) => Ok(()),
             None => Err(unknown_role(name)),
-            Some(policy) => role::suffices(&policy, job.settings.kms_key_id.is_some())
-                .map_err(|denied| role_refused(name, &denied)),
+            Some(policy) => {
+                role::suffices(&policy, job.settings.kms_key_id.is_some()).map_err(|denied| role_refused(name, &denied))
+            }
         }
     }
 

@@ -60,7 +60,8 @@ impl Service {
     pub async fn attach_policy(&self, user: &str, policy: &str) -> Answer<()> {
         let has = self.line.store.user(user).await?.map_or(0, |user| user.policies.len());
         if has > MOST_POLICIES {
-            let what = format!("'{user}' has {has} policies, more than {MOST_POLICIES} are not allowed: detach one first");
+            let what =
+                format!("'{user}' has {has} policies, more than {MOST_POLICIES} are not allowed: detach one first");
             return Err(ServiceError::not_permitted(what));
         }
         Ok(self.line.store.attach_policy(user, policy).await??)

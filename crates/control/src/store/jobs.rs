@@ -1,7 +1,7 @@
 //! Replication jobs: created, changed, deleted.
 
-use super::query::{After, Order, Statement, Verbs};
 use super::policies::role_for_job;
+use super::query::{After, Order, Statement, Verbs};
 use super::row::{Fields, to_json};
 use super::run_steps::step_run;
 use super::runs::run_record;

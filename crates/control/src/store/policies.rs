@@ -130,10 +130,8 @@ impl Store {
         if let Some(job) = job {
             return Ok(Err(AccessDenied::RoleInUse(name.to_owned(), job)));
         }
-        let deleted = sqlx::query("DELETE FROM job_role WHERE role_name = $1")
-            .bind(name.to_owned())
-            .run(&mut *tx, what)
-            .await?;
+        let deleted =
+            sqlx::query("DELETE FROM job_role WHERE role_name = $1").bind(name.to_owned()).run(&mut *tx, what).await?;
         if deleted == 0 {
             return Ok(Err(no_role(name)));
         }

@@ -97,10 +97,7 @@ impl Store {
     pub(crate) async fn delete_user(&self, name: &str) -> Change {
         let mut tx = self.begin().await?;
         let had = has_administrator(&mut tx).await?;
-        for sql in [
-            "DELETE FROM access_key WHERE principal = $1",
-            "DELETE FROM user_policy WHERE user_name = $1",
-        ] {
+        for sql in ["DELETE FROM access_key WHERE principal = $1", "DELETE FROM user_policy WHERE user_name = $1"] {
             sqlx::query(sql).bind(name.to_owned()).run(&mut *tx, "delete a user").await?;
         }
         let deleted = sqlx::query("DELETE FROM service_user WHERE user_name = $1")
@@ -171,11 +168,13 @@ impl Store {
             return Ok(Err(denied));
         }
         // A key that is rotated twice does not live longer.
-        sqlx::query("UPDATE access_key SET ends_at = $1 WHERE access_key_id = $2 AND (ends_at IS NULL OR ends_at > $1)")
-            .bind(ends_at.0)
-            .bind(old.to_owned())
-            .run(&mut *tx, "let an access key end")
-            .await?;
+        sqlx::query(
+            "UPDATE access_key SET ends_at = $1 WHERE access_key_id = $2 AND (ends_at IS NULL OR ends_at > $1)",
+        )
+        .bind(ends_at.0)
+        .bind(old.to_owned())
+        .run(&mut *tx, "let an access key end")
+        .await?;
         tx.commit().await?;
         Ok(Ok(was.user))
     }

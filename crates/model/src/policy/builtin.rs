@@ -123,7 +123,9 @@ impl BuiltIn {
             let comma = if list.is_empty() { "" } else { ", " };
             write!(list, "{comma}\"{action}\"").expect("a text can always be written to");
         }
-        format!(r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": [{list}], "Resource": "*"}}]}}"#)
+        format!(
+            r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": [{list}], "Resource": "*"}}]}}"#
+        )
     }
 
     /// The same, understood.

@@ -156,7 +156,8 @@ fn patterns(written: Vec<String>) -> Result<Vec<Pattern>, String> {
         return Err("its list of actions is empty".into());
     }
     let read = |text: String| {
-        let is_one = text == "*" || (text.contains(':') || text.contains('*')) && text.bytes().all(|b| b.is_ascii_graphic());
+        let is_one =
+            text == "*" || (text.contains(':') || text.contains('*')) && text.bytes().all(|b| b.is_ascii_graphic());
         match is_one {
             true => Ok(Pattern(text)),
             false => Err(format!("'{}' is no action: write sms:GetServers, sms:* or *", cut(&text))),
@@ -191,14 +192,20 @@ mod tests {
             ("[]".to_owned(), "an object with Version and Statement"),
             (r#"{"Statement": []}"#.to_owned(), "0 statements"),
             (r#"{"statement": []}"#.to_owned(), "unknown field `statement`"),
-            (r#"{"Version": "2030-01-01", "Statement": {"Effect": "Allow", "Action": "*"}}"#.to_owned(), "does not exist"),
+            (
+                r#"{"Version": "2030-01-01", "Statement": {"Effect": "Allow", "Action": "*"}}"#.to_owned(),
+                "does not exist",
+            ),
             (r#"{"Statement": 7}"#.to_owned(), "one, or a list of them"),
             (statement(r#""Effect": "allow", "Action": "*""#), "statement 2: Effect 'allow'"),
             (statement(r#""Effect": "Allow""#), "either Action or NotAction"),
             (statement(r#""Effect": "Allow", "Action": "*", "NotAction": "*""#), "either Action or NotAction"),
             (statement(r#""Effect": "Allow", "Action": []"#), "empty"),
             (statement(r#""Effect": "Allow", "Action": "GetServers""#), "'GetServers' is no action"),
-            (statement(r#""Effect": "Allow", "Action": "sms:*", "Resource": "arn:aws:x""#), "no permissions for single"),
+            (
+                statement(r#""Effect": "Allow", "Action": "sms:*", "Resource": "arn:aws:x""#),
+                "no permissions for single",
+            ),
             (statement(r#""Effect": "Allow", "Action": "sms:*", "NotResource": "x""#), "no permissions for single"),
             (statement(r#""Effect": "Allow", "Action": "sms:*", "Condition": {}"#), "Condition"),
             (statement(r#""Effect": "Allow", "Action": "sms:*", "Principal": "*""#), "Principal"),

@@ -170,7 +170,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const KNOWN: &[&str] = &["sms:GetServers", "sms:DeleteReplicationJob", "godwit:DeleteImage", "godwit:DescribeImages"];
+    const KNOWN: &[&str] =
+        &["sms:GetServers", "sms:DeleteReplicationJob", "godwit:DeleteImage", "godwit:DescribeImages"];
 
     fn policy(text: &str) -> Policy {
         Policy::parse(text).unwrap()

@@ -7,9 +7,7 @@ use crate::cli::{documents, human, output};
 use crate::client::{Client, all_pages};
 use crate::outside;
 use clap::Subcommand;
-use godwit_api::shapes::godwit::{
-    CreatePolicyRequest, DescribePoliciesRequest, PolicyRequest, UpdatePolicyRequest,
-};
+use godwit_api::shapes::godwit::{CreatePolicyRequest, DescribePoliciesRequest, PolicyRequest, UpdatePolicyRequest};
 use serde_json::json;
 use std::path::PathBuf;
 

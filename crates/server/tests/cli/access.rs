@@ -43,7 +43,8 @@ fn policies_and_roles_come_from_files_and_are_shown_again() {
     let folder = folder();
     let service = Service::start(folder.path());
     let ask = |args: &[&str]| service.ask(folder.path(), args);
-    std::fs::write(folder.path().join("p.json"), r#"{"Statement": {"Effect": "Allow", "Action": "godwit:*"}}"#).unwrap();
+    std::fs::write(folder.path().join("p.json"), r#"{"Statement": {"Effect": "Allow", "Action": "godwit:*"}}"#)
+        .unwrap();
     std::fs::write(folder.path().join("slip.json"), r#"{"Statement": {"Effect": "Allow", "Action": "sms:GetServer"}}"#)
         .unwrap();
     for noun in ["policies", "roles"] {
@@ -56,6 +57,8 @@ fn policies_and_roles_come_from_files_and_are_shown_again() {
         assert_eq!(ask(&[noun, "delete", "mine"]).0, 0);
         assert_eq!(ask(&[noun, "show", "mine"]).0, 1);
     }
+    let (status, _, err) = ask(&["jobs", "update", "sms-job-00000000", "--role", "mine"]);
+    assert!(status == 1 && err.contains("sms-job-00000000"), "{err}");
     let (_, out, _) = ask(&["users", "keys", "create", "administrator", "--json"]);
     let key: serde_json::Value = serde_json::from_str(&out).unwrap();
     let id = key["access_key_id"].as_str().unwrap();
