@@ -3,7 +3,7 @@
 //! Every operation of the SMS model is in it, also those that do not work yet; a test holds the table against the
 //! model.
 
-use crate::calls::{audit, connectors, images, jobs, notifications, runs, servers, snapshots, store};
+use crate::calls::{audit, connectors, images, jobs, notifications, policies, runs, servers, snapshots, store, users};
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
 use crate::shapes::operations::{self as sms, Operation};
@@ -81,6 +81,11 @@ impl Entry {
 pub fn find(target: &str) -> Option<&'static Entry> {
     let (prefix, name) = target.split_once('.')?;
     TABLE.iter().find(|entry| entry.prefix == prefix && entry.name == name)
+}
+
+/// What there is to be allowed and denied: the permission of every operation.
+pub fn actions() -> Vec<&'static str> {
+    TABLE.iter().map(|entry| entry.permission).collect()
 }
 
 /// The request as its structure. The rules have been checked, so what fails here was not said in them.
@@ -193,6 +198,27 @@ table! {
     own DescribeSweeps: json store::sweeps;
     own DescribeAuditRecords: json audit::describe;
     own VerifyAuditTrail: json audit::verify;
+    own CreateUser: json users::create;
+    own DescribeUsers: json users::describe;
+    own EnableUser: json users::enable;
+    own DisableUser: json users::disable;
+    own DeleteUser: json users::delete;
+    own AttachPolicy: json users::attach_policy;
+    own DetachPolicy: json users::detach_policy;
+    own CreateAccessKey: json users::create_key;
+    own RotateAccessKey: json users::rotate_key;
+    own EnableAccessKey: json users::enable_key;
+    own DisableAccessKey: json users::disable_key;
+    own DeleteAccessKey: json users::delete_key;
+    own DescribeAccessKeys: json users::describe_keys;
+    own CreatePolicy: json policies::create;
+    own UpdatePolicy: json policies::update;
+    own DeletePolicy: json policies::delete;
+    own DescribePolicies: json policies::describe;
+    own CreateRole: json policies::create_role;
+    own UpdateRole: json policies::update_role;
+    own DeleteRole: json policies::delete_role;
+    own DescribeRoles: json policies::describe_roles;
 }
 
 #[cfg(test)]
@@ -216,6 +242,22 @@ mod tests {
             let wanted = if entry.prefix == sms::TARGET_PREFIX { "sms:" } else { "godwit:" };
             assert_eq!(entry.permission.strip_prefix(wanted), Some(entry.name));
         }
+    }
+
+    #[test]
+    fn of_every_operation_it_is_decided_which_built_in_policy_allows_it() {
+        use godwit_model::policy::{ADMINISTRATORS, OPERATORS, is_reading};
+        let all = actions();
+        for action in &all {
+            let decisions = [is_reading(action), OPERATORS.contains(action), ADMINISTRATORS.contains(action)];
+            let n = decisions.into_iter().filter(|decided| *decided).count();
+            assert_eq!(
+                n, 1,
+                "{action}: put it into one of the lists of model::policy, unless its verb shows that it reads"
+            );
+        }
+        let listed = OPERATORS.iter().chain(ADMINISTRATORS);
+        assert_eq!(listed.filter(|action| !all.contains(action)).collect::<Vec<_>>(), [&""; 0], "no such operation");
     }
 
     #[test]

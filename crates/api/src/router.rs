@@ -165,7 +165,8 @@ async fn handle(shared: &Shared, request: Request, noted: &Noted, id: &str) -> R
             return Err(error);
         }
     };
-    noted.lock().caller = Some(Caller { user: None, access_key_id: proven.caller });
+    let user = shared.state.service.user_of(&proven.caller).await?;
+    noted.lock().caller = Some(Caller { user, access_key_id: proven.caller.clone() });
 
     let entry: &'static Entry = wire::target(&head.headers).inspect_err(|_| {
         let target = head.headers.get(wire::TARGET).map(|target| target.as_bytes());
@@ -175,6 +176,8 @@ async fn handle(shared: &Shared, request: Request, noted: &Noted, id: &str) -> R
     let turn = shared.turns.call(entry).await;
     let request = wire::members(&proven.body)?;
     noted.lock().parameters(entry, &request);
+    // Behind what is noted: a refusal is on record with what was wanted.
+    shared.state.service.authorize(&proven.caller, entry.permission, now).await?;
     if entry.works() && !entry.only_reads() {
         begin(&shared.state.service, noted, id).await?;
     }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 /// Tells the time. Given by the server.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Draws random bits for ids. Given by the server.
+/// Draws random bits, for ids and for secrets that nobody may guess. Given by the server.
 pub type Draw = Arc<dyn Fn() -> u128 + Send + Sync>;
 
 /// What the decision line is made of.

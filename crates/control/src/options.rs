@@ -56,6 +56,8 @@ pub struct Options {
     pub stop: Duration,
     /// How often live figures are written to the store.
     pub persist: Duration,
+    /// How long an access key goes on after it was rotated, unless the caller says otherwise.
+    pub key_grace: Millis,
     /// Scheduled runs that may fail in a row before their job is paused (or ends), unless the job says otherwise.
     pub pause_after: u32,
     /// Telling recipients.
@@ -91,6 +93,7 @@ impl Default for Options {
             read: minutes(2),
             stop: seconds(10),
             persist: seconds(1),
+            key_grace: Millis::DAY,
             pause_after: 3,
             notify: NotifyOptions::default(),
             retention: Retention {

@@ -74,6 +74,8 @@ codes! {
     SourceProtocol, Invalid, "check that the address of the connector is the one of the VM manager";
     /// The licence type of the job is not possible for what runs in the server.
     LicenseNotAllowed, Invalid, "change the job's licence type to BYOL or to automatic, then start a run";
+    /// The role that the job runs under is missing or does not allow what a run does.
+    RoleNotAllowed, Denied, "let the role allow what the message names, or give the job another role, then start a run";
     /// The VM manager refused a command.
     SourceRefused, Invalid, "read the VM manager's own message; permissions, free space beside the disk and other backup jobs are the usual causes";
     /// The server is no longer where the catalog says.

@@ -185,6 +185,48 @@ calls! {
     describe_audit_records: own DescribeAuditRecords reads (DescribeAuditRecordsRequest) -> DescribeAuditRecordsResponse;
     /// `VerifyAuditTrail`.
     verify_audit_trail: own VerifyAuditTrail reads (VerifyAuditTrailRequest) -> VerifyAuditTrailResponse;
+    /// `CreateUser`.
+    create_user: own CreateUser changes (godwit::CreateUserRequest) -> NoAnswer;
+    /// `DescribeUsers`.
+    describe_users: own DescribeUsers reads (godwit::DescribeUsersRequest) -> godwit::DescribeUsersResponse;
+    /// `EnableUser`.
+    enable_user: own EnableUser changes (godwit::UserRequest) -> NoAnswer;
+    /// `DisableUser`.
+    disable_user: own DisableUser changes (godwit::UserRequest) -> NoAnswer;
+    /// `DeleteUser`.
+    delete_user: own DeleteUser changes (godwit::UserRequest) -> NoAnswer;
+    /// `AttachPolicy`.
+    attach_policy: own AttachPolicy changes (godwit::PolicyOfUserRequest) -> NoAnswer;
+    /// `DetachPolicy`.
+    detach_policy: own DetachPolicy changes (godwit::PolicyOfUserRequest) -> NoAnswer;
+    /// `CreateAccessKey`.
+    create_access_key: own CreateAccessKey changes (godwit::UserRequest) -> godwit::NewAccessKeyResponse;
+    /// `RotateAccessKey`.
+    rotate_access_key: own RotateAccessKey changes (godwit::RotateAccessKeyRequest) -> godwit::NewAccessKeyResponse;
+    /// `EnableAccessKey`.
+    enable_access_key: own EnableAccessKey changes (godwit::AccessKeyRequest) -> NoAnswer;
+    /// `DisableAccessKey`.
+    disable_access_key: own DisableAccessKey changes (godwit::AccessKeyRequest) -> NoAnswer;
+    /// `DeleteAccessKey`.
+    delete_access_key: own DeleteAccessKey changes (godwit::AccessKeyRequest) -> NoAnswer;
+    /// `DescribeAccessKeys`.
+    describe_access_keys: own DescribeAccessKeys reads (godwit::DescribeAccessKeysRequest) -> godwit::DescribeAccessKeysResponse;
+    /// `CreatePolicy`.
+    create_policy: own CreatePolicy changes (godwit::CreatePolicyRequest) -> NoAnswer;
+    /// `UpdatePolicy`.
+    update_policy: own UpdatePolicy changes (godwit::UpdatePolicyRequest) -> NoAnswer;
+    /// `DeletePolicy`.
+    delete_policy: own DeletePolicy changes (godwit::PolicyRequest) -> NoAnswer;
+    /// `DescribePolicies`.
+    describe_policies: own DescribePolicies reads (godwit::DescribePoliciesRequest) -> godwit::DescribePoliciesResponse;
+    /// `CreateRole`.
+    create_role: own CreateRole changes (godwit::CreateRoleRequest) -> NoAnswer;
+    /// `UpdateRole`.
+    update_role: own UpdateRole changes (godwit::UpdateRoleRequest) -> NoAnswer;
+    /// `DeleteRole`.
+    delete_role: own DeleteRole changes (godwit::RoleRequest) -> NoAnswer;
+    /// `DescribeRoles`.
+    describe_roles: own DescribeRoles reads (godwit::DescribeRolesRequest) -> godwit::DescribeRolesResponse;
 }
 
 impl Client {

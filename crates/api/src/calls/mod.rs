@@ -8,10 +8,12 @@ pub mod connectors;
 pub mod images;
 pub mod jobs;
 pub mod notifications;
+pub mod policies;
 pub mod runs;
 pub mod servers;
 pub mod snapshots;
 pub mod store;
+pub mod users;
 
 use crate::errors::ApiError;
 use godwit_control::service::Page;

@@ -4,10 +4,11 @@ use super::watched::Bounds;
 use super::{At, StageError, bounded, source_of, transfer, watched};
 use crate::control::Line;
 use crate::replicator::{ImageOrder, PointOrder, SettleEnd, VerifyResult, VerifyScope};
-use crate::store::{Done, PointRecord, PointVolumeRecord, RunRecord, StoreError, VolumeRecord};
+use crate::store::{Done, NewJobRecord, PointRecord, PointVolumeRecord, RunRecord, StoreError, VolumeRecord};
 use godwit_model::failure::{Code, Failure};
 use godwit_model::job::Interval;
 use godwit_model::licence;
+use godwit_model::role;
 use godwit_model::run::{RunType, Stage};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
@@ -40,12 +41,26 @@ async fn validate(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> R
     if server.volumes.is_empty() {
         return Err(Failure::new(Code::VolumeUnsupported, format!("the server '{name}' has no disk")).into());
     }
+    let settings = line.store.job(&run.job).await?.ok_or(StoreError::Stale)?.settings;
+    check_role(line, &settings).await?;
     // What the guest runs may have become known, or changed, since the job was created.
-    let asked = line.store.job(&run.job).await?.ok_or(StoreError::Stale)?.settings.license;
-    if let Err(denied) = licence::choose(server.platform, asked) {
+    if let Err(denied) = licence::choose(server.platform, settings.license) {
         return Err(Failure::new(Code::LicenseNotAllowed, format!("'{name}': {denied}")).into());
     }
     Ok(Done::Stage)
+}
+
+/// The role may have been changed since the job was created.
+async fn check_role(line: &Line, settings: &NewJobRecord) -> Result<(), StageError> {
+    let name = &settings.role_name;
+    let evidence = match line.store.role_policy(name).await? {
+        None => format!("there is no role '{name}'"),
+        Some(policy) => match role::suffices(&policy, settings.kms_key_id.is_some()) {
+            Ok(()) => return Ok(()),
+            Err(denied) => format!("'{name}': {denied}"),
+        },
+    };
+    Err(Failure::new(Code::RoleNotAllowed, evidence).into())
 }
 
 async fn snapshot(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> Result<Done, StageError> {

@@ -37,22 +37,25 @@ pub trait SecretBox: Send + Sync {
 }
 
 impl Service {
-    /// The secret of an access key, by which a signature is checked; `None` if there is no such key.
+    /// The secret of an access key, by which a signature is checked; `None` if there is no such key, or if it or
+    /// its user is disabled.
     pub async fn secret_of(&self, access_key_id: &str) -> Answer<Option<Secret>> {
-        let Some(wrapped) = self.line.store.wrapped_secret(access_key_id).await? else { return Ok(None) };
+        let Some(wrapped) = self.line.store.wrapped_secret(access_key_id, self.line.now()).await? else {
+            return Ok(None);
+        };
         let plain = self.line.secrets.unwrap(access_key_id, &wrapped).map_err(|f| refused(&f))?;
         let text = String::from_utf8(plain.to_vec())
             .map_err(|_| ServiceError::new(super::ErrorCode::Internal, "a stored secret is not text"))?;
         Ok(Some(Secret::new(text)))
     }
 
-    /// Whether an administrator exists. If not: draw a key pair, write it to the credentials file, then call
+    /// Whether somebody can decide about users. If not: draw a key pair, write it to the credentials file, then call
     /// [`Service::create_administrator`]; a crash between leaves no administrator, and the next start does it again.
     pub async fn has_administrator(&self) -> Answer<bool> {
         Ok(self.line.store.has_administrator().await?)
     }
 
-    /// Creates the first administrator with this key pair. The same key again changes nothing.
+    /// Gives the user `administrator` this key pair, and makes it an administrator if it is none. The same key again changes nothing.
     pub async fn create_administrator(&self, access_key_id: &str, secret: &Secret, now: Timestamp) -> Answer<()> {
         let wrapped = self.line.secrets.wrap(access_key_id, secret.expose().as_bytes()).map_err(|f| refused(&f))?;
         Ok(self.line.store.add_administrator(access_key_id, &wrapped, now).await?)
@@ -60,7 +63,7 @@ impl Service {
 }
 
 /// The cause may say something about keys: it goes to the log, not to a caller who has not proven who it is.
-fn refused(failure: &Failure) -> ServiceError {
+pub(super) fn refused(failure: &Failure) -> ServiceError {
     tracing::error!(%failure, "a stored secret cannot be wrapped or unwrapped");
     ServiceError::new(super::ErrorCode::TemporarilyUnavailable, format!("keys: {}", failure.code.next_step()))
 }

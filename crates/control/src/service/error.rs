@@ -1,6 +1,6 @@
 //! Why an operation was refused: one of the modelled codes, and a sentence that says what was wrong and what to do.
 
-use crate::store::StoreError;
+use crate::store::{AccessDenied, StoreError};
 use godwit_model::failure::Failure;
 use godwit_model::id::ParseIdError;
 
@@ -109,6 +109,19 @@ impl From<StoreError> for ServiceError {
             );
         }
         Self::new(ErrorCode::Internal, "Godwit broke one of its own rules: the log says more")
+    }
+}
+
+impl From<AccessDenied> for ServiceError {
+    fn from(denied: AccessDenied) -> Self {
+        let code = match denied {
+            AccessDenied::Unknown { .. } | AccessDenied::Taken(..) => ErrorCode::InvalidParameter,
+            AccessDenied::LastAdministrator
+            | AccessDenied::TooManyKeys(..)
+            | AccessDenied::PolicyInUse(..)
+            | AccessDenied::RoleInUse(..) => ErrorCode::OperationNotPermitted,
+        };
+        Self::new(code, denied.to_string())
     }
 }
 

@@ -7,6 +7,7 @@ use godwit_model::id::{ImageId, JobId};
 use godwit_model::job::{Interval, JobState, MOST_FAILURES};
 use godwit_model::licence::{self, LicenseType, NotAllowed};
 use godwit_model::recipient::{self, Recipient};
+use godwit_model::role;
 use godwit_model::schedule::{LONGEST_LEAD, next_on_grid};
 use godwit_model::time::Timestamp;
 use std::collections::HashMap;
@@ -22,9 +23,6 @@ const KEEP: std::ops::RangeInclusive<i64> = 0..=270;
 
 /// Longest text that a caller may leave with a job, in characters.
 const LONGEST_TEXT: usize = 1_024;
-
-/// The role of a job that names none.
-const DEFAULT_ROLE: &str = "sms";
 
 /// Attempts of a change that others keep overtaking.
 const ATTEMPTS: usize = 5;
@@ -198,6 +196,8 @@ impl Service {
                 format!("{server} has no disk that could be replicated"),
             )),
             Err(CreateDenied::Licence(denied)) => Err(licence_refused(&denied)),
+            Err(CreateDenied::UnknownRole) => Err(unknown_role(&record.role_name)),
+            Err(CreateDenied::Role(denied)) => Err(role_refused(&record.role_name, &denied)),
         }
     }
 
@@ -213,6 +213,9 @@ impl Service {
             let (changed, next) = apply(was, &changes, listed, now)?;
             if changes.license.is_some() {
                 self.check_licence(&changed).await?;
+            }
+            if changes.role_name.is_some() || changes.kms_key_id.is_some() {
+                self.check_role(&changed).await?;
             }
             if self.written(&changed, next, now).await? {
                 return Ok(());
@@ -255,6 +258,18 @@ impl Service {
         let server = self.line.store.server(&job.settings.server).await?;
         let platform = server.and_then(|(server, _)| server.platform);
         licence::choose(platform, job.settings.license).map(|_| ()).map_err(|denied| licence_refused(&denied))
+    }
+
+    /// A role that is made automatically need not be there yet.
+    async fn check_role(&self, job: &JobRecord) -> Answer<()> {
+        let name = &job.settings.role_name;
+        match self.line.store.role_policy(name).await? {
+            None if role::is_automatic(name) => Ok(()),
+            None => Err(unknown_role(name)),
+            Some(policy) => {
+                role::suffices(&policy, job.settings.kms_key_id.is_some()).map_err(|denied| role_refused(name, &denied))
+            }
+        }
     }
 
     /// `GetReplicationJobs`: all jobs, deleted ones too, newest first; or the one named.
@@ -381,7 +396,7 @@ fn checked(new: &NewJob, now: Timestamp) -> Answer<NewJobRecord> {
         start: start(new.start, "seedReplicationTime", now)?,
         interval,
         license: new.license,
-        role_name: text(new.role_name.as_deref(), "roleName")?.unwrap_or_else(|| DEFAULT_ROLE.to_owned()),
+        role_name: text(new.role_name.as_deref(), "roleName")?.unwrap_or_else(|| role::DEFAULT.to_owned()),
         description: text(new.description.as_deref(), "description")?,
         keep_images: new.keep_images.map(keep).transpose()?,
         encrypted: new.encrypted,
@@ -490,6 +505,17 @@ fn recipients(given: &[String]) -> Answer<Vec<String>> {
         }
     }
     Ok(all)
+}
+
+fn unknown_role(name: &str) -> ServiceError {
+    let name: String = name.chars().take(64).collect();
+    ServiceError::invalid(format!(
+        "roleName: there is no role '{name}'; create it (godwit roles create), or leave roleName out for the default one"
+    ))
+}
+
+fn role_refused(name: &str, denied: &role::Insufficient) -> ServiceError {
+    ServiceError::not_permitted(format!("roleName '{name}': {denied}; change the role, or name another one"))
 }
 
 fn licence_refused(denied: &NotAllowed) -> ServiceError {

@@ -5,6 +5,7 @@
 //! one place; outputs are plain values without a hint of the wire.
 
 mod access;
+mod access_keys;
 mod audit;
 mod catalog;
 mod connectors;
@@ -13,10 +14,13 @@ mod images;
 mod jobs;
 mod notifications;
 mod page;
+mod policies;
 mod runs;
 mod sweeps;
+mod users;
 
 pub use access::{Secret, SecretBox};
+pub use access_keys::{AccessKey, NewAccessKey};
 pub use audit::AuditFilter;
 pub use catalog::{Catalog, Server, VmAddress};
 pub use connectors::{Connector, NewConnector};
@@ -28,8 +32,10 @@ pub use images::{
 pub use jobs::{Job, JobChanges, NewJob};
 pub use notifications::{Notification, NotificationsFilter};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
+pub use policies::{PolicyChanges, Role, WrittenPolicy};
 pub use runs::{Run, RunVolume, RunsFilter};
 pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
+pub use users::User;
 
 use crate::control::Line;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Replication jobs: created, changed, deleted.
 
 use super::events::tell_of_job;
+use super::policies::role_for_job;
 use super::query::{After, Order, Statement, Verbs};
 use super::row::{Fields, to_json};
 use super::run_steps::step_run;
@@ -11,6 +12,7 @@ use crate::control::Draw;
 use godwit_model::id::{JobId, RunId, ServerId};
 use godwit_model::job::{self, FailurePolicy, Interval, JobState};
 use godwit_model::licence::{self, LicenseType, NotAllowed};
+use godwit_model::role::{self, Insufficient};
 use godwit_model::run::{self, RunType};
 use godwit_model::server::{DiscoveredVolume, Platform};
 use godwit_model::time::Timestamp;
@@ -78,6 +80,9 @@ pub(crate) enum CreateDenied {
     NoVolumes,
     AlreadyReplicated(JobId),
     Licence(NotAllowed),
+    /// There is no such role.
+    UnknownRole,
+    Role(Insufficient),
 }
 
 /// Why a job is not deleted.
@@ -98,6 +103,14 @@ impl Store {
         let mut tx = self.begin().await?;
         if let Some(denied) = denied(&mut tx, new).await? {
             return Ok(Err(denied));
+        }
+        match role_for_job(&mut tx, &new.role_name, now).await? {
+            None => return Ok(Err(CreateDenied::UnknownRole)),
+            Some(policy) => {
+                if let Err(denied) = role::suffices(&policy, new.kms_key_id.is_some()) {
+                    return Ok(Err(CreateDenied::Role(denied)));
+                }
+            }
         }
         let id = tx.fresh("SELECT job_id FROM job WHERE job_id = $1", draw, JobId::from_bits).await?;
         let insert = sqlx::query(
@@ -125,6 +138,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let what = "change a job";
+        // A role that was deleted since it was looked at: whoever asked looks again.
+        if role_for_job(&mut tx, &changed.settings.role_name, now).await?.is_none() {
+            return Err(StoreError::Stale);
+        }
         let update = sqlx::query(
             "UPDATE job SET start_at = $1, interval_minutes = $2, license = $3, role_name = $4, description = $5, \
              keep_images = $6, encrypted = $7, kms_key_id = $8, recipients = $9, pause_on_failure = $10, \

@@ -5,7 +5,7 @@
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
 //! ledger from which it goes on after a crash); what every image and snapshot is; what is told to
-//! whom, and how far that is; access keys, wrapped; the audit trail. Not stored: blocks, digests of blocks, logs, rates, anything that a restart may forget.
+//! whom, and how far that is; users, their policies and access keys, wrapped; roles; the audit trail. Not stored: blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
 //! # Consistency
 //!
@@ -46,17 +46,21 @@ mod jobs;
 mod leftovers;
 mod notifications;
 mod packs;
+mod policies;
 mod query;
 mod row;
 mod run_steps;
 mod runs;
 mod sweeps;
 mod trail;
+mod users;
 mod verifications;
 
 pub(crate) use beside::BesideJobs;
 
 pub(crate) use audit::AuditQuery;
+
+pub(crate) use access::AccessDenied;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
@@ -67,6 +71,7 @@ pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
 pub(crate) use runs::{DemandDenied, Facts, RunRecord, VolumeRecord};
 pub use trail::{TrailReport, check_trail_in};
+pub(crate) use users::NewKey;
 pub(crate) use verifications::VerificationEnd;
 
 use crate::control::Draw;
@@ -237,6 +242,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
         migration(3, "audit", include_str!("../../migrations/0003_audit.sql")),
+        migration(4, "users and roles", include_str!("../../migrations/0004_users_and_roles.sql")),
         migration(6, "notifications", include_str!("../../migrations/0006_notifications.sql")),
         migration(7, "staging", include_str!("../../migrations/0007_staging.sql")),
         migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),

@@ -1,5 +1,6 @@
 //! The decision line as a whole, on a real database, against a world in memory.
 
+mod access;
 mod audit;
 mod damage;
 mod failures;

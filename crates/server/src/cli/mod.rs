@@ -3,6 +3,7 @@
 mod audit;
 mod connection;
 mod connectors;
+mod documents;
 mod error;
 mod export;
 mod human;
@@ -10,12 +11,15 @@ mod images;
 mod jobs;
 mod notifications;
 mod output;
+mod policies;
 mod progress;
+mod roles;
 mod runs;
 mod serve;
 mod servers;
 mod store;
 mod table;
+mod users;
 mod watch;
 mod when;
 
@@ -107,6 +111,15 @@ enum Command {
     /// The audit trail: who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Who may use the service
+    #[command(subcommand, visible_alias = "user")]
+    Users(users::UsersCommand),
+    /// What users may do
+    #[command(subcommand, visible_alias = "policy")]
+    Policies(policies::PoliciesCommand),
+    /// What jobs run under
+    #[command(subcommand, visible_alias = "role")]
+    Roles(roles::RolesCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  godwit completions bash > /etc/bash_completion.d/godwit")]
     Completions {
@@ -151,6 +164,11 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
             runtime()?.block_on(audit::verify_offline(&args, global.json))
         }
         Command::Audit(command) => with_client(global, async |client| audit::run(command, client, global.json).await),
+        Command::Users(command) => with_client(global, async |client| users::run(command, client, global.json).await),
+        Command::Policies(command) => {
+            with_client(global, async |client| policies::run(command, client, global.json).await)
+        }
+        Command::Roles(command) => with_client(global, async |client| roles::run(command, client, global.json).await),
         Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
         Command::Notifications(command) => {
             with_client(global, async |client| notifications::run(command, client, global.json).await)

@@ -116,6 +116,54 @@ operations! {
          optional("what", TEXT), optional("outcome", TEXT), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
     /// Checks that nothing on record was changed, removed or put between.
     VerifyAuditTrail, [optional("number", COUNT), optional("hash", TEXT)];
+    /// Creates a user, without an access key.
+    CreateUser, [required("userName", TEXT), optional("policyNames", Rule::List(&TEXT))];
+    /// Lists users with their policies.
+    DescribeUsers,
+        [optional("userNames", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// A user's access keys are taken again.
+    EnableUser, [required("userName", TEXT)];
+    /// A user's access keys are not taken any more.
+    DisableUser, [required("userName", TEXT)];
+    /// Removes a user and its access keys.
+    DeleteUser, [required("userName", TEXT)];
+    /// Gives a policy to a user.
+    AttachPolicy, [required("userName", TEXT), required("policyName", TEXT)];
+    /// Takes a policy from a user.
+    DetachPolicy, [required("userName", TEXT), required("policyName", TEXT)];
+    /// Makes an access key; its secret is in this answer and nowhere else.
+    CreateAccessKey, [required("userName", TEXT)];
+    /// Makes an access key in place of another one, which goes on for a while.
+    RotateAccessKey, [required("accessKeyId", TEXT), optional("graceMinutes", INTEGER)];
+    /// An access key is taken again.
+    EnableAccessKey, [required("accessKeyId", TEXT)];
+    /// An access key is not taken any more.
+    DisableAccessKey, [required("accessKeyId", TEXT)];
+    /// Removes an access key.
+    DeleteAccessKey, [required("accessKeyId", TEXT)];
+    /// Lists access keys, without their secrets.
+    DescribeAccessKeys,
+        [optional("userName", TEXT), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Writes a policy.
+    CreatePolicy,
+        [required("policyName", TEXT), required("policyDocument", TEXT), optional("description", TEXT)];
+    /// Changes a policy, for all who have it.
+    UpdatePolicy,
+        [required("policyName", TEXT), optional("policyDocument", TEXT), optional("description", TEXT)];
+    /// Removes a policy that nobody has.
+    DeletePolicy, [required("policyName", TEXT)];
+    /// Lists policies, the built-in ones first.
+    DescribePolicies,
+        [optional("policyNames", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Writes a role that jobs can run under.
+    CreateRole, [required("roleName", TEXT), required("policyDocument", TEXT), optional("description", TEXT)];
+    /// Changes a role, for all its jobs.
+    UpdateRole, [required("roleName", TEXT), optional("policyDocument", TEXT), optional("description", TEXT)];
+    /// Removes a role that no live job uses.
+    DeleteRole, [required("roleName", TEXT)];
+    /// Lists roles.
+    DescribeRoles,
+        [optional("roleNames", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
 }
 
 macro_rules! shapes {
@@ -138,18 +186,22 @@ mod connectors;
 mod images;
 mod jobs;
 mod notifications;
+mod policies;
 mod runs;
 mod servers;
 mod store;
+mod users;
 
 pub use audit::*;
 pub use connectors::*;
 pub use images::*;
 pub use jobs::*;
 pub use notifications::*;
+pub use policies::*;
 pub use runs::*;
 pub use servers::*;
 pub use store::*;
+pub use users::*;
 
 /// Whether a member is left out of the JSON.
 trait Absent {

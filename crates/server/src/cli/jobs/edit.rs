@@ -44,6 +44,9 @@ pub struct CreateArgs {
     /// How many of its newest images to keep: up to 270; 0 keeps all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=270))]
     keep: Option<i32>,
+    /// Role that its runs work under; the default one if absent
+    #[arg(long, value_name = "NAME")]
+    role: Option<String>,
     #[command(flatten)]
     trouble: TroubleArgs,
 }
@@ -65,7 +68,7 @@ struct TroubleArgs {
 /// Changes of a job.
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("what").required(true).multiple(true).args([
-    "every", "start", "description", "licence", "keep", "notify", "notify_nobody", "pause_after", "pause", "no_pause",
+    "every", "start", "description", "licence", "keep", "role", "notify", "notify_nobody", "pause_after", "pause", "no_pause",
 ])))]
 pub struct UpdateArgs {
     /// Id of the job
@@ -85,6 +88,9 @@ pub struct UpdateArgs {
     /// How many of its newest images to keep: up to 270; 0 keeps all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=270))]
     keep: Option<i32>,
+    /// Role that its runs work under
+    #[arg(long, value_name = "NAME")]
+    role: Option<String>,
     #[command(flatten)]
     trouble: TroubleArgs,
     /// Tell nobody any more
@@ -146,6 +152,7 @@ pub async fn create(client: &Client, json: bool, args: CreateArgs) -> Result<(),
         interval_minutes: args.every.map(Every::minutes),
         run_once: args.once.then_some(true),
         license_type: args.licence.on_wire(),
+        role_name: args.role,
         description: args.description,
         number_of_recent_amis_to_keep: args.keep,
         recipients: (!trouble.notify.is_empty()).then_some(trouble.notify),
@@ -170,6 +177,7 @@ pub async fn update(client: &Client, json: bool, args: UpdateArgs) -> Result<(),
         interval_minutes: args.every.map(Every::minutes),
         next_replication_run_start_time: args.start.map(|start| start.resolve(outside::now()).into()),
         license_type: args.licence.map(Licence::on_wire),
+        role_name: args.role,
         description: args.description,
         number_of_recent_amis_to_keep: args.keep,
         recipients,

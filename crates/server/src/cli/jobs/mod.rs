@@ -133,6 +133,7 @@ async fn show(client: &Client, json: bool, id: &str) -> Result<(), CliError> {
         ("every", interval(&job).into()),
         ("next run", next_run(&job, |time| human::moment(time, now)).into()),
         ("licence", licence(&job).into()),
+        ("role", job.role_name.as_str().into()),
         ("latest image", text(job.latest_image_id.as_ref())),
     ];
     about.extend(job.number_of_recent_amis_to_keep.map(|n| ("keeps", kept(n).into())));
