@@ -36,8 +36,8 @@ pub struct DataExtents {
 impl SnapshotReader {
     /// Opens a snapshot that must exist.
     pub async fn open(store: &BlockStore, snapshot: &SnapshotId) -> Result<Self, Failure> {
-        let manifest = snapshot::load_existing(store, snapshot).await?;
-        Ok(Self { store: store.clone(), tree: manifest.tree(store), manifest })
+        let (store, manifest) = snapshot::open(store, snapshot).await?;
+        Ok(Self { tree: manifest.tree(&store), store, manifest })
     }
 
     /// What is recorded of the snapshot.

@@ -47,6 +47,9 @@ pub struct SnapshotManifest {
     pub root_digest: Digest,
     /// The key that its digests and packs are made with.
     pub key: KeyId,
+    /// The latest version of that key which a pack of the snapshot may be under.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    pub key_version: u32,
     /// The snapshot that it was compared with.
     pub parent: Option<SnapshotId>,
     /// When, as told by the caller.
@@ -72,6 +75,16 @@ struct RootEntry {
     raw: u32,
     ordinal: u32,
     codec: Codec,
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    key_version: u32,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+fn is_first_version(version: &u32) -> bool {
+    *version == 1
 }
 
 /// All that a snapshot is made of, before it is committed.
@@ -80,6 +93,7 @@ pub(crate) struct Draft {
     pub(crate) run: RunId,
     pub(crate) device: String,
     pub(crate) geometry: Geometry,
+    pub(crate) key_version: u32,
     pub(crate) parent: Option<SnapshotId>,
     pub(crate) created_at: Timestamp,
     pub(crate) pack_bytes: u64,
@@ -115,6 +129,7 @@ impl SnapshotManifest {
                 raw: root.raw,
                 ordinal: root.ordinal,
                 codec: root.codec,
+                key_version: root.key_version,
             },
         })
     }
@@ -122,6 +137,9 @@ impl SnapshotManifest {
     fn check(&self, store: &BlockStore, name: &SnapshotId) -> Result<(), Damage> {
         let field = |field| Damage::Field { part: "the manifest", field };
         let geometry = Geometry::new(self.size, self.block_size).ok_or(field("size"))?;
+        if self.key != *store.keys().id() {
+            return Err(field("key"));
+        }
         if self.snapshot != *name {
             return Err(field("snapshot id"));
         }
@@ -139,24 +157,58 @@ impl SnapshotManifest {
     }
 }
 
-/// The manifest of a snapshot; `None` if it was never committed, or deleted.
-pub async fn load(store: &BlockStore, snapshot: &SnapshotId) -> Result<Option<SnapshotManifest>, Failure> {
-    let path = path_of(snapshot);
-    let Some(object) = store.get(&path, MAX_MANIFEST).await? else {
-        return Ok(None);
-    };
-    let mut manifest: SnapshotManifest =
-        envelope::open(Kind::Snapshot, store.keys(), &object).map_err(|damage| damage.of(&path))?;
-    manifest.length = object.len() as u64;
-    manifest.check(store, snapshot).map_err(|damage| damage.of(&path))?;
-    Ok(Some(manifest))
+/// What is found under the id of a snapshot by somebody who wants to compare with it.
+pub(crate) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A snapshot of another key domain: nothing of it can be compared or shared.
+    OfOtherKey(KeyId),
+    /// A snapshot of the store's own key domain, and the store to read it with.
+    Here(BlockStore, Box<SnapshotManifest>),
 }
 
-/// The manifest of a snapshot that must exist.
-pub(crate) async fn load_existing(store: &BlockStore, snapshot: &SnapshotId) -> Result<SnapshotManifest, Failure> {
-    load(store, snapshot)
-        .await?
-        .ok_or_else(|| Failure::new(Code::StoreCorrupt, format!("snapshot {snapshot} is not in the store")))
+/// Looks for a snapshot in the key domain that `store` writes in. No other domain's key is asked for.
+pub(crate) async fn find(store: &BlockStore, snapshot: &SnapshotId) -> Result<Found, Failure> {
+    let path = path_of(snapshot);
+    let Some(object) = store.get(&path, MAX_MANIFEST).await? else { return Ok(Found::Nothing) };
+    let key = envelope::key_of(Kind::Snapshot, &object).map_err(|damage| damage.of(&path))?;
+    if key != *store.keys().id() {
+        return Ok(Found::OfOtherKey(key));
+    }
+    let (store, manifest) = decode(store, snapshot, &object).await?;
+    Ok(Found::Here(store, Box::new(manifest)))
+}
+
+/// The manifest of a snapshot; `None` if it was never committed, or deleted.
+pub async fn load(store: &BlockStore, snapshot: &SnapshotId) -> Result<Option<SnapshotManifest>, Failure> {
+    match store.get(&path_of(snapshot), MAX_MANIFEST).await? {
+        Some(object) => Ok(Some(decode(store, snapshot, &object).await?.1)),
+        None => Ok(None),
+    }
+}
+
+/// The manifest of a snapshot that must exist, and the store with the keys of its domain.
+pub(crate) async fn open(store: &BlockStore, snapshot: &SnapshotId) -> Result<(BlockStore, SnapshotManifest), Failure> {
+    match store.get(&path_of(snapshot), MAX_MANIFEST).await? {
+        Some(object) => decode(store, snapshot, &object).await,
+        None => Err(Failure::new(Code::StoreCorrupt, format!("snapshot {snapshot} is not in the store"))),
+    }
+}
+
+async fn decode(
+    store: &BlockStore,
+    snapshot: &SnapshotId,
+    object: &[u8],
+) -> Result<(BlockStore, SnapshotManifest), Failure> {
+    let path = path_of(snapshot);
+    let key = envelope::key_of(Kind::Snapshot, object).map_err(|damage| damage.of(&path))?;
+    // Manifests are authenticated by what all versions share.
+    let store = store.reading(&key, 1, &path).await?;
+    let mut manifest: SnapshotManifest =
+        envelope::open(Kind::Snapshot, store.keys(), object).map_err(|damage| damage.of(&path))?;
+    manifest.length = object.len() as u64;
+    manifest.check(&store, snapshot).map_err(|damage| damage.of(&path))?;
+    Ok((store.reading(&key, manifest.key_version, &path).await?, manifest))
 }
 
 /// Ids of all committed snapshots.
@@ -171,6 +223,7 @@ pub async fn delete(store: &BlockStore, snapshot: &SnapshotId) -> Result<(), Fai
 
 /// Writes the manifest: from then on the snapshot exists. Everything that it names is durable.
 pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotManifest, Failure> {
+    store.keys().check_leave()?;
     let mut manifest = SnapshotManifest {
         root_digest: draft.geometry.root_digest(store.keys(), draft.root.map_or(Digest::ZERO, |r| r.digest)),
         snapshot: draft.snapshot,
@@ -179,6 +232,7 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
         size: draft.geometry.size(),
         block_size: draft.geometry.block(),
         key: store.keys().id().clone(),
+        key_version: draft.key_version,
         parent: draft.parent,
         created_at: draft.created_at,
         pack_bytes: draft.pack_bytes,
@@ -191,10 +245,11 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
             raw: entry.place.raw,
             ordinal: entry.place.ordinal,
             codec: entry.place.codec,
+            key_version: entry.place.key_version,
         }),
         length: 0,
     };
-    let object = Bytes::from(envelope::seal(Kind::Snapshot, store.keys(), &manifest));
+    let object = Bytes::from(envelope::seal(Kind::Snapshot, manifest.key_version, store.keys(), &manifest));
     manifest.length = object.len() as u64;
     if manifest.length > MAX_MANIFEST {
         let what = format!("snapshot {} would lie in too many packs to be read again", manifest.snapshot);
@@ -203,7 +258,7 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
     if store.put(&path_of(&manifest.snapshot), object).await? == Put::Created {
         return Ok(manifest);
     }
-    let existing = load_existing(store, &manifest.snapshot).await?;
+    let (_, existing) = open(store, &manifest.snapshot).await?;
     if is_same(&existing, &manifest) {
         return Ok(existing);
     }
@@ -212,7 +267,7 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
 
 /// Whether both stand for the same content of the same run. How it is packed may differ: an earlier attempt made it.
 fn is_same(a: &SnapshotManifest, b: &SnapshotManifest) -> bool {
-    (&a.run, &a.device, a.size, a.root_digest) == (&b.run, &b.device, b.size, b.root_digest)
+    (&a.run, &a.device, a.size, &a.key, a.root_digest) == (&b.run, &b.device, b.size, &b.key, b.root_digest)
 }
 
 fn path_of(snapshot: &SnapshotId) -> Path {

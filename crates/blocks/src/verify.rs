@@ -59,9 +59,9 @@ pub async fn verify(
     progress: &(dyn Fn(u64, u64) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<Verified, Failure> {
-    let manifest = snapshot::load_existing(store, snapshot).await?;
-    let tree = manifest.tree(store);
-    let work = Verification::new(store, &manifest, scope, progress).run(&tree);
+    let (store, manifest) = snapshot::open(store, snapshot).await?;
+    let tree = manifest.tree(&store);
+    let work = Verification::new(&store, &manifest, scope, progress).run(&tree);
     tokio::select! {
         biased;
         () = cancel.cancelled() => {

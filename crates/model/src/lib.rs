@@ -16,6 +16,7 @@ pub mod failure;
 pub mod figures;
 pub mod id;
 pub mod job;
+pub mod key;
 pub mod licence;
 pub mod recipient;
 pub mod retention;

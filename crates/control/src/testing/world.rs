@@ -326,8 +326,11 @@ impl ImageStore for World {
         {
             let mut state = self.look();
             assert!(order.volumes.iter().all(|(_, s)| state.snapshots.contains_key(s)), "an image names no snapshot");
-            let versions: BTreeSet<_> =
-                order.volumes.iter().map(|(_, s)| state.snapshots[s].digest.rsplit(' ').next().map(str::to_owned)).collect();
+            let versions: BTreeSet<_> = order
+                .volumes
+                .iter()
+                .map(|(_, s)| state.snapshots[s].digest.rsplit(' ').next().map(str::to_owned))
+                .collect();
             assert_eq!(versions.len(), 1, "an image mixes points in time: {versions:?}");
             state.registered.insert(order.run.clone());
             let known = state.images.insert(order.image.clone(), order.clone());
