@@ -1,9 +1,11 @@
 //! Puts the decision line together, starts it and stops it.
 
 use crate::driver::Driver;
+use crate::keys::KeyStore;
 use crate::options::Options;
 use crate::replicator::{ImageStore, Replicator};
 use crate::run::Progress;
+use crate::service::NotedReads;
 use crate::service::{SecretBox, Service};
 use crate::store::{Store, StoreError};
 use futures::future::BoxFuture;
@@ -32,6 +34,8 @@ pub struct Parts {
     pub replicator: Arc<dyn Replicator>,
     /// Snapshots and images.
     pub images: Arc<dyn ImageStore>,
+    /// The material of keys.
+    pub keys: Arc<dyn KeyStore>,
     /// Wraps secrets.
     pub secrets: Arc<dyn SecretBox>,
     /// Tells the time.
@@ -52,6 +56,10 @@ pub(crate) struct Line {
     /// Connectors whose source may hold something of ours that nobody needs, with the runs whose end is to be awaited:
     /// before that, what they left is taken for theirs.
     sweeps: Mutex<BTreeMap<ConnectorId, BTreeSet<RunId>>>,
+    /// Changes of keys, one behind the other: each is a step in the store and one in the key store, in this order.
+    pub key_changes: tokio::sync::Mutex<()>,
+    /// Which reads of images are on record.
+    pub noted_reads: NotedReads,
 }
 
 /// The decision line at work.
@@ -114,8 +122,15 @@ impl Control {
         let now = (parts.clock)();
         parts.store.date_catalog(now).await?;
         let (options, store) = (parts.options, parts.store.clone());
-        let line =
-            Arc::new(Line { parts, progress: Progress::default(), wake: Notify::new(), sweeps: Mutex::default() });
+        let line = Arc::new(Line {
+            parts,
+            progress: Progress::default(),
+            wake: Notify::new(),
+            sweeps: Mutex::default(),
+            key_changes: tokio::sync::Mutex::default(),
+            noted_reads: NotedReads::default(),
+        });
+        crate::keys::settle(&line).await?;
         crate::recover::pick_up(&line).await?;
         let stop = CancellationToken::new();
         let driver = tokio::spawn(Driver::new(line.clone(), stop.clone(), now).drive());

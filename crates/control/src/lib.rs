@@ -16,6 +16,7 @@ mod driver;
 mod hex;
 mod images;
 mod import;
+mod keys;
 mod recover;
 mod run;
 #[cfg(test)]
@@ -29,3 +30,4 @@ pub mod service;
 pub mod store;
 
 pub use control::{Clock, Control, Draw, Parts};
+pub use keys::KeyStore;

@@ -10,7 +10,9 @@ mod connectors;
 mod error;
 mod images;
 mod jobs;
+mod keys;
 mod page;
+mod reads;
 mod runs;
 
 pub use access::{Secret, SecretBox};
@@ -22,8 +24,11 @@ pub use images::{
     VerificationState,
 };
 pub use jobs::{Job, JobChanges, NewJob};
+pub use keys::{Key, NewKey};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
 pub use runs::{Run, RunVolume, RunsFilter};
+
+pub(crate) use reads::NotedReads;
 
 use crate::control::Line;
 use std::sync::Arc;

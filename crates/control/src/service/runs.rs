@@ -3,10 +3,10 @@
 use super::jobs::text;
 use super::page::{only, paged};
 use super::{Answer, ErrorCode, Job, Page, Paged, Service, ServiceError};
-use crate::store::{DemandDenied, RunRecord, VolumeRecord};
+use crate::store::{DemandDenied, NewJobRecord, RunRecord, VolumeRecord};
 use godwit_model::failure::Failure;
 use godwit_model::figures::{Consistency, VolumeFigures};
-use godwit_model::id::{ImageId, JobId, RunId, SnapshotId};
+use godwit_model::id::{ImageId, JobId, KeyId, RunId, SnapshotId};
 use godwit_model::run::{Position, RunState, RunType, Stage};
 use godwit_model::schedule::{ON_DEMAND_LIMIT, OnDemandDenied};
 use godwit_model::time::Timestamp;
@@ -65,10 +65,14 @@ pub struct Run {
     pub failure: Option<Failure>,
     /// State and stage in words, or the failure with its next step.
     pub status_message: Option<String>,
-    /// See the job.
+    /// What its job said of that when the run began; see there.
     pub encrypted: Option<bool>,
-    /// See the job.
+    /// See `encrypted`.
     pub kms_key_id: Option<String>,
+    /// The key that it encrypts with, once chosen.
+    pub key: Option<KeyId>,
+    /// The latest version of the key that a pack of it is under.
+    pub key_version: Option<u32>,
     /// Its volumes, boot disk first; empty before the point in time.
     pub volumes: Vec<RunVolume>,
 }
@@ -140,19 +144,18 @@ impl Service {
         let mut items = Vec::with_capacity(rows.items.len());
         for row in rows.items {
             let settings = self.line.store.job(&row.job).await?.map(|j| j.settings);
-            let (encrypted, key) = settings.map_or((None, None), |s| (s.encrypted, s.kms_key_id));
-            items.push(self.run(row, encrypted, key).await?);
+            items.push(self.run(row, settings.as_ref()).await?);
         }
         Ok(Paged { items, next: rows.next })
     }
 
     /// A run with its volumes and, while it is at work, its live figures.
-    pub(super) async fn run(
-        &self,
-        record: RunRecord,
-        encrypted: Option<bool>,
-        kms_key_id: Option<String>,
-    ) -> Answer<Run> {
+    pub(super) async fn run(&self, record: RunRecord, job: Option<&NewJobRecord>) -> Answer<Run> {
+        // Until it chooses its key, a run has what its job has.
+        let (encrypted, kms_key_id) = match &record.key {
+            Some(key) => (key.encrypted, key.name.clone()),
+            None => job.map_or((None, None), |job| (job.encrypted, job.kms_key_id.clone())),
+        };
         let volumes = self.line.store.run_volumes(&record.id).await?;
         let active = record.position.state() == RunState::Active;
         let live = if active { self.line.progress.live(&record.id) } else { None };
@@ -189,6 +192,8 @@ impl Service {
             failure: record.failure,
             encrypted,
             kms_key_id,
+            key_version: record.key.as_ref().map(|key| key.version),
+            key: record.key.map(|key| key.id),
             volumes,
         })
     }

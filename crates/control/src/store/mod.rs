@@ -4,8 +4,8 @@
 //!
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
-//! ledger from which it goes on after a crash); what every image and snapshot is; access keys, wrapped. Not stored:
-//! blocks, digests of blocks, logs, rates, anything that a restart may forget.
+//! ledger from which it goes on after a crash); what every image and snapshot is; what keys are called and whether they
+//! may be used; access keys, wrapped. Not stored: material of keys, blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
 //! # Consistency
 //!
@@ -40,6 +40,8 @@ mod error;
 mod images;
 mod job_end;
 mod jobs;
+mod key_uses;
+mod keys;
 mod packs;
 mod query;
 mod row;
@@ -50,6 +52,8 @@ mod verifications;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
+pub(crate) use key_uses::{KeyUse, Purpose, User};
+pub(crate) use keys::{Chosen, KeyDenied, KeyRecord, id_of};
 pub(crate) use packs::PackState;
 pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
@@ -69,7 +73,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 5;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -201,6 +205,7 @@ pub(crate) fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "first flight", include_str!("../../migrations/0001_first_flight.sql")),
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
+        migration(5, "named keys", include_str!("../../migrations/0005_named_keys.sql")),
     ])
 }
 

@@ -2,6 +2,7 @@
 
 mod damage;
 mod jobs;
+mod keys;
 mod kill;
 mod life;
 mod pause;
