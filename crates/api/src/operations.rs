@@ -3,7 +3,7 @@
 //! Every operation of the SMS model is in it, also those that do not work yet; a test holds the table against the
 //! model.
 
-use crate::calls::{connectors, images, jobs, runs, servers, snapshots};
+use crate::calls::{connectors, images, jobs, keys, runs, servers, snapshots};
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
 use crate::shapes::operations::{self as sms, Operation};
@@ -174,6 +174,15 @@ table! {
     own ListImageExtents: json images::list_extents;
     own ReadImage: octets images::read;
     own DeleteImage: json images::delete;
+    own CreateKey: json keys::create;
+    own DescribeKeys: json keys::describe;
+    own UpdateKey: json keys::update;
+    own RotateKey: json keys::rotate;
+    own EnableKey: json keys::enable;
+    own DisableKey: json keys::disable;
+    own SetDefaultKey: json keys::set_default;
+    own CreateAlias: json keys::create_alias;
+    own DeleteAlias: json keys::delete_alias;
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod connectors;
 pub mod images;
 pub mod jobs;
+pub mod keys;
 pub mod runs;
 pub mod servers;
 pub mod snapshots;

@@ -7,6 +7,7 @@ mod export;
 mod human;
 mod images;
 mod jobs;
+mod keys;
 mod output;
 mod progress;
 mod runs;
@@ -95,6 +96,9 @@ enum Command {
     /// Bootable images that runs made
     #[command(subcommand, visible_alias = "image")]
     Images(images::ImagesCommand),
+    /// Keys that images are encrypted with
+    #[command(subcommand, visible_alias = "key")]
+    Keys(keys::KeysCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  godwit completions bash > /etc/bash_completion.d/godwit")]
     Completions {
@@ -135,6 +139,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         }
         Command::Jobs(command) => with_client(global, async |client| jobs::run(command, client, global.json).await),
         Command::Runs(command) => with_client(global, async |client| runs::run(command, client, global.json).await),
+        Command::Keys(command) => with_client(global, async |client| keys::run(command, client, global.json).await),
         Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
     }
 }
@@ -190,6 +195,16 @@ mod tests {
             "godwit jobs update sms-job-00000000 --notify-nobody --pause",
             "godwit jobs resume sms-job-00000000",
             "godwit jobs resume sms-job-00000000 --start now",
+            "godwit jobs create --server web01 --every 12h --key alias/payroll",
+            "godwit jobs update sms-job-00000000 --key alias/payroll",
+            "godwit jobs update sms-job-00000000 --default-key",
+            "godwit keys create --alias alias/payroll --description d",
+            "godwit keys rotate alias/payroll --json",
+            "godwit keys default key-00000000000000000000000000000001",
+            "godwit keys alias alias/hr --key alias/payroll",
+            "godwit keys alias alias/hr --delete",
+            "godwit serve --data d --master-key file:/etc/godwit/master.key",
+            "godwit serve --data d --master-key env:GODWIT_MASTER_KEY",
             "godwit serve --data d --listen 127.0.0.1:0",
             "godwit serve --data d",
         ] {
@@ -212,6 +227,10 @@ mod tests {
             "godwit jobs create --server w --once --keep -1",
             "godwit jobs update sms-job-00000000",
             "godwit images export ami-0 --volume 0 --format vmdk --output f",
+            "godwit jobs update sms-job-00000000 --key alias/a --default-key",
+            "godwit keys alias alias/hr",
+            "godwit keys alias alias/hr --key alias/a --delete",
+            "godwit serve --data d --master-key /etc/godwit/master.key",
             "godwit serve",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

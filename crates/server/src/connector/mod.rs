@@ -10,8 +10,10 @@
 
 mod guards;
 mod images;
+mod keys;
 mod replicate;
 mod views;
 
 pub use images::Images;
+pub use keys::Keys;
 pub use replicate::{Connector, ConnectorParts, MakeSource};

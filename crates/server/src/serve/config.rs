@@ -1,5 +1,6 @@
 //! What `godwit serve` was asked for, checked. Nothing is created or bound here.
 
+use crate::serve::master::MasterSource;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ pub struct Config {
     pub region: String,
     /// Folder for QEMU's scratch files, absolute.
     pub scratch: PathBuf,
+    /// Where the master key comes from.
+    pub master: MasterSource,
 }
 
 /// Why a configuration is refused.
@@ -64,7 +67,7 @@ impl Config {
         }
         let data = absolute(data)?;
         let scratch = scratch.map_or_else(|| Ok(data.join("scratch")), absolute)?;
-        Ok(Self { data, listen, region: region.to_owned(), scratch })
+        Ok(Self { data, listen, region: region.to_owned(), scratch, master: MasterSource::default() })
     }
 }
 

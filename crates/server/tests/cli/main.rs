@@ -4,6 +4,7 @@
 
 mod connection;
 mod export;
+mod keys;
 mod pressure;
 mod serve;
 mod service;

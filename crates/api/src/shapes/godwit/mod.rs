@@ -92,6 +92,25 @@ operations! {
         [required("imageId", TEXT), required("volume", COUNT), required("offset", COUNT), required("length", COUNT)];
     /// Removes an image and its snapshots.
     DeleteImage, [required("imageId", TEXT)];
+    /// Creates a named key.
+    CreateKey, [optional("description", TEXT), optional("alias", TEXT)];
+    /// Lists keys.
+    DescribeKeys,
+        [optional("keyIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Changes what it is sent of a key.
+    UpdateKey, [required("keyId", TEXT), optional("description", TEXT)];
+    /// Makes a new version of a key, under which everything is encrypted from then on.
+    RotateKey, [required("keyId", TEXT)];
+    /// Lets a key be used again.
+    EnableKey, [required("keyId", TEXT)];
+    /// Lets nobody use a key.
+    DisableKey, [required("keyId", TEXT)];
+    /// Makes a key the one of all jobs that name none.
+    SetDefaultKey, [required("keyId", TEXT)];
+    /// Gives a key an alias.
+    CreateAlias, [required("alias", TEXT), required("keyId", TEXT)];
+    /// Takes an alias from its key.
+    DeleteAlias, [required("alias", TEXT)];
 }
 
 macro_rules! shapes {
@@ -112,12 +131,14 @@ macro_rules! shapes {
 mod connectors;
 mod images;
 mod jobs;
+mod keys;
 mod runs;
 mod servers;
 
 pub use connectors::*;
 pub use images::*;
 pub use jobs::*;
+pub use keys::*;
 pub use runs::*;
 pub use servers::*;
 
@@ -149,7 +170,9 @@ always_written!(
     ReplicationRunState,
     ReplicationRunType,
     VerificationState,
-    Verification
+    Verification,
+    KeyState,
+    KeyDescription
 );
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ Examples:
   godwit jobs create --server web01 --every 12h
   godwit jobs create --server s-1a2b3c4d --once --start 2026-01-31T22:00Z
   godwit jobs create --server web01 --every 30m --keep 24 --notify ops@example.org
+  godwit jobs create --server hr01 --every 12h --key alias/payroll
   godwit jobs create --server web01 --every 24h --start +2h --licence byol --no-pause";
 
 /// A new job.
@@ -44,6 +45,9 @@ pub struct CreateArgs {
     /// How many of its newest images to keep: up to 270; 0 keeps all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=270))]
     keep: Option<i32>,
+    /// Encrypt its images with this key: its id, an alias, or the ARN of either [default: the default key]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     #[command(flatten)]
     trouble: TroubleArgs,
 }
@@ -65,7 +69,7 @@ struct TroubleArgs {
 /// Changes of a job.
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("what").required(true).multiple(true).args([
-    "every", "start", "description", "licence", "keep", "notify", "notify_nobody", "pause_after", "pause", "no_pause",
+    "every", "start", "description", "licence", "keep", "key", "default_key", "notify", "notify_nobody", "pause_after", "pause", "no_pause",
 ])))]
 pub struct UpdateArgs {
     /// Id of the job
@@ -85,6 +89,12 @@ pub struct UpdateArgs {
     /// How many of its newest images to keep: up to 270; 0 keeps all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=270))]
     keep: Option<i32>,
+    /// Encrypt its images with this key; the next run reads everything
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Encrypt its images with the default key
+    #[arg(long, conflicts_with = "key")]
+    default_key: bool,
     #[command(flatten)]
     trouble: TroubleArgs,
     /// Tell nobody any more
@@ -148,6 +158,8 @@ pub async fn create(client: &Client, json: bool, args: CreateArgs) -> Result<(),
         license_type: args.licence.on_wire(),
         description: args.description,
         number_of_recent_amis_to_keep: args.keep,
+        encrypted: args.key.is_some().then_some(true),
+        kms_key_id: args.key,
         recipients: (!trouble.notify.is_empty()).then_some(trouble.notify),
         pause_on_failure: trouble.no_pause.then_some(false),
         pause_after_failures: trouble.pause_after,
@@ -172,6 +184,8 @@ pub async fn update(client: &Client, json: bool, args: UpdateArgs) -> Result<(),
         license_type: args.licence.map(Licence::on_wire),
         description: args.description,
         number_of_recent_amis_to_keep: args.keep,
+        encrypted: args.key.is_some().then_some(true),
+        kms_key_id: args.key.or(args.default_key.then(String::new)),
         recipients,
         pause_on_failure: if args.pause { Some(true) } else { trouble.no_pause.then_some(false) },
         pause_after_failures: trouble.pause_after,
