@@ -165,7 +165,9 @@ fn a_job_whose_key_changes_reads_everything_once_and_says_why() {
     let second = scene.next(|service| scheduled_now(service, &job, &["--key", "alias/mine"]));
     let note = second["volumes"][0]["notes"].to_string();
     assert!(note.contains("nothing is compared across keys"), "{second:#}");
-    assert!(figure(&second, 0, "bytes_read") >= 20 * MIB && figure(&second, 0, "bytes_stored") >= 20 * MIB);
+    // What the scattered writes replaced compresses.
+    let (read, stored) = (figure(&second, 0, "bytes_read"), figure(&second, 0, "bytes_stored"));
+    assert!(read >= 20 * MIB && stored >= 15 * MIB, "{second:#}");
     assert_ne!(first["key_id"], second["key_id"]);
     let third = scene.next(|service| service.start_run(&job));
     assert!(figure(&third, 0, "bytes_read") < 4 * MIB, "{third:#}");
