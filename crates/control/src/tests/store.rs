@@ -129,7 +129,7 @@ async fn a_database_of_the_first_version_is_brought_up_with_what_it_holds() {
     assert_eq!(key("sms-run-00000001").await, Some((first.clone(), 1)));
     assert_eq!(key("sms-run-00000002").await, None, "it has not begun");
     let baselines = store.baselines(&once.id).await.unwrap();
-    assert_eq!(baselines.into_iter().map(|b| b.key).collect::<Vec<_>>(), [first.clone()]);
+    assert_eq!(baselines.iter().map(|b| &b.key).collect::<Vec<_>>(), [&first]);
     let keys = store.keys(None, 9).await.unwrap();
     assert_eq!(keys.iter().map(|k| (&k.id, k.is_default, k.version)).collect::<Vec<_>>(), [(&first, true, 1)]);
     store.close().await;
