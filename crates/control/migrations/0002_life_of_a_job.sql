@@ -13,3 +13,9 @@ CREATE INDEX job_by_state ON job (state, state_since);
 -- What runs in a server, if it is known; since when it is missing at its VM manager.
 ALTER TABLE server ADD COLUMN platform TEXT;
 ALTER TABLE server ADD COLUMN missing_since BIGINT;
+
+-- Images and snapshots in the store that nothing needs and that could not be removed when their run or job ended. They
+-- may name packs, so they go before any pack does.
+CREATE TABLE leftover (
+    object_id TEXT PRIMARY KEY NOT NULL
+);

@@ -244,6 +244,7 @@ impl Driver {
         }
         let unneeded = !self.line.store.images_to_delete().await?.is_empty()
             || !self.line.store.orphan_snapshots().await?.is_empty()
+            || !self.line.store.leftovers().await?.is_empty()
             || !self.line.store.unneeded_packs().await?.is_empty();
         if unneeded {
             let line = self.line.clone();

@@ -50,7 +50,8 @@ pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationTok
     Ok(Ended::Done)
 }
 
-/// Removes images, snapshots and packs that nothing holds any more. What fails is tried again later.
+/// Removes images, snapshots and packs that nothing holds any more, in this order: nothing goes that something which is
+/// left may name. What fails is tried again later.
 pub(crate) async fn remove_unneeded(line: Arc<Line>, cancel: CancellationToken) -> Result<Ended, StoreError> {
     let mut ended = Ended::Done;
     for image in line.store.images_to_delete().await? {
@@ -72,8 +73,9 @@ pub(crate) async fn remove_unneeded(line: Arc<Line>, cancel: CancellationToken) 
             Err(error) => ended = later("snapshots", &error),
         }
     }
+    remove_leftovers(&line, &cancel, &mut ended).await?;
     let packs = line.store.unneeded_packs().await?;
-    if !packs.is_empty() {
+    if !packs.is_empty() && ended == Ended::Done {
         let work = line.images.discard_staged(&packs);
         match bounded("removing packs", line.options.register, &cancel, work).await {
             Ok(()) => line.store.forget_packs(&packs).await?,
@@ -81,6 +83,25 @@ pub(crate) async fn remove_unneeded(line: Arc<Line>, cancel: CancellationToken) 
         }
     }
     Ok(ended)
+}
+
+/// Removes what runs and jobs that ended could not.
+async fn remove_leftovers(line: &Line, cancel: &CancellationToken, ended: &mut Ended) -> Result<(), StoreError> {
+    let left = line.store.leftovers().await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let work = async {
+        for image in &left.images {
+            line.images.delete_image(image).await?;
+        }
+        line.images.delete_snapshots(&left.snapshots).await
+    };
+    match bounded("removing leftovers", line.options.register, cancel, work).await {
+        Ok(()) => line.store.forget_leftovers(&left).await?,
+        Err(error) => *ended = later("leftovers", &error),
+    }
+    Ok(())
 }
 
 fn later(what: &str, error: &StageError) -> Ended {

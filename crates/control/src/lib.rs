@@ -20,6 +20,8 @@ mod keys;
 mod recover;
 mod run;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::{StageError, bounded, source_of};
 use crate::control::Line;
 use crate::driver::Ended;
 use crate::replicator::SettleEnd;
-use crate::store::{RunRecord, StoreError};
+use crate::store::{Leftovers, RunRecord, StoreError};
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{JobId, RunId};
 use std::sync::Arc;
@@ -15,25 +15,46 @@ use tokio_util::sync::CancellationToken;
 
 /// Removes what a given-up run created; then it has failed.
 pub(super) async fn abandon(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> Result<(), StoreError> {
-    let mut notes = Vec::new();
     let cleaned = async {
-        notes.extend(settle(line, run, SettleEnd::Abandoned, cancel).await?);
-        if let Some(image) = &run.image {
-            let attempt = || line.images.delete_image(image);
-            notes.extend(try_a_few_times(line, "remove the unfinished image", cancel, attempt).await?);
-        }
-        let snapshots: Vec<_> = line.store.run_volumes(&run.id).await?.into_iter().map(|v| v.snapshot).collect();
-        if !snapshots.is_empty() {
-            let attempt = || line.images.delete_snapshots(&snapshots);
-            notes.extend(try_a_few_times(line, "remove unfinished snapshots", cancel, attempt).await?);
-        }
-        Ok(())
+        let mut notes = Vec::from_iter(settle(line, run, SettleEnd::Abandoned, cancel).await?);
+        let snapshots = line.store.run_volumes(&run.id).await?.into_iter().map(|v| v.snapshot).collect();
+        let unfinished = Leftovers { images: run.image.iter().cloned().collect(), snapshots };
+        let left = remove(line, unfinished, &mut notes, cancel).await?;
+        Ok((notes, left))
     };
     match cleaned.await {
-        Ok(()) => line.store.abandoned(run, &notes, line.options.pause_after, line.now()).await,
+        Ok((notes, left)) => line.store.abandoned(run, &left, &notes, line.options.pause_after, line.now()).await,
         Err(StageError::Store(error)) => Err(error),
         Err(StageError::Stopped | StageError::Failed(_)) => Ok(()),
     }
+}
+
+/// Removes images and snapshots that nothing needs. Gives those that could not be removed; notes say why.
+async fn remove(
+    line: &Line,
+    unneeded: Leftovers,
+    notes: &mut Vec<String>,
+    cancel: &CancellationToken,
+) -> Result<Leftovers, StageError> {
+    let mut left = Leftovers::default();
+    for image in unneeded.images {
+        let attempt = || line.images.delete_image(&image);
+        if let Some(note) = try_a_few_times(line, "remove an unfinished image", cancel, attempt).await? {
+            notes.push(note);
+            left.images.push(image);
+        }
+    }
+    // What an image may still name stays as long as the image.
+    if !left.images.is_empty() {
+        left.snapshots = unneeded.snapshots;
+    } else if !unneeded.snapshots.is_empty() {
+        let attempt = || line.images.delete_snapshots(&unneeded.snapshots);
+        if let Some(note) = try_a_few_times(line, "remove unfinished snapshots", cancel, attempt).await? {
+            notes.push(note);
+            left.snapshots = unneeded.snapshots;
+        }
+    }
+    Ok(left)
 }
 
 /// Ends a run's point in time at the source. Gives a note if that could not be done.
@@ -49,29 +70,28 @@ pub(super) async fn settle(
 /// Removes what a job that is FAILING or DELETING left; then it has ended.
 pub(crate) async fn end_job(line: Arc<Line>, job: JobId, cancel: CancellationToken) -> Result<Ended, StoreError> {
     let ended = async {
-        let left = line.store.job_leftovers(&job).await?;
-        if let Some(run) = &left.last_run {
-            warn(&job, settle_source(&line, &job, run, SettleEnd::Forget, &cancel).await?);
+        let of_job = line.store.job_leftovers(&job).await?;
+        let mut notes = Vec::new();
+        if let Some(run) = &of_job.last_run {
+            notes.extend(settle_source(&line, &job, run, SettleEnd::Forget, &cancel).await?);
         }
-        for image in &left.images {
-            let attempt = || line.images.delete_image(image);
-            warn(&job, try_a_few_times(&line, "remove an unfinished image", &cancel, attempt).await?);
-        }
-        if !left.snapshots.is_empty() {
-            let attempt = || line.images.delete_snapshots(&left.snapshots);
-            warn(&job, try_a_few_times(&line, "remove unfinished snapshots", &cancel, attempt).await?);
-        }
-        if !left.packs.is_empty() {
-            let attempt = || line.images.discard_staged(&left.packs);
+        let left = remove(&line, of_job.unfinished, &mut notes, &cancel).await?;
+        // Whatever is left may name these packs: then they go behind it, in the background.
+        let named = !left.is_empty() || !line.store.leftovers().await?.is_empty();
+        if !of_job.packs.is_empty() && !named {
+            let attempt = || line.images.discard_staged(&of_job.packs);
             match try_a_few_times(&line, "remove staged data", &cancel, attempt).await? {
-                None => line.store.forget_packs(&left.packs).await?,
-                note => warn(&job, note),
+                None => line.store.forget_packs(&of_job.packs).await?,
+                note => notes.extend(note),
             }
         }
-        Ok(())
+        for note in notes {
+            tracing::warn!(%job, "the job ends, but something is left: {note}");
+        }
+        Ok(left)
     };
     match ended.await {
-        Ok(()) => line.store.end_job(&job, line.now()).await.map(|()| Ended::Done),
+        Ok(left) => line.store.end_job(&job, &left, line.now()).await.map(|()| Ended::Done),
         Err(StageError::Store(error)) => Err(error),
         Err(StageError::Stopped | StageError::Failed(_)) => Ok(Ended::Done),
     }
@@ -138,11 +158,5 @@ fn note(what: &str, failure: &Failure) -> String {
     match failure.code {
         Code::ConnectorGone => format!("cannot {what}: {}", failure.evidence),
         _ => format!("cannot {what}, the sweep will: {failure}"),
-    }
-}
-
-fn warn(job: &JobId, note: Option<String>) {
-    if let Some(note) = note {
-        tracing::warn!(%job, "the job ends, but something is left: {note}");
     }
 }

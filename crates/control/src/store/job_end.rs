@@ -1,13 +1,14 @@
 //! What jobs that end have left behind, and what holds a source's objects.
 
 use super::jobs::{locked_job, step_job};
+use super::leftovers::{Leftovers, leave};
 use super::query::Verbs;
 use super::row::Fields;
 use super::run_steps::step_run;
 use super::runs::run_record;
 use super::{Store, StoreError};
 use crate::replicator::VolumeBaseline;
-use godwit_model::id::{ImageId, JobId, PackId, RunId, SnapshotId};
+use godwit_model::id::{JobId, PackId, RunId};
 use godwit_model::job::{self, JobState};
 use godwit_model::run::Claims;
 use godwit_model::run::Event;
@@ -19,10 +20,8 @@ use sqlx::any::AnyRow;
 pub(crate) struct JobLeftovers {
     /// Its last run that may have left something at the source; `None` if it never had one.
     pub last_run: Option<RunId>,
-    /// Ids of images that may be half made.
-    pub images: Vec<ImageId>,
-    /// Snapshots that no image names.
-    pub snapshots: Vec<SnapshotId>,
+    /// Images that may be half made, and snapshots that no image names.
+    pub unfinished: Leftovers,
     /// Staged packs.
     pub packs: Vec<PackId>,
 }
@@ -44,8 +43,8 @@ impl Store {
         let mut left = JobLeftovers::default();
         for run in runs {
             if run.position == godwit_model::run::Position::Deleting {
-                left.images.extend(run.image);
-                left.snapshots.extend(self.run_volumes(&run.id).await?.into_iter().map(|v| v.snapshot));
+                left.unfinished.images.extend(run.image);
+                left.unfinished.snapshots.extend(self.run_volumes(&run.id).await?.into_iter().map(|v| v.snapshot));
             }
             left.last_run = Some(run.id);
         }
@@ -59,9 +58,10 @@ impl Store {
         Ok(left)
     }
 
-    /// What the job left is removed: it and its runs have ended. Repeated, nothing changes.
-    pub(crate) async fn end_job(&self, job: &JobId, now: Timestamp) -> Result<(), StoreError> {
+    /// What the job left is removed, but for `left`: it and its runs have ended. Repeated, nothing changes.
+    pub(crate) async fn end_job(&self, job: &JobId, left: &Leftovers, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
+        leave(&mut tx, left).await?;
         let was = locked_job(&mut tx, job).await?.ok_or(StoreError::Stale)?;
         let what = "end a job";
         let runs = sqlx::query("SELECT * FROM run WHERE job_id = $1 AND state = 'DELETING'")

@@ -42,6 +42,7 @@ mod job_end;
 mod jobs;
 mod key_uses;
 mod keys;
+mod leftovers;
 mod packs;
 mod query;
 mod row;
@@ -54,6 +55,7 @@ pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
 pub(crate) use key_uses::{KeyUse, Purpose, User};
 pub(crate) use keys::{Chosen, KeyDenied, KeyRecord, id_of};
+pub(crate) use leftovers::Leftovers;
 pub(crate) use packs::PackState;
 pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
@@ -96,7 +98,8 @@ pub struct Store {
 
 /// A transaction that writes. Dropped without [`Tx::commit`] it changes nothing.
 pub(crate) struct Tx {
-    inner: Transaction<'static, Any>,
+    /// Gone once it is committed.
+    inner: Option<Transaction<'static, Any>>,
     #[cfg(test)]
     gate: crate::testing::Gate,
 }
@@ -125,8 +128,11 @@ impl Store {
 
     /// Closes all connections; what was committed is on disk already.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        at_once(async {
+            self.readers.close().await;
+            self.writer.close().await;
+        })
+        .await;
     }
 
     /// Lets the database grow no more, as a full disk does, until the writer connects anew.
@@ -138,11 +144,9 @@ impl Store {
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         #[cfg(test)]
         self.gate.pass("begin").await;
-        #[cfg(test)]
-        let _hold = crate::testing::Hold::new();
-        let inner = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| StoreError::database("begin", e))?;
+        let begun = at_once(self.writer.begin_with("BEGIN IMMEDIATE")).await;
         Ok(Tx {
-            inner,
+            inner: Some(begun.map_err(|e| StoreError::database("begin", e))?),
             #[cfg(test)]
             gate: self.gate.clone(),
         })
@@ -154,13 +158,11 @@ impl Store {
 }
 
 impl Tx {
-    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         #[cfg(test)]
         self.gate.pass("commit").await;
-        {
-            #[cfg(test)]
-            let _hold = crate::testing::Hold::new();
-            self.inner.commit().await.map_err(|e| StoreError::database("commit", e))?;
+        if let Some(inner) = self.inner.take() {
+            at_once(inner.commit()).await.map_err(|e| StoreError::database("commit", e))?;
         }
         #[cfg(test)]
         self.gate.pass("committed").await;
@@ -184,16 +186,35 @@ impl Tx {
     }
 }
 
+/// `commit` takes the transaction with it.
+const OPEN: &str = "a transaction is open until it is committed";
+
+#[cfg(test)]
+impl Drop for Tx {
+    fn drop(&mut self) {
+        crate::testing::let_go(self.inner.take());
+    }
+}
+
+/// Work of the database. Where time is virtual it must take none: see `testing::database`.
+#[cfg(not(test))]
+async fn at_once<F: Future>(work: F) -> F::Output {
+    work.await
+}
+
+#[cfg(test)]
+use crate::testing::at_once;
+
 impl Deref for Tx {
     type Target = sqlx::AnyConnection;
     fn deref(&self) -> &Self::Target {
-        &self.inner
+        self.inner.as_ref().expect(OPEN)
     }
 }
 
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.inner
+        self.inner.as_mut().expect(OPEN)
     }
 }
 

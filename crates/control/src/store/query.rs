@@ -3,8 +3,8 @@
 //! Each verb says what was tried (`what`, for [`StoreError::database`]) and, where rows are wanted, which function
 //! reads one. Statements go to [`super::Store::reader`] or, inside a transaction, to the connection of a [`super::Tx`].
 
-use super::StoreError;
 use super::row::to_sql;
+use super::{StoreError, at_once};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyExecutor};
@@ -45,9 +45,7 @@ pub(super) trait Verbs<'q>: Sized + Send {
         read: Read<T>,
     ) -> impl Future<Output = Result<Option<T>, StoreError>> + Send {
         async move {
-            #[cfg(test)]
-            let _hold = crate::testing::Hold::new();
-            let row = self.statement().fetch_optional(at).await.map_err(|e| StoreError::database(what, e))?;
+            let row = at_once(self.statement().fetch_optional(at)).await.map_err(|e| StoreError::database(what, e))?;
             row.as_ref().map(read).transpose()
         }
     }
@@ -59,11 +57,7 @@ pub(super) trait Verbs<'q>: Sized + Send {
         what: What,
         read: Read<T>,
     ) -> impl Future<Output = Result<T, StoreError>> + Send {
-        async move {
-            #[cfg(test)]
-            let _hold = crate::testing::Hold::new();
-            read(&self.statement().fetch_one(at).await.map_err(|e| StoreError::database(what, e))?)
-        }
+        async move { read(&at_once(self.statement().fetch_one(at)).await.map_err(|e| StoreError::database(what, e))?) }
     }
 
     /// All rows.
@@ -74,9 +68,7 @@ pub(super) trait Verbs<'q>: Sized + Send {
         read: Read<T>,
     ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send {
         async move {
-            #[cfg(test)]
-            let _hold = crate::testing::Hold::new();
-            let rows = self.statement().fetch_all(at).await.map_err(|e| StoreError::database(what, e))?;
+            let rows = at_once(self.statement().fetch_all(at)).await.map_err(|e| StoreError::database(what, e))?;
             rows.iter().map(read).collect()
         }
     }
@@ -89,9 +81,7 @@ pub(super) trait Verbs<'q>: Sized + Send {
     /// Changes rows; gives how many.
     fn run<'c>(self, at: impl AnyExecutor<'c>, what: What) -> impl Future<Output = Result<u64, StoreError>> + Send {
         async move {
-            #[cfg(test)]
-            let _hold = crate::testing::Hold::new();
-            Ok(self.statement().execute(at).await.map_err(|e| StoreError::database(what, e))?.rows_affected())
+            Ok(at_once(self.statement().execute(at)).await.map_err(|e| StoreError::database(what, e))?.rows_affected())
         }
     }
 

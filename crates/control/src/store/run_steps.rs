@@ -3,6 +3,7 @@
 use super::jobs::{count_failures, forget_baseline, locked_job, step_job};
 use super::key_uses::{KeyUse, Purpose, User, note_key_use};
 use super::keys::note_version;
+use super::leftovers::{Leftovers, leave};
 use super::packs::void_packs;
 use super::query::Verbs;
 use super::row::{to_json, to_sql};
@@ -152,16 +153,18 @@ impl Store {
         Ok(is)
     }
 
-    /// What a given-up run created is removed, but for `notes`: it has failed. Its staged packs wait for the next run.
+    /// What a given-up run created is removed, but for `left`: it has failed. Its staged packs wait for the next run.
     /// `pause_after`: see [`super::NewJobRecord::failure_policy`].
     pub(crate) async fn abandoned(
         &self,
         was: &RunRecord,
+        left: &Leftovers,
         notes: &[String],
         pause_after: u32,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
+        leave(&mut tx, left).await?;
         step_run(&mut tx, was, Event::Abandoned, now).await?;
         add_notes(&mut tx, &was.id, notes).await?;
         tell_failed(&mut tx, was, pause_after, now).await?;

@@ -29,9 +29,11 @@ impl Gate {
         }
     }
 
-    /// Whether something was held up already.
-    pub fn is_closed(&self) -> bool {
-        self.left.load(Ordering::SeqCst) < 0
+    /// Lets everything pass again; what is held up stays so.
+    pub fn reopen(&self) {
+        self.close_after(i64::MAX);
+        // A signal that nobody has waited for would count as one of the next closing.
+        let _ = futures::FutureExt::now_or_never(self.closed.notified());
     }
 
     /// Waits until something was held up.

@@ -55,6 +55,15 @@ pub(crate) struct StoredSnapshot {
     blocks: Vec<PackId>,
 }
 
+/// A point in time at the source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Held {
+    vm_id: String,
+    name: String,
+    /// What the guest had written by then.
+    version: u64,
+}
+
 #[derive(Default)]
 pub(crate) struct State {
     pub servers: Vec<DiscoveredServer>,
@@ -63,11 +72,13 @@ pub(crate) struct State {
     pub version: u64,
     /// By how much guests change between two points in time.
     pub busy_guests: u64,
-    /// Points in time that are held at the source: run, name, version.
-    pub points: BTreeMap<RunId, (String, u64)>,
+    /// Points in time that are held at the source.
+    pub points: BTreeMap<RunId, Held>,
     /// Runs that change trackers at the source are advanced to, by server.
     pub trackers: BTreeMap<String, RunId>,
     packs: HashMap<PackId, Block>,
+    /// Packs that a snapshot has named once.
+    named: BTreeSet<PackId>,
     /// Runs whose image was registered once.
     pub registered: BTreeSet<RunId>,
     pub snapshots: BTreeMap<SnapshotId, StoredSnapshot>,
@@ -126,6 +137,12 @@ impl World {
         state.packs.keys().filter(|p| !state.snapshots.values().any(|s| s.blocks.contains(p))).count()
     }
 
+    /// Packs that no snapshot has ever named.
+    pub fn stray_packs(&self) -> Vec<PackId> {
+        let state = self.look();
+        state.packs.keys().filter(|pack| !state.named.contains(pack)).cloned().collect()
+    }
+
     /// One call: through the gate, by the script.
     async fn call(&self, name: &'static str) -> Result<Option<Act>, Failure> {
         self.gate.pass(name).await;
@@ -153,6 +170,16 @@ impl World {
         }
         let version = state.keys.get(key).copied();
         version.ok_or_else(|| Failure::new(Code::KeyUnavailable, "the world holds no such key"))
+    }
+
+    /// Staged packs that the snapshot does not use go with its commit, as the connector has it.
+    fn discard_unused(&self, order: &TransferOrder, snapshot: &StoredSnapshot) {
+        let mut state = self.look();
+        for staged in order.staged.iter().filter(|staged| !snapshot.blocks.contains(&staged.pack)) {
+            if !state.named.contains(&staged.pack) {
+                state.packs.remove(&staged.pack);
+            }
+        }
     }
 
     async fn send(
@@ -203,7 +230,8 @@ impl Replicator for World {
             let version = state.version;
             state.points_taken += 1;
             let name = format!("point-{}", state.points_taken);
-            let (point, _) = state.points.entry(order.run.clone()).or_insert((name, version)).clone();
+            let new = Held { vm_id: order.source.vm_id.clone(), name, version };
+            let point = state.points.entry(order.run.clone()).or_insert(new).name.clone();
             let tracker = state.trackers.get(&order.source.vm_id).cloned();
             let volumes = state.servers.iter().find(|s| s.vm_id == order.source.vm_id).map(|s| s.volumes.clone());
             (point, tracker, volumes)
@@ -242,14 +270,16 @@ impl Replicator for World {
             figures,
             notes: vec![],
         };
-        if let Some(done) = self.look().snapshots.get(&order.snapshot) {
-            return Ok(result(done.digest.clone(), done.key_version, figures));
+        let done = self.look().snapshots.get(&order.snapshot).cloned();
+        if let Some(done) = done {
+            self.discard_unused(order, &done);
+            return Ok(result(done.digest, done.key_version, figures));
         }
         if matches!(act, Some(Act::LosePoint)) {
             self.look().points.remove(&order.run);
         }
         let version = match self.look().points.get(&order.run) {
-            Some((name, version)) if *name == order.point => *version,
+            Some(held) if held.name == order.point => held.version,
             _ => return Err(Failure::new(Code::PointInTimeLost, "the source holds no such point")),
         };
         let mut blocks = Vec::new();
@@ -279,8 +309,10 @@ impl Replicator for World {
                 snapshot.blocks.iter().all(|p| state.packs.contains_key(p)),
                 "a snapshot names what is not durable"
             );
-            state.snapshots.insert(order.snapshot.clone(), snapshot);
+            state.named.extend(snapshot.blocks.iter().cloned());
+            state.snapshots.insert(order.snapshot.clone(), snapshot.clone());
         }
+        self.discard_unused(order, &snapshot);
         self.gate.pass("snapshot committed").await;
         Ok(result(digest, key_version, figures))
     }
@@ -297,7 +329,7 @@ impl Replicator for World {
                 }
                 SettleEnd::Forget => {
                     state.trackers.remove(&source.vm_id);
-                    state.points.clear();
+                    state.points.retain(|_, held| held.vm_id != source.vm_id);
                 }
                 _ => {}
             }

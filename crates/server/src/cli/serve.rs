@@ -28,6 +28,7 @@ Examples:
   godwit serve --data /var/lib/godwit
   godwit serve --data /tmp/try --listen 127.0.0.1:0   # a free port
   godwit serve --data /var/lib/godwit --master-key file:/etc/godwit/master.key
+  godwit serve --data /var/lib/godwit --check-config     # all settings, with their values
   godwit serve --data /var/lib/godwit --log godwit_sources=debug,info";
 
 /// Options of `godwit serve`.
@@ -47,6 +48,12 @@ pub struct ServeArgs {
     /// digits or base64 [default: file:DIR/master.key, made at the first start]
     #[arg(long, value_name = "file:PATH|env:NAME")]
     master_key: Option<MasterSource>,
+    /// Settings file [default: DIR/godwit.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check everything, print all settings with their values, and end
+    #[arg(long)]
+    check_config: bool,
     /// What to log on standard error: a level, or levels of modules
     #[arg(long, value_name = "FILTER", env = "GODWIT_LOG", default_value = DEFAULT_LOG)]
     log: String,
@@ -55,8 +62,13 @@ pub struct ServeArgs {
 /// Serves until it is told to stop.
 pub fn serve(args: &ServeArgs, global: &Global) -> Result<(), CliError> {
     let region = connection::region_of_option(global)?;
-    let mut config = Config::new(&args.data, &args.listen, &region, args.scratch_dir.as_deref())?;
+    let (scratch, file) = (args.scratch_dir.as_deref(), args.config.as_deref());
+    let mut config = Config::new(&args.data, &args.listen, &region, scratch, file)?;
     config.master = args.master_key.clone().unwrap_or_default();
+    if args.check_config {
+        config.master.read().map_err(anyhow::Error::from)?;
+        return output::line(config.settings.to_string());
+    }
     log_to_stderr(&args.log)?;
     allocator::return_freed_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -11,7 +11,6 @@ use axum::Router;
 use godwit_api::{ApiState, Bounds};
 use godwit_blocks::crypt::MasterKey;
 use godwit_blocks::store::{BlockStore, FolderStore};
-use godwit_control::options::Options;
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, Draw, Parts};
 use godwit_model::connector::ConnectorConfig;
@@ -66,7 +65,7 @@ impl App {
             secrets: Arc::new(MasterBox::new(folder.master())),
             clock: clock.clone(),
             draw: draw.clone(),
-            options: Options::default(),
+            options: config.settings.options(),
         })
         .await
         .context("start the decision line")?;

@@ -1,6 +1,7 @@
 //! What `godwit serve` was asked for, checked. Nothing is created or bound here.
 
 use crate::serve::master::MasterSource;
+use crate::serve::settings::{Settings, SettingsError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub scratch: PathBuf,
     /// Where the master key comes from.
     pub master: MasterSource,
+    /// What the settings file says.
+    pub settings: Settings,
 }
 
 /// Why a configuration is refused.
@@ -42,6 +45,9 @@ pub enum ConfigError {
         /// The system's words.
         reason: String,
     },
+    /// The settings file is not in order.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 }
 
 impl ConfigError {
@@ -54,20 +60,28 @@ impl ConfigError {
                 address.port()
             ),
             ConfigError::Folder { .. } => "give another path".to_owned(),
+            ConfigError::Settings(error) => error.next_step().to_owned(),
         }
     }
 }
 
 impl Config {
-    /// Checks what was asked for.
-    pub fn new(data: &Path, listen: &str, region: &str, scratch: Option<&Path>) -> Result<Self, ConfigError> {
+    /// Checks what was asked for. `file` is the settings file, if another than the data folder's is named.
+    pub fn new(
+        data: &Path,
+        listen: &str,
+        region: &str,
+        scratch: Option<&Path>,
+        file: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
         let listen = address(listen)?;
         if !listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback(listen));
         }
         let data = absolute(data)?;
         let scratch = scratch.map_or_else(|| Ok(data.join("scratch")), absolute)?;
-        Ok(Self { data, listen, region: region.to_owned(), scratch, master: MasterSource::default() })
+        let settings = Settings::read(file, &data)?;
+        Ok(Self { data, listen, region: region.to_owned(), scratch, master: MasterSource::default(), settings })
     }
 }
 
@@ -88,7 +102,7 @@ mod tests {
     use super::*;
 
     fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
-        Config::new(Path::new("/data"), text, "us-east-1", None).map(|config| config.listen)
+        Config::new(Path::new("/data"), text, "us-east-1", None, None).map(|config| config.listen)
     }
 
     #[test]
@@ -115,10 +129,10 @@ mod tests {
 
     #[test]
     fn folders_are_absolute_and_scratch_is_in_the_data_folder() {
-        let config = Config::new(Path::new("x"), "127.0.0.1:0", "us-east-1", None).unwrap();
+        let config = Config::new(Path::new("x"), "127.0.0.1:0", "us-east-1", None, None).unwrap();
         assert!(config.data.is_absolute());
         assert_eq!(config.scratch, config.data.join("scratch"));
-        let config = Config::new(Path::new("/d"), "127.0.0.1:0", "us-east-1", Some(Path::new("/s"))).unwrap();
+        let config = Config::new(Path::new("/d"), "127.0.0.1:0", "us-east-1", Some(Path::new("/s")), None).unwrap();
         assert_eq!(config.scratch, Path::new("/s"));
     }
 }

@@ -8,6 +8,7 @@ pub mod folder;
 mod listen;
 pub mod master;
 mod secrets;
+pub mod settings;
 mod taken;
 mod thaw_guard;
 

@@ -17,6 +17,27 @@ fn other_addresses_than_loopback_are_refused_before_anything_is_created() {
 }
 
 #[test]
+fn settings_are_shown_checked_and_refused_before_anything_is_created() {
+    let folder = folder();
+    let shown = run(folder.path(), &["serve", "--data", "data", "--check-config"]);
+    assert_eq!((shown.0, shown.2.as_str()), (0, ""));
+    assert!(shown.1.starts_with("[jobs]\n") && shown.1.contains("keep_deleted = \"90d\""), "{}", shown.1);
+
+    // What is shown can be given back, changed.
+    std::fs::write(folder.path().join("own.toml"), shown.1.replace("90d", "forever")).unwrap();
+    let own = run(folder.path(), &["serve", "--data", "data", "--config", "own.toml", "--check-config"]);
+    assert!(own.1.contains("keep_deleted = \"forever\""), "{}", own.1);
+
+    std::fs::write(folder.path().join("own.toml"), "[jobs]\npause_after = 3\n").unwrap();
+    for file in ["own.toml", "missing.toml"] {
+        let (status, out, err) = run(folder.path(), &["serve", "--data", "data", "--config", file]);
+        assert_eq!((status, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(file), "{err}");
+    }
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
 fn a_newer_data_folder_is_refused_and_untouched() {
     let folder = folder();
     let data = folder.path().join("data");

@@ -1,0 +1,202 @@
+//! Callers: whatever anybody may ask for, at random. Nothing that they ask is answered with "broke a rule of ours".
+
+use super::life::Sim;
+use crate::service::*;
+use crate::testing::server;
+use godwit_model::connector::ConnectorConfig;
+use godwit_model::id::JobId;
+use godwit_model::job::JobState;
+use godwit_model::key::KeyState;
+use godwit_model::licence::LicenseType;
+use godwit_model::server::Platform;
+use godwit_model::time::{Millis, Timestamp};
+
+/// Intervals of jobs in minutes, the rare ones being quick.
+const INTERVALS: [i64; 8] = [20, 60, 240, 360, 720, 720, 1_440, 1_440];
+
+/// One thing that somebody does.
+pub(super) async fn act(sim: &mut Sim, service: &Service) {
+    let now = sim.clock.now();
+    if service.store().connectors(None, 1).await.unwrap().is_empty() && sim.dice.chance(400) {
+        return connect(sim, service, now).await;
+    }
+    match sim.dice.below(100) {
+        0..=19 => create(sim, service, now).await,
+        20..=32 => update(sim, service, now).await,
+        33..=44 => demand(sim, service, now).await,
+        45..=54 => resume(sim, service, now).await,
+        55..=62 => delete(sim, service, now).await,
+        63..=67 => settle("import", service.import_server_catalog(now).await),
+        68 => settle("clear", service.delete_server_catalog(now).await),
+        69..=76 => change_image(sim, service, now).await,
+        77..=81 => connect(sim, service, now).await,
+        82..=86 => change_world(sim),
+        _ => read(sim, service).await,
+    }
+}
+
+/// What the service says to something that may be refused.
+fn settle<T>(what: &str, answer: Answer<T>) {
+    if let Err(refused) = answer {
+        assert_ne!(refused.code, ErrorCode::Internal, "{what}: {refused}");
+        assert!(refused.message.len() > 10, "{what}: '{refused}' says nothing");
+    }
+}
+
+async fn create(sim: &mut Sim, service: &Service, now: Timestamp) {
+    let servers = service.get_servers(None, &Page::default()).await.unwrap().servers.items;
+    let Some(server) = (!servers.is_empty()).then(|| sim.dice.pick(&servers).id.clone()) else {
+        settle("import", service.import_server_catalog(now).await);
+        return;
+    };
+    let once = sim.dice.chance(200);
+    let dice = &mut sim.dice;
+    let new = NewJob {
+        run_once: once.then_some(true),
+        interval_minutes: (!once).then(|| *dice.pick(&INTERVALS)),
+        license: *dice.pick(&[None, None, Some(LicenseType::Byol), Some(LicenseType::Aws)]),
+        keep_images: *dice.pick(&[None, Some(1), Some(2), Some(3), Some(5)]),
+        pause_on_failure: if once { None } else { *dice.pick(&[None, Some(true), Some(false)]) },
+        pause_after: if once { None } else { *dice.pick(&[None, Some(1), Some(2), Some(4)]) },
+        recipients: if dice.chance(500) { vec!["ops@example.org".into()] } else { vec![] },
+        ..NewJob::new(server.as_str(), start(dice, now))
+    };
+    settle("create", service.create_replication_job(new, now).await);
+}
+
+fn start(dice: &mut super::dice::Dice, now: Timestamp) -> Timestamp {
+    match dice.below(4) {
+        0 => now + Millis(dice.below(3 * 86_400_000) as i64),
+        1 => now - Millis(dice.below(86_400_000) as i64),
+        _ => now,
+    }
+}
+
+async fn update(sim: &mut Sim, service: &Service, now: Timestamp) {
+    let Some(id) = some_job(sim, service).await else { return };
+    let dice = &mut sim.dice;
+    let mut changes = JobChanges::default();
+    match dice.below(5) {
+        0 => changes.interval_minutes = Some(*dice.pick(&INTERVALS)),
+        1 => changes.next_start = Some(start(dice, now)),
+        2 => changes.keep_images = Some(*dice.pick(&[0, 1, 2, 4])),
+        3 => changes.pause_after = Some(*dice.pick(&[0, 1, 3])),
+        _ => changes.description = Some("changed".into()),
+    }
+    if changes.interval_minutes.is_some() || changes.next_start.is_some() {
+        // From now on, whether the call is answered or not.
+        sim.record.schedule_changes(&id, now);
+    }
+    settle("update", service.update_replication_job(id.as_str(), changes, now).await);
+}
+
+async fn demand(sim: &mut Sim, service: &Service, now: Timestamp) {
+    let Some(id) = some_job(sim, service).await else { return };
+    settle("demand", service.start_on_demand_replication_run(id.as_str(), None, now).await);
+}
+
+async fn resume(sim: &mut Sim, service: &Service, now: Timestamp) {
+    let jobs = service.store().jobs(None, 1_000).await.unwrap();
+    let Some(job) = jobs.iter().find(|j| j.state == JobState::PausedOnFailure) else { return };
+    sim.record.schedule_changes(&job.id, now);
+    let at = sim.dice.chance(300).then(|| start(&mut sim.dice, now));
+    settle("resume", service.resume_replication_job(job.id.as_str(), at, now).await);
+}
+
+async fn delete(sim: &mut Sim, service: &Service, now: Timestamp) {
+    let Some(id) = some_job(sim, service).await else { return };
+    sim.record.deleted_by_hand(&id);
+    settle("delete", service.delete_replication_job(id.as_str(), now).await);
+}
+
+async fn change_image(sim: &mut Sim, service: &Service, now: Timestamp) {
+    let images = service.store().images(None, None, 40).await.unwrap();
+    let Some(image) = (!images.is_empty()).then(|| sim.dice.pick(&images).id.clone()) else { return };
+    if sim.dice.chance(600) {
+        sim.record.image_deleted_by_hand(&image);
+        settle("delete an image", service.delete_image(image.as_str(), now).await);
+    } else {
+        settle("verify", service.start_image_verification(image.as_str(), now).await);
+    }
+}
+
+/// Connectors come and go.
+async fn connect(sim: &mut Sim, service: &Service, now: Timestamp) {
+    let connectors = service.describe_connectors(None, &Page::default()).await.unwrap().items;
+    match connectors.first() {
+        Some(connector) if sim.dice.chance(150) => {
+            settle("disassociate", service.disassociate_connector(connector.id.as_str(), now).await);
+        }
+        Some(_) => {}
+        None => {
+            let config = ConnectorConfig::Qmp { socket: "/run/qmp".into() };
+            let new = NewConnector { name: "here".into(), config };
+            settle("associate", service.associate_connector(new, now).await);
+            settle("import", service.import_server_catalog(now).await);
+        }
+    }
+}
+
+/// Keys are made, given to jobs, rotated, disabled, and mostly enabled again.
+pub(super) async fn change_key(sim: &mut Sim, service: &Service) {
+    let now = sim.clock.now();
+    let dice = &mut sim.key_dice;
+    let alias = *dice.pick(&["alias/a", "alias/b"]);
+    let keys = service.store().keys(None, 100).await.unwrap();
+    let name = dice.pick(&keys).id.to_string();
+    match dice.below(14) {
+        0 | 1 => settle(
+            "create a key",
+            service.create_key(NewKey { description: None, alias: Some(alias.into()) }, now).await,
+        ),
+        2 | 3 => settle("rotate", service.rotate_key(&name, now).await),
+        4 => settle("disable", service.set_key_state(&name, KeyState::Disabled, now).await),
+        5..=7 => {
+            for key in keys.iter().filter(|key| key.state == KeyState::Disabled) {
+                settle("enable", service.set_key_state(key.id.as_str(), KeyState::Enabled, now).await);
+            }
+        }
+        8 => settle("choose the default", service.set_default_key(&name, now).await),
+        9..=12 => {
+            let jobs = service.store().jobs(None, 30).await.unwrap();
+            let Some(job) = (!jobs.is_empty()).then(|| dice.pick(&jobs).id.clone()) else { return };
+            let key = *dice.pick(&["", "alias/a", "alias/b", "alias/aws/ebs"]);
+            let changes = JobChanges { kms_key_id: Some(key.to_owned()), ..JobChanges::default() };
+            settle("give a job a key", service.update_replication_job(job.as_str(), changes, now).await);
+        }
+        _ => settle("take an alias", service.delete_alias(alias, now).await),
+    }
+}
+
+/// Servers vanish, come back and become others.
+fn change_world(sim: &mut Sim) {
+    let n = sim.dice.within(1, 4);
+    let vm = format!("vm-{n}");
+    let platform = *sim.dice.pick(&[None, Some(Platform::Linux), Some(Platform::WindowsServer)]);
+    let mut state = sim.world.look();
+    match state.servers.iter().position(|s| s.vm_id == vm) {
+        Some(at) if sim.dice.chance(300) => drop(state.servers.remove(at)),
+        Some(at) => state.servers[at].platform = platform,
+        None => state.servers.push(server(&vm, &format!("server {n}"))),
+    }
+}
+
+/// Lists are read to their ends.
+async fn read(sim: &mut Sim, service: &Service) {
+    let limit = Some(sim.dice.within(1, 20) as i64);
+    let (mut seen, mut token) = (0, None);
+    loop {
+        let page = service.get_replication_jobs(None, &Page { token, limit }).await.unwrap();
+        seen += page.items.len();
+        token = page.next;
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, service.store().jobs(None, 10_000).await.unwrap().len());
+}
+
+async fn some_job(sim: &mut Sim, service: &Service) -> Option<JobId> {
+    let jobs = service.store().jobs(None, 30).await.unwrap();
+    (!jobs.is_empty()).then(|| sim.dice.pick(&jobs).id.clone())
+}

@@ -1,0 +1,250 @@
+//! One history: lives of the service, one after the other, on the same files and the same world.
+
+use super::actor;
+use super::checks::Record;
+use super::dice::Dice;
+use super::storm::{Storm, Weather};
+use crate::options::{Options, Retry};
+use crate::service::Service;
+use crate::store::Store;
+use crate::testing::{Database, Reversing, START, World, at_once, server};
+use crate::{Control, Parts};
+use godwit_model::retention::Retention;
+use godwit_model::time::{Millis, Timestamp};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// Servers of the world.
+const SERVERS: usize = 4;
+
+/// A history under way.
+pub(super) struct Sim {
+    pub dice: Dice,
+    /// A stream of its own: what becomes of keys moves no other throw.
+    pub key_dice: Dice,
+    pub world: Arc<World>,
+    pub storm: Arc<Storm>,
+    pub clock: Arc<Clock>,
+    pub record: Record,
+    folder: TempDir,
+    drawn: Arc<Mutex<Dice>>,
+    options: Options,
+}
+
+/// The wall clock: virtual time and what outages and corrections add to it.
+pub(super) struct Clock {
+    /// What it showed when this life began, in milliseconds, corrections included.
+    base: AtomicI64,
+    /// Virtual time of all lives before.
+    lived: AtomicI64,
+    began: Mutex<Option<Instant>>,
+}
+
+impl Clock {
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.base.load(Ordering::SeqCst) + self.of_this_life())
+    }
+
+    /// How long the service has been up in all, in milliseconds.
+    pub fn up(&self) -> i64 {
+        self.lived.load(Ordering::SeqCst) + self.of_this_life()
+    }
+
+    /// Somebody sets the clock, or time passes while the service is down.
+    pub fn shift(&self, ms: i64) {
+        self.base.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    fn begin_life(&self) {
+        *self.began.lock().unwrap() = Some(Instant::now());
+    }
+
+    fn end_life(&self) {
+        let lived = self.of_this_life();
+        self.base.fetch_add(lived, Ordering::SeqCst);
+        self.lived.fetch_add(lived, Ordering::SeqCst);
+        *self.began.lock().unwrap() = None;
+    }
+
+    fn of_this_life(&self) -> i64 {
+        self.began.lock().unwrap().map_or(0, |began| began.elapsed().as_millis() as i64)
+    }
+}
+
+impl Sim {
+    pub fn new(seed: u64) -> Sim {
+        let mut dice = Dice::new(seed);
+        let world = World::new();
+        {
+            let mut state = world.look();
+            state.servers = (1..=SERVERS).map(|n| server(&format!("vm-{n}"), &format!("server {n}"))).collect();
+            state.busy_guests = 1;
+        }
+        let hours = |n: u64| Duration::from_secs(3_600 * n);
+        let options = Options {
+            max_active_runs: dice.within(1, 3) as usize,
+            // Rare enough that a month takes a second; the plan wakes the driver when something is due.
+            tick: hours(1),
+            longest_gap: hours(3),
+            heartbeat: hours(1),
+            persist: Duration::from_secs(600),
+            pause_after: dice.within(1, 4) as u32,
+            retention: Retention {
+                paused_jobs: dice.chance(500).then_some(Millis::DAY.times(4)),
+                deleted_jobs: Some(Millis::DAY.times(10)),
+                catalog: Some(Millis::DAY.times(5)),
+            },
+            retry: Retry { attempts: 4, first: Duration::from_secs(2), longest: Duration::from_secs(120) },
+            ..Options::default()
+        };
+        Sim {
+            storm: Arc::new(Storm::new(world.clone(), dice.fork())),
+            drawn: Arc::new(Mutex::new(dice.fork())),
+            clock: Arc::new(Clock { base: AtomicI64::new(START.0), lived: AtomicI64::new(0), began: Mutex::new(None) }),
+            folder: folder(),
+            record: Record::new(options.pause_after),
+            key_dice: Dice::new(!seed),
+            dice,
+            world,
+            options,
+        }
+    }
+
+    /// Lives until so many days have passed, then one calm life in which everything comes to rest.
+    /// Gives the states of jobs and runs that were seen.
+    pub fn run(mut self, days: u64) -> BTreeSet<&'static str> {
+        let _database = Database::apart();
+        let end = START + Millis::DAY.times(days as i64);
+        while self.clock.now() < end {
+            let killed = self.live(Sim::troubled_life);
+            let outage = match self.dice.below(10) {
+                0..=5 => self.dice.below(600_000),
+                6..=8 => self.dice.below(6 * 3_600_000),
+                _ => self.dice.below(3 * 86_400_000),
+            };
+            let from = self.clock.now();
+            self.clock.shift(outage as i64);
+            // What a kill cut off may have been in the middle of its turn.
+            let slack = if killed { Millis::MINUTE } else { Millis(0) };
+            self.record.excuse(from - slack, self.clock.now() + slack);
+        }
+        self.storm.set(Weather::CALM);
+        let killed = self.live(Sim::calm_life);
+        assert!(!killed);
+        self.record.sum_up()
+    }
+
+    /// One life on a runtime of its own; true if it ended by a kill.
+    fn live(&mut self, life: impl AsyncFnOnce(&mut Sim, &Control, &Service)) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let killed = runtime.block_on(async {
+            self.clock.begin_life();
+            let gate = self.world.gate.clone();
+            let killed = tokio::select! {
+                biased;
+                () = gate.held() => true,
+                () = async {
+                    let control = self.start().await;
+                    let service = control.service();
+                    life(self, &control, &service).await;
+                    // A stop may be cut off by a kill, too.
+                    control.shutdown().await;
+                } => false,
+            };
+            self.clock.end_life();
+            killed
+        });
+        runtime.shutdown_timeout(Duration::ZERO);
+        self.world.gate.reopen();
+        killed
+    }
+
+    async fn start(&self) -> Control {
+        // A key ring is as old as its process.
+        self.world.look().disabled_keys.clear();
+        let store = at_once(Store::open(&self.folder.path().join("state.db"))).await;
+        let mut store = store.unwrap();
+        store.gate = self.world.gate.clone();
+        let (clock, drawn) = (self.clock.clone(), self.drawn.clone());
+        let parts = Parts {
+            store,
+            replicator: self.storm.clone(),
+            images: self.storm.clone(),
+            keys: self.storm.clone(),
+            secrets: Arc::new(Reversing),
+            clock: Arc::new(move || clock.now()),
+            draw: Arc::new(move || {
+                let mut dice = drawn.lock().unwrap();
+                u128::from(dice.roll()) << 64 | u128::from(dice.roll())
+            }),
+            options: self.options,
+        };
+        Control::start(parts).await.unwrap()
+    }
+
+    /// Weather, callers and clocks do what they want, for a while.
+    async fn troubled_life(&mut self, _: &Control, service: &Service) {
+        let turns = self.dice.within(1, 60);
+        let killed_at = self.dice.chance(700).then(|| self.dice.within(1, turns));
+        for turn in 1..=turns {
+            let weather = Weather::roll(&mut self.dice);
+            self.storm.set(weather);
+            self.set_the_clock();
+            if killed_at == Some(turn) {
+                self.world.gate.close_after(self.dice.within(1, 300) as i64);
+            }
+            for _ in 0..self.dice.below(4) {
+                actor::act(self, service).await;
+            }
+            if self.key_dice.chance(100) {
+                actor::change_key(self, service).await;
+            }
+            sleep(Duration::from_secs(self.dice.within(60, 12 * 3_600))).await;
+            self.record.look(service, &self.clock).await;
+            if self.dice.chance(80) {
+                self.come_to_rest(service).await;
+            }
+        }
+    }
+
+    async fn calm_life(&mut self, _: &Control, service: &Service) {
+        self.come_to_rest(service).await;
+    }
+
+    /// With good weather, what is left of bad days is gone after some hours.
+    async fn come_to_rest(&mut self, service: &Service) {
+        self.storm.set(Weather::CALM);
+        sleep(Duration::from_secs(8 * 3_600)).await;
+        self.record.look(service, &self.clock).await;
+        self.record.look_at_rest(service, &self.world).await;
+    }
+
+    fn set_the_clock(&mut self) {
+        if !self.dice.chance(30) {
+            return;
+        }
+        let step = match self.dice.below(4) {
+            0 => -(self.dice.below(3_600_000) as i64),
+            1 => self.dice.below(3_600_000) as i64,
+            2 => self.dice.below(2_000) as i64 - 1_000,
+            _ => self.dice.below(2 * 86_400_000) as i64,
+        };
+        let from = self.clock.now();
+        self.clock.shift(step);
+        let to = self.clock.now();
+        // The driver notices a step when it looks next.
+        self.record.excuse(from.min(to) - Millis::HOUR.times(2), from.max(to) + Millis::HOUR.times(2));
+    }
+}
+
+/// A folder in memory where there is one: the history is as durable as the machine that tells it.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.unwrap()
+}

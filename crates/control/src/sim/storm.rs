@@ -1,0 +1,226 @@
+//! The weather between the decision line and the world: calls that fail before or after their effect, that take their
+//! time, that never come back.
+
+use super::dice::Dice;
+use crate::keys::KeyStore;
+use crate::replicator::*;
+use crate::testing::World;
+use async_trait::async_trait;
+use bytes::Bytes;
+use godwit_model::connector::ConnectorConfig;
+use godwit_model::extent::Extent;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::{ImageId, KeyId, PackId, RunId, SnapshotId};
+use godwit_model::server::Discovery;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How bad it is, in calls of a thousand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Weather {
+    /// Fail and have no effect.
+    pub before: u64,
+    /// Take effect and fail all the same.
+    pub after: u64,
+    /// Never come back.
+    pub hang: u64,
+    /// Longest time that a call takes, in seconds.
+    pub slow: u64,
+    /// Longest time that a transfer or a verification takes, in seconds.
+    pub long: u64,
+    /// The VM manager does not answer at all.
+    pub dark: bool,
+}
+
+impl Weather {
+    pub const CALM: Weather = Weather { before: 0, after: 0, hang: 0, slow: 2, long: 60, dark: false };
+
+    pub fn roll(dice: &mut Dice) -> Weather {
+        match dice.below(10) {
+            0..=3 => Weather { long: 600, ..Weather::CALM },
+            4 => Weather { long: 9_000, ..Weather::CALM },
+            5 => Weather { long: 30_000, slow: 20, ..Weather::CALM },
+            6 => Weather { before: 40, after: 40, hang: 4, slow: 10, long: 900, dark: false },
+            7 => Weather { slow: 200, ..Weather::CALM },
+            8 => Weather { before: 400, after: 200, hang: 30, slow: 60, long: 60, dark: false },
+            _ => Weather { dark: true, ..Weather::CALM },
+        }
+    }
+}
+
+/// The world behind the weather.
+pub(super) struct Storm {
+    world: Arc<World>,
+    sky: Mutex<(Weather, Dice)>,
+}
+
+impl Storm {
+    pub fn new(world: Arc<World>, dice: Dice) -> Storm {
+        Storm { world, sky: Mutex::new((Weather::CALM, dice)) }
+    }
+
+    pub fn set(&self, weather: Weather) {
+        self.sky.lock().unwrap().0 = weather;
+    }
+
+    /// One short call through the weather.
+    async fn pass<T>(&self, at_source: bool, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let slow = self.sky.lock().unwrap().0.slow;
+        self.pass_within(slow, at_source, call).await
+    }
+
+    /// One that may take so many seconds.
+    async fn pass_within<T>(
+        &self,
+        longest: u64,
+        at_source: bool,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let (wait, hangs, before, after, code) = {
+            let (weather, dice) = &mut *self.sky.lock().unwrap();
+            let slow = dice.below(longest * 1_000 + 1);
+            let codes: &[Code] = match at_source {
+                true => &[Code::SourceUnreachable, Code::SourceRead, Code::SourceRefused],
+                false => &[Code::StoreFull, Code::StoreUnavailable],
+            };
+            let code = if weather.dark { Code::SourceUnreachable } else { *dice.pick(codes) };
+            let before = dice.chance(weather.before) || (weather.dark && at_source);
+            (slow, dice.chance(weather.hang), before, dice.chance(weather.after), code)
+        };
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        if hangs {
+            return std::future::pending().await;
+        }
+        let failure = || Failure::new(code, "the weather");
+        if before {
+            return Err(failure());
+        }
+        let done = call.await?;
+        if after { Err(failure()) } else { Ok(done) }
+    }
+}
+
+#[async_trait]
+impl Replicator for Storm {
+    async fn discover(&self, config: &ConnectorConfig) -> Result<Discovery, Failure> {
+        // Short of the bound: what is slower is not there.
+        tokio::time::timeout(Duration::from_secs(40), self.pass(true, self.world.discover(config)))
+            .await
+            .unwrap_or_else(|_| Err(Failure::new(Code::SourceUnreachable, "no answer")))
+    }
+
+    async fn take_point(&self, order: &PointOrder) -> Result<Point, Failure> {
+        self.pass(true, self.world.take_point(order)).await
+    }
+
+    async fn transfer(
+        &self,
+        order: &TransferOrder,
+        report: &dyn TransferReport,
+        cancel: &CancellationToken,
+    ) -> Result<VolumeResult, Failure> {
+        let long = self.sky.lock().unwrap().0.long;
+        let told = async {
+            tokio::select! {
+                done = self.pass_within(long, true, self.world.transfer(order, report, cancel)) => done,
+                () = cancel.cancelled() => Err(Failure::new(Code::Cancelled, "told to stop")),
+                never = signs_of_life(long, report, order) => never,
+            }
+        };
+        told.await
+    }
+
+    async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure> {
+        self.pass(true, self.world.settle(source, run, end)).await
+    }
+
+    async fn sweep_source(&self, config: &ConnectorConfig, claims: AskClaims<'_>) -> Result<Vec<String>, Failure> {
+        self.pass(true, self.world.sweep_source(config, claims)).await
+    }
+}
+
+/// How often something slow tells that it moves, in seconds.
+const SIGN: u64 = 120;
+
+/// A slow transfer that moves for so long.
+async fn signs_of_life<T>(seconds: u64, report: &dyn TransferReport, order: &TransferOrder) -> T {
+    let mut figures = order.figures;
+    for _ in 0..seconds / SIGN {
+        tokio::time::sleep(Duration::from_secs(SIGN)).await;
+        figures.bytes_read += 1;
+        report.progress(figures);
+    }
+    std::future::pending().await
+}
+
+/// A slow verification that moves for so long.
+async fn steady<T>(seconds: u64, progress: &(dyn Fn(u64, u64) + Send + Sync)) -> T {
+    for _ in 0..seconds / SIGN {
+        tokio::time::sleep(Duration::from_secs(SIGN)).await;
+        progress(0, 1);
+    }
+    std::future::pending().await
+}
+
+#[async_trait]
+impl ImageStore for Storm {
+    async fn verify(
+        &self,
+        snapshot: &SnapshotId,
+        scope: VerifyScope,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<VerifyResult, Failure> {
+        let long = self.sky.lock().unwrap().0.long;
+        tokio::select! {
+            done = self.pass_within(long, false, self.world.verify(snapshot, scope, progress, cancel)) => done,
+            () = cancel.cancelled() => Err(Failure::new(Code::Cancelled, "told to stop")),
+            never = steady(long, progress) => never,
+        }
+    }
+
+    async fn register(&self, order: &ImageOrder) -> Result<(), Failure> {
+        self.pass(false, self.world.register(order)).await
+    }
+
+    async fn discard_staged(&self, packs: &[PackId]) -> Result<(), Failure> {
+        self.pass(false, self.world.discard_staged(packs)).await
+    }
+
+    async fn pack_is_complete(&self, pack: &PackId) -> Result<bool, Failure> {
+        self.pass(false, self.world.pack_is_complete(pack)).await
+    }
+
+    async fn delete_image(&self, image: &ImageId) -> Result<(), Failure> {
+        self.pass(false, self.world.delete_image(image)).await
+    }
+
+    async fn delete_snapshots(&self, snapshots: &[SnapshotId]) -> Result<(), Failure> {
+        self.pass(false, self.world.delete_snapshots(snapshots)).await
+    }
+
+    async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {
+        self.world.data_extents(snapshot, from, limit).await
+    }
+
+    async fn read(&self, snapshot: &SnapshotId, extent: Extent) -> Result<Bytes, Failure> {
+        self.world.read(snapshot, extent).await
+    }
+}
+
+#[async_trait]
+impl KeyStore for Storm {
+    async fn make(&self, key: &KeyId, version: u32) -> Result<(), Failure> {
+        self.pass(false, self.world.make(key, version)).await
+    }
+
+    async fn all(&self) -> Result<BTreeMap<KeyId, u32>, Failure> {
+        self.pass(false, self.world.all()).await
+    }
+
+    fn set_enabled(&self, key: &KeyId, enabled: bool) {
+        self.world.set_enabled(key, enabled);
+    }
+}

@@ -1,0 +1,312 @@
+//! The settings file: what an operator may change of the service's bounds and rules. `DIR/godwit.toml` if it is there.
+//!
+//! Every setting has a default, so that no file is an empty file. A name that does not exist is an error and not a
+//! warning: a mistyped setting would otherwise be a rule that somebody relies on and that nobody keeps.
+
+use godwit_control::options::Options;
+use godwit_model::job::MOST_FAILURES;
+use godwit_model::retention::Retention;
+use godwit_model::time::Millis;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The file's name in the data folder.
+const NAME: &str = "godwit.toml";
+
+/// Longest span that may be set: beyond it, arithmetic with times would say nothing sensible.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// Runs at work at the same time at most: each holds a pipeline's buffers.
+const MOST_RUNS: usize = 64;
+
+/// All settings.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Replication jobs and their runs.
+    pub jobs: Jobs,
+    /// The server catalog.
+    pub catalog: Catalog,
+    /// Connectors.
+    pub connectors: Connectors,
+}
+
+/// Section `[jobs]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Jobs {
+    /// Runs at work at the same time, over all jobs.
+    pub max_active_runs: usize,
+    /// Scheduled runs that may fail in a row before their job is paused, unless the job says otherwise.
+    pub pause_after_failures: u32,
+    /// How long a job that is paused on failure is kept; then it is deleted.
+    pub keep_paused: Kept,
+    /// How long a deleted job stays in the lists, with its runs.
+    pub keep_deleted: Kept,
+    /// Attempts of a stage, without progress between them, before its run fails.
+    pub attempts: u32,
+    /// A run that fell due while the service was down is still started if it is no later than this.
+    pub late_start: Span,
+}
+
+/// Section `[catalog]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Catalog {
+    /// The catalog expires so long after its last import.
+    pub expires_after: Kept,
+}
+
+/// Section `[connectors]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Connectors {
+    /// How often a connector is asked whether it is well.
+    pub heartbeat: Span,
+}
+
+/// A span of time as people write it: "90s", "5m", "12h", "7d".
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span(pub Duration);
+
+/// How long something is kept: a [`Span`], or "forever".
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Kept(pub Option<Duration>);
+
+/// Why settings are refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("the settings in '{}' cannot be read: {reason}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// The file holds what settings cannot be.
+    #[error("the settings in '{}' are not in order: {reason}", path.display())]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// What, with its line.
+        reason: String,
+    },
+}
+
+impl SettingsError {
+    /// What to do about it.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            SettingsError::Unreadable { .. } => "give another file with --config, or leave it out",
+            SettingsError::Wrong { .. } => {
+                "correct that line; godwit serve --data DIR --check-config shows all settings with their values"
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of `file`, which must be there; or of the data folder's file, if that is there.
+    pub fn read(file: Option<&Path>, data: &Path) -> Result<Settings, SettingsError> {
+        let path = file.map_or_else(|| data.join(NAME), Path::to_owned);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Settings::parse(&text).map_err(|reason| SettingsError::Wrong { path, reason }),
+            Err(error) if error.kind() == ErrorKind::NotFound && file.is_none() => Ok(Settings::default()),
+            Err(error) => Err(SettingsError::Unreadable { path, reason: error.to_string() }),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        let settings: Settings = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: u64, most: u64| match (1..=most).contains(&value) {
+            true => Ok(()),
+            false => Err(format!("{name} is {value}: give a number from 1 to {most}")),
+        };
+        within("jobs.max_active_runs", self.jobs.max_active_runs as u64, MOST_RUNS as u64)?;
+        within("jobs.pause_after_failures", self.jobs.pause_after_failures.into(), MOST_FAILURES.into())?;
+        within("jobs.attempts", self.jobs.attempts.into(), 100)?;
+        match self.connectors.heartbeat.0 < Duration::from_secs(1) {
+            true => Err("connectors.heartbeat is shorter than a second: give 1s or more".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// The bounds of the decision line that follow.
+    pub fn options(&self) -> Options {
+        let options = Options::default();
+        Options {
+            max_active_runs: self.jobs.max_active_runs,
+            pause_after: self.jobs.pause_after_failures,
+            late_start: self.jobs.late_start.0,
+            heartbeat: self.connectors.heartbeat.0,
+            retention: Retention {
+                paused_jobs: self.jobs.keep_paused.millis(),
+                deleted_jobs: self.jobs.keep_deleted.millis(),
+                catalog: self.catalog.expires_after.millis(),
+            },
+            retry: godwit_control::options::Retry { attempts: self.jobs.attempts, ..options.retry },
+            ..options
+        }
+    }
+}
+
+/// All settings with their values, as a file that would set them.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = toml::to_string(self).map_err(|_| fmt::Error)?;
+        f.write_str(text.trim_end())
+    }
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        let options = Options::default();
+        Self {
+            max_active_runs: options.max_active_runs,
+            pause_after_failures: options.pause_after,
+            keep_paused: Kept::of(options.retention.paused_jobs),
+            keep_deleted: Kept::of(options.retention.deleted_jobs),
+            attempts: options.retry.attempts,
+            late_start: Span(options.late_start),
+        }
+    }
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self { expires_after: Kept::of(Options::default().retention.catalog) }
+    }
+}
+
+impl Default for Connectors {
+    fn default() -> Self {
+        Self { heartbeat: Span(Options::default().heartbeat) }
+    }
+}
+
+impl Kept {
+    fn of(kept: Option<Millis>) -> Kept {
+        Kept(kept.map(|kept| Duration::from_millis(u64::try_from(kept.0).unwrap_or(0))))
+    }
+
+    /// For the rules of the model.
+    pub fn millis(self) -> Option<Millis> {
+        self.0.map(|kept| Millis(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+
+impl TryFrom<String> for Span {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let refused = || format!("'{text}' is no span of time: give a number and s, m, h or d, such as 90s or 7d");
+        let unit = UNITS.iter().find(|(unit, _)| text.ends_with(*unit)).ok_or_else(refused)?;
+        let number: u64 = text[..text.len() - 1].trim().parse().map_err(|_| refused())?;
+        let span = Duration::from_secs(number.checked_mul(unit.1).ok_or_else(refused)?);
+        if span <= LONGEST { Ok(Span(span)) } else { Err(format!("'{text}' is longer than a hundred years")) }
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> String {
+        let seconds = span.0.as_secs();
+        let fits = |factor: &u64| seconds.is_multiple_of(*factor) && seconds >= *factor;
+        let (unit, factor) = UNITS.into_iter().find(|(_, factor)| fits(factor)).unwrap_or(('s', 1));
+        format!("{}{unit}", seconds / factor)
+    }
+}
+
+impl TryFrom<String> for Kept {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "forever" => Ok(Kept(None)),
+            _ => Span::try_from(text).map(|span| Kept(Some(span.0))).map_err(|error| format!("{error}, or forever")),
+        }
+    }
+}
+
+impl From<Kept> for String {
+    fn from(kept: Kept) -> String {
+        kept.0.map_or_else(|| "forever".to_owned(), |span| Span(span).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_shown_is_what_is_read() {
+        let settings = Settings::default();
+        assert_eq!(Settings::parse(&settings.to_string()), Ok(settings));
+        assert_eq!(Settings::parse(""), Ok(Settings::default()));
+        assert_eq!(Settings::default().options(), Options::default());
+    }
+
+    #[test]
+    fn what_is_set_is_obeyed() {
+        let text = "[jobs]\nkeep_paused = '4d'\nkeep_deleted = 'forever'\npause_after_failures = 7\n[catalog]\nexpires_after = '90s'";
+        let options = Settings::parse(text).unwrap().options();
+        assert_eq!((options.pause_after, options.retention.paused_jobs), (7, Some(Millis::DAY.times(4))));
+        assert_eq!((options.retention.deleted_jobs, options.retention.catalog), (None, Some(Millis(90_000))));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (text, words) in [
+            ("[jobs]\npause_after = 3", "pause_after_failures"),
+            ("[job]", "unknown field `job`"),
+            ("[jobs]\nkeep_paused = 4", "line 2"),
+            ("[jobs]\nkeep_paused = '4 weeks'", "or forever"),
+            ("[jobs]\nlate_start = '-5m'", "span of time"),
+            ("[jobs]\nkeep_deleted = '99999d'", "hundred years"),
+            ("[jobs]\nmax_active_runs = 0", "1 to 64"),
+            ("[jobs]\npause_after_failures = 101", "1 to 100"),
+            ("[connectors]\nheartbeat = '0s'", "shorter than a second"),
+            ("jobs", "line 1"),
+        ] {
+            let error = Settings::parse(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_be_there_and_the_usual_one_need_not() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Settings::read(None, folder.path()), Ok(Settings::default()));
+        let missing = folder.path().join("other.toml");
+        assert!(matches!(Settings::read(Some(&missing), folder.path()), Err(SettingsError::Unreadable { .. })));
+        std::fs::write(folder.path().join(NAME), "[jobs]\nattempts = 9").unwrap();
+        assert_eq!(Settings::read(None, folder.path()).unwrap().jobs.attempts, 9);
+        std::fs::write(folder.path().join(NAME), "[jobs]\nattempts = ?").unwrap();
+        let error = Settings::read(None, folder.path()).unwrap_err();
+        assert!(error.to_string().contains(NAME) && error.next_step().contains("--check-config"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn spans_are_read_as_they_are_written(seconds in 0u64..3_000_000_000) {
+            let text = String::from(Span(Duration::from_secs(seconds)));
+            prop_assert_eq!(Span::try_from(text), Ok(Span(Duration::from_secs(seconds))));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "\\PC{0,12}") {
+            let _ = (Span::try_from(text.clone()), Kept::try_from(text));
+        }
+    }
+}
