@@ -3,7 +3,9 @@
 //! Every operation of the SMS model is in it, also those that do not work yet; a test holds the table against the
 //! model.
 
-use crate::calls::{audit, connectors, images, jobs, notifications, policies, runs, servers, snapshots, store, users};
+use crate::calls::{
+    audit, connectors, images, jobs, keys, notifications, policies, runs, servers, snapshots, store, users,
+};
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
 use crate::shapes::operations::{self as sms, Operation};
@@ -53,7 +55,7 @@ impl Entry {
 
     /// Whether it changes nothing, by its verb: what is not known to read counts as a change.
     pub fn only_reads(&self) -> bool {
-        ["Get", "Describe", "List", "Read", "Verify"].iter().any(|verb| self.name.starts_with(verb))
+        ["Get", "Describe", "List", "Preview", "Read", "Verify"].iter().any(|verb| self.name.starts_with(verb))
     }
 
     /// What its request must obey.
@@ -219,6 +221,15 @@ table! {
     own UpdateRole: json policies::update_role;
     own DeleteRole: json policies::delete_role;
     own DescribeRoles: json policies::describe_roles;
+    own CreateKey: json keys::create;
+    own DescribeKeys: json keys::describe;
+    own UpdateKey: json keys::update;
+    own RotateKey: json keys::rotate;
+    own EnableKey: json keys::enable;
+    own DisableKey: json keys::disable;
+    own SetDefaultKey: json keys::set_default;
+    own CreateAlias: json keys::create_alias;
+    own DeleteAlias: json keys::delete_alias;
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! Keys and sealing: what makes stored bytes unreadable and unchangeable for whoever holds the store. Pure.
 //!
-//! The master key wraps data keys (one per key domain; there is one domain now). Everything else is derived from the
-//! data key: keys for digests and authentication codes, and one AES-256-GCM key for each pack. A pack's key is used for
-//! its records only, with the record's ordinal as nonce, so that no nonce is ever used twice.
+//! The master key wraps data keys. A key domain has one for each version of its key. Everything else is derived from
+//! them: from the first one the keys of digests and authentication codes, which never change, so that content compares
+//! across versions; from each one a base from which every pack of that version gets an AES-256-GCM key of its own. A
+//! pack's key is used for its records only, with the record's ordinal as nonce, so that no nonce is ever used twice.
 
 use crate::block::Digest;
-use crate::damage::Damage;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use godwit_model::failure::{Code, Failure};
 use godwit_model::id::KeyId;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 /// Draws 128 random bits. Keys are made from it, so it must be fit for cryptography (the operating system's generator
@@ -20,10 +22,17 @@ pub type Entropy = Arc<dyn Fn() -> u128 + Send + Sync>;
 #[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
+/// A data key: material of one version of a key.
+pub(crate) type DataKey = Zeroizing<[u8; 32]>;
+
 impl MasterKey {
     /// The key of these bytes. The caller wipes its own copy.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn cipher(&self) -> LessSafeKey {
+        cipher(&self.0)
     }
 }
 
@@ -36,20 +45,19 @@ impl fmt::Debug for MasterKey {
 /// Bytes that AES-GCM adds to what it seals.
 pub(crate) const TAG: usize = 16;
 
-const KEY_MAGIC: &[u8; 7] = b"GODWITK";
-const KEY_VERSION: u8 = 1;
-const KEY_HEADER: usize = 36;
-const KEY_CHECKSUM: usize = 16;
-/// Length of a key object.
-pub(crate) const KEY_OBJECT: usize = KEY_HEADER + 32 + TAG + KEY_CHECKSUM;
+/// Whether the keys of a domain may be used: shared by all that hold them, whatever version they were read with.
+#[derive(Clone, Default)]
+pub(crate) struct Leave(Arc<AtomicBool>);
 
-/// Why a key object gives no key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum UnwrapError {
-    /// The object is damaged.
-    Damaged(Damage),
-    /// The object is whole, but was not wrapped under this master key.
-    OtherMaster,
+impl Leave {
+    /// Gives or takes leave.
+    pub(crate) fn set(&self, may_be_used: bool) {
+        self.0.store(!may_be_used, Ordering::Release);
+    }
+
+    fn is_given(&self) -> bool {
+        !self.0.load(Ordering::Acquire)
+    }
 }
 
 /// All keys of one key domain.
@@ -57,8 +65,10 @@ pub struct Keys {
     id: KeyId,
     block: Zeroizing<[u8; 32]>,
     page: Zeroizing<[u8; 32]>,
-    pack: Zeroizing<[u8; 32]>,
     manifest: Zeroizing<[u8; 32]>,
+    /// What the keys of packs are derived from: version 1 first.
+    packs: Vec<Zeroizing<[u8; 32]>>,
+    leave: Leave,
 }
 
 impl fmt::Debug for Keys {
@@ -68,16 +78,33 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Derives all keys from the data key `data`.
+    /// Derives all keys of a domain whose key has one version, from its data key `data`.
     pub fn derive(id: KeyId, data: &[u8; 32]) -> Self {
-        let sub = |context: &str| Zeroizing::new(blake3::derive_key(context, data));
+        Self::of_versions(id, data, &[], Leave::default())
+    }
+
+    /// Derives all keys from the data key of the first version and those of the `later` ones, in order.
+    pub(crate) fn of_versions(id: KeyId, first: &[u8; 32], later: &[DataKey], leave: Leave) -> Self {
+        let sub = |context: &str| Zeroizing::new(blake3::derive_key(context, first));
+        let base = |data: &[u8; 32]| Zeroizing::new(blake3::derive_key("godwit 2026-11 pack key v1", data));
         Self {
             id,
             block: sub("godwit 2026-11 block digest v1"),
             page: sub("godwit 2026-11 page digest v1"),
-            pack: sub("godwit 2026-11 pack key v1"),
             manifest: sub("godwit 2026-11 manifest code v1"),
+            packs: std::iter::once(first).chain(later.iter().map(|data| &**data)).map(base).collect(),
+            leave,
         }
+    }
+
+    /// The newest version: what is packed from now on is encrypted under it.
+    pub(crate) fn newest(&self) -> u32 {
+        u32::try_from(self.packs.len()).expect("the number of versions is bounded")
+    }
+
+    /// Fails if the key was disabled since these keys were read.
+    pub(crate) fn check_leave(&self) -> Result<(), Failure> {
+        if self.leave.is_given() { Ok(()) } else { Err(disabled(&self.id)) }
     }
 
     /// Id of the key domain's data key.
@@ -104,10 +131,11 @@ impl Keys {
         blake3::keyed_hash(&self.manifest, bytes)
     }
 
-    /// The cipher of the pack `pack`.
-    pub(crate) fn pack_cipher(&self, pack: u128) -> PackCipher {
-        let key = Zeroizing::new(*blake3::keyed_hash(&self.pack, &pack.to_be_bytes()).as_bytes());
-        PackCipher(cipher(&key))
+    /// The cipher of the pack `pack`, which is encrypted under this version; `None` if there is no such version.
+    pub(crate) fn pack_cipher(&self, version: u32, pack: u128) -> Option<PackCipher> {
+        let base = self.packs.get(usize::try_from(version.checked_sub(1)?).ok()?)?;
+        let key = Zeroizing::new(*blake3::keyed_hash(base, &pack.to_be_bytes()).as_bytes());
+        Some(PackCipher(cipher(&key)))
     }
 }
 
@@ -135,51 +163,9 @@ impl PackCipher {
     }
 }
 
-/// The key object of the data key `data`. `random` is the nonce's source: the master key wraps few keys, so 96 random
-/// bits never repeat.
-pub(crate) fn wrap(master: &MasterKey, id: &KeyId, data: &[u8; 32], random: u128) -> Vec<u8> {
-    let mut object = Vec::with_capacity(KEY_OBJECT);
-    object.extend_from_slice(KEY_MAGIC);
-    object.push(KEY_VERSION);
-    object.extend_from_slice(&id.to_bytes());
-    object.extend_from_slice(&random.to_be_bytes()[..12]);
-    let mut sealed = Zeroizing::new(*data);
-    let tag = cipher(&master.0)
-        .seal_in_place_separate_tag(key_nonce(&object), Aad::from(&object[..]), &mut sealed[..])
-        .expect("AES-GCM fails only beyond 64 GiB");
-    object.extend_from_slice(&sealed[..]);
-    object.extend_from_slice(tag.as_ref());
-    let checksum = blake3::hash(&object);
-    object.extend_from_slice(&checksum.as_bytes()[..KEY_CHECKSUM]);
-    object
-}
-
-/// The data key in the key object `object`.
-pub(crate) fn unwrap(master: &MasterKey, id: &KeyId, object: &[u8]) -> Result<Zeroizing<[u8; 32]>, UnwrapError> {
-    const PART: &str = "the wrapped key";
-    let damaged = |damage| Err(UnwrapError::Damaged(damage));
-    if object.len() != KEY_OBJECT {
-        return damaged(Damage::Short { part: PART });
-    }
-    if object[..7] != KEY_MAGIC[..] {
-        return damaged(Damage::Magic { part: PART });
-    }
-    if object[7] != KEY_VERSION {
-        return damaged(Damage::Version { part: PART, found: object[7] });
-    }
-    let (whole, checksum) = object.split_at(KEY_OBJECT - KEY_CHECKSUM);
-    if blake3::hash(whole).as_bytes()[..KEY_CHECKSUM] != *checksum {
-        return damaged(Damage::Changed { part: PART, proof: "checksum" });
-    }
-    if whole[8..24] != id.to_bytes() {
-        return damaged(Damage::Field { part: PART, field: "key id" });
-    }
-    let (header, sealed) = whole.split_at(KEY_HEADER);
-    let mut data = Zeroizing::new([0; 32]);
-    cipher(&master.0)
-        .open_separate_gather(key_nonce(header), Aad::from(header), &sealed[..32], &sealed[32..], &mut data[..])
-        .map_err(|_| UnwrapError::OtherMaster)?;
-    Ok(data)
+/// What everything fails with that needs a disabled key.
+pub(crate) fn disabled(key: &KeyId) -> Failure {
+    Failure::new(Code::KeyDisabled, format!("{key} is disabled"))
 }
 
 fn cipher(key: &[u8; 32]) -> LessSafeKey {
@@ -192,12 +178,6 @@ fn nonce(ordinal: u64) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-fn key_nonce(header: &[u8]) -> Nonce {
-    let mut bytes = [0; 12];
-    bytes.copy_from_slice(&header[24..KEY_HEADER]);
-    Nonce::assume_unique_for_key(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,38 +187,47 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapped_key_comes_back_only_under_its_master_key() {
-        let object = wrap(&MasterKey::new([1; 32]), &id(), &[7; 32], 5);
-        assert_eq!(object.len(), KEY_OBJECT);
-        assert_eq!(*unwrap(&MasterKey::new([1; 32]), &id(), &object).unwrap(), [7; 32]);
-        assert_eq!(unwrap(&MasterKey::new([2; 32]), &id(), &object), Err(UnwrapError::OtherMaster));
-        assert!(!object.windows(32).any(|w| w == [7; 32]));
-    }
-
-    #[test]
-    fn every_flipped_or_missing_byte_of_a_key_object_is_damage() {
-        let master = MasterKey::new([1; 32]);
-        let object = wrap(&master, &id(), &[7; 32], 5);
-        for at in 0..object.len() {
-            let mut bad = object.clone();
-            bad[at] ^= 1;
-            assert!(matches!(unwrap(&master, &id(), &bad), Err(UnwrapError::Damaged(_))), "byte {at}");
-            assert!(matches!(unwrap(&master, &id(), &object[..at]), Err(UnwrapError::Damaged(_))), "cut at {at}");
-        }
-    }
-
-    #[test]
     fn records_open_only_at_their_place() {
         let keys = Keys::derive(id(), &[3; 32]);
-        let cipher = keys.pack_cipher(1);
+        let cipher = keys.pack_cipher(1, 1).unwrap();
         let mut sealed = b"content".to_vec();
         let tag = cipher.seal(4, b"bound", &mut sealed);
         sealed.extend_from_slice(&tag);
         assert_eq!(cipher.open(4, b"bound", &sealed).unwrap(), b"content");
         assert!(cipher.open(5, b"bound", &sealed).is_none());
         assert!(cipher.open(4, b"other", &sealed).is_none());
-        assert!(keys.pack_cipher(2).open(4, b"bound", &sealed).is_none());
+        assert!(keys.pack_cipher(1, 2).unwrap().open(4, b"bound", &sealed).is_none());
         assert!(cipher.open(4, b"bound", &sealed[..10]).is_none());
+    }
+
+    #[test]
+    fn versions_share_digests_and_nothing_else() {
+        let one = Keys::derive(id(), &[3; 32]);
+        let two = Keys::of_versions(id(), &[3; 32], &[Zeroizing::new([4; 32])], Leave::default());
+        assert_eq!((one.newest(), two.newest()), (1, 2));
+        assert_eq!(one.block_digest(b"x"), two.block_digest(b"x"));
+        assert_eq!(one.manifest_code(b"x"), two.manifest_code(b"x"));
+        let mut sealed = b"content".to_vec();
+        let tag = two.pack_cipher(2, 7).unwrap().seal(0, b"", &mut sealed);
+        sealed.extend_from_slice(&tag);
+        assert_eq!(two.pack_cipher(2, 7).unwrap().open(0, b"", &sealed).unwrap(), b"content");
+        assert!(two.pack_cipher(1, 7).unwrap().open(0, b"", &sealed).is_none());
+        assert!(one.pack_cipher(2, 7).is_none() && two.pack_cipher(0, 7).is_none() && two.pack_cipher(3, 7).is_none());
+    }
+
+    #[test]
+    fn leave_is_taken_from_all_that_hold_the_keys() {
+        let leave = Leave::default();
+        let (old, new) = (
+            Keys::of_versions(id(), &[3; 32], &[], leave.clone()),
+            Keys::of_versions(id(), &[3; 32], &[Zeroizing::new([4; 32])], leave.clone()),
+        );
+        assert!(old.check_leave().is_ok());
+        leave.set(false);
+        assert_eq!(old.check_leave().unwrap_err().code, Code::KeyDisabled);
+        assert_eq!(new.check_leave().unwrap_err().code, Code::KeyDisabled);
+        leave.set(true);
+        assert!(old.check_leave().is_ok() && new.check_leave().is_ok());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0   7  mark: "GODWITS" snapshot, "GODWITI" image
-//!  7   1  format version, 1
+//!  7   1  format version: 1, or 2 if a later version of the key than the first one is needed to read what it names
 //!  8  16  id of the data key whose manifest key made the code
 //! 24   4  length of the body, little endian
 //! 28   n  body: JSON
@@ -11,6 +11,7 @@
 
 use crate::crypt::Keys;
 use crate::damage::Damage;
+use godwit_model::id::KeyId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,9 +19,14 @@ use serde::de::DeserializeOwned;
 pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
 
 const VERSION: u8 = 1;
+const VERSION_OF_LATER_KEYS: u8 = 2;
 const HEADER: usize = 28;
 const CODE: usize = 32;
 const PART: &str = "the manifest";
+
+/// What a manifest is that names a key which the store does not hold.
+pub(crate) const OTHER_KEY: Damage =
+    Damage::Field { part: PART, field: "key id (damaged, or made under a key that this store does not hold)" };
 
 /// What a manifest describes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,12 +46,12 @@ impl Kind {
     }
 }
 
-/// The manifest whose body is `body`.
-pub(crate) fn seal<T: Serialize>(kind: Kind, keys: &Keys, body: &T) -> Vec<u8> {
+/// The manifest whose body is `body`. `key_version` is the latest that is needed to read what it names.
+pub(crate) fn seal<T: Serialize>(kind: Kind, key_version: u32, keys: &Keys, body: &T) -> Vec<u8> {
     let body = serde_json::to_vec(body).expect("manifests are plain structures with text keys");
     let mut object = Vec::with_capacity(HEADER + body.len() + CODE);
     object.extend_from_slice(kind.mark());
-    object.push(VERSION);
+    object.push(if key_version == 1 { VERSION } else { VERSION_OF_LATER_KEYS });
     object.extend_from_slice(&keys.id().to_bytes());
     object.extend_from_slice(&u32::try_from(body.len()).expect("manifests are far below 4 GiB").to_le_bytes());
     object.extend_from_slice(&body);
@@ -54,22 +60,25 @@ pub(crate) fn seal<T: Serialize>(kind: Kind, keys: &Keys, body: &T) -> Vec<u8> {
     object
 }
 
-/// The body of the manifest `object`.
-pub(crate) fn open<T: DeserializeOwned>(kind: Kind, keys: &Keys, object: &[u8]) -> Result<T, Damage> {
+/// The key that the manifest `object` says it is authenticated with.
+pub(crate) fn key_of(kind: Kind, object: &[u8]) -> Result<KeyId, Damage> {
     if object.len() < HEADER + CODE {
         return Err(Damage::Short { part: PART });
     }
     if object[..7] != kind.mark()[..] {
         return Err(Damage::Magic { part: PART });
     }
-    if object[7] != VERSION {
+    if !matches!(object[7], VERSION | VERSION_OF_LATER_KEYS) {
         return Err(Damage::Version { part: PART, found: object[7] });
     }
-    if object[8..24] != keys.id().to_bytes() {
-        return Err(Damage::Field {
-            part: PART,
-            field: "key id (damaged, or made under a key that this store does not hold)",
-        });
+    let id: [u8; 16] = object[8..24].try_into().map_err(|_| Damage::Short { part: PART })?;
+    Ok(KeyId::from_bits(u128::from_be_bytes(id)))
+}
+
+/// The body of the manifest `object`.
+pub(crate) fn open<T: DeserializeOwned>(kind: Kind, keys: &Keys, object: &[u8]) -> Result<T, Damage> {
+    if key_of(kind, object)? != *keys.id() {
+        return Err(OTHER_KEY);
     }
     let (whole, code) = object.split_at(object.len() - CODE);
     // `Hash` compares in constant time.
@@ -86,7 +95,6 @@ pub(crate) fn open<T: DeserializeOwned>(kind: Kind, keys: &Keys, object: &[u8]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use godwit_model::id::KeyId;
     use proptest::prelude::*;
 
     fn keys() -> Keys {
@@ -96,7 +104,9 @@ mod tests {
     #[test]
     fn what_was_sealed_comes_back_and_nothing_else() {
         let body = vec!["a".to_owned(), "b".to_owned()];
-        let object = seal(Kind::Image, &keys(), &body);
+        assert_eq!(seal(Kind::Image, 9, &keys(), &body)[7], VERSION_OF_LATER_KEYS);
+        let object = seal(Kind::Image, 1, &keys(), &body);
+        assert_eq!(key_of(Kind::Image, &object), Ok(KeyId::from_bits(1)));
         assert_eq!(open::<Vec<String>>(Kind::Image, &keys(), &object), Ok(body));
         assert!(open::<Vec<String>>(Kind::Snapshot, &keys(), &object).is_err());
         assert!(open::<u32>(Kind::Image, &keys(), &object).is_err());

@@ -52,10 +52,14 @@ pub struct ImageVolume {
     pub snapshot: SnapshotId,
 }
 
-/// Writes the image. All its snapshots must be committed.
+/// Writes the image. All its snapshots must be committed, and be of the key domain that `store` writes in.
 pub async fn register(store: &BlockStore, image: &ImageManifest) -> Result<(), Failure> {
     for volume in &image.volumes {
-        let manifest = snapshot::load_existing(store, &volume.snapshot).await?;
+        let (_, manifest) = snapshot::open(store, &volume.snapshot).await?;
+        if manifest.key != *store.keys().id() {
+            let what = format!("{} is encrypted with {}, the image with another key", volume.snapshot, manifest.key);
+            return Err(Failure::new(Code::Internal, what));
+        }
         if (&manifest.run, &manifest.device) != (&image.run, &volume.device) {
             return Err(Failure::new(
                 Code::Internal,
@@ -63,7 +67,8 @@ pub async fn register(store: &BlockStore, image: &ImageManifest) -> Result<(), F
             ));
         }
     }
-    let object = Bytes::from(envelope::seal(Kind::Image, store.keys(), image));
+    // Its own body needs no later version: the snapshots' manifests say which one their packs need.
+    let object = Bytes::from(envelope::seal(Kind::Image, 1, store.keys(), image));
     if store.put(&path_of(&image.image), object).await? == Put::Created {
         return Ok(());
     }
@@ -79,6 +84,8 @@ pub async fn load(store: &BlockStore, image: &ImageId) -> Result<Option<ImageMan
     let Some(object) = store.get(&path, MAX_MANIFEST).await? else {
         return Ok(None);
     };
+    let key = envelope::key_of(Kind::Image, &object).map_err(|damage| damage.of(&path))?;
+    let store = store.reading(&key, 1, &path).await?;
     let manifest: ImageManifest =
         envelope::open(Kind::Image, store.keys(), &object).map_err(|damage| damage.of(&path))?;
     if manifest.image != *image {

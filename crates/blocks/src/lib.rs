@@ -18,6 +18,7 @@
 //! - Nothing read from the store is believed: lengths, checksums, authentication tags and digests are compared first.
 //!   A difference is the failure `StoreCorrupt` with the object's name, never wrong bytes and never a panic.
 //! - Every queue is bounded, and memory does not grow with the size of a volume.
+//! - A key domain has its own digests and packs: nothing is compared or shared across domains.
 //! - No key is in a log, an error or a `Debug` text. Time and randomness come from the caller.
 //!
 //! The formats are described byte by byte in `docs/formats.md`.
@@ -39,5 +40,6 @@ pub mod store;
 pub mod sweep;
 pub mod tree;
 pub mod verify;
+mod wrapped;
 
 pub use damage::Damage;

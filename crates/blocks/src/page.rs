@@ -16,7 +16,10 @@ pub const FAN_OUT: u64 = 1024;
 pub(crate) const MAX_LEVELS: u8 = 6;
 
 const SLOTS: usize = FAN_OUT as usize;
+/// Format of a page that names packs under the first version of their key only.
 const VERSION: u8 = 1;
+/// Format of a page that says of each pack which version it is encrypted under.
+const VERSION_OF_LATER_KEYS: u8 = 2;
 const PART: &str = "a page";
 
 /// What a slot holds.
@@ -81,28 +84,34 @@ impl Page {
     /// The page as bytes: what repeats comes in columns, the digests (which no codec shortens) last.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let entries: Vec<(usize, &Entry)> = self.entries().collect();
-        let mut packs: Vec<u128> = entries.iter().map(|(_, e)| e.place.pack).collect();
+        let mut packs: Vec<(u128, u32)> = entries.iter().map(|(_, e)| (e.place.pack, e.place.key_version)).collect();
         packs.sort_unstable();
         packs.dedup();
-        let pack_at = |pack: u128| packs.binary_search(&pack).expect("collected from these entries");
+        let pack_at = |place: &Place| {
+            packs.binary_search(&(place.pack, place.key_version)).expect("collected from these entries")
+        };
+        let first_only = packs.iter().all(|(_, key_version)| *key_version == 1);
 
-        let mut bytes = vec![VERSION, self.level];
+        let mut bytes = vec![if first_only { VERSION } else { VERSION_OF_LATER_KEYS }, self.level];
         bytes.extend_from_slice(&(entries.len() as u16).to_le_bytes());
         let mut present = [0u8; SLOTS / 8];
         entries.iter().for_each(|(slot, _)| present[slot / 8] |= 1 << (slot % 8));
         bytes.extend_from_slice(&present);
         bytes.extend_from_slice(&(packs.len() as u16).to_le_bytes());
-        packs.iter().for_each(|pack| bytes.extend_from_slice(&pack.to_be_bytes()));
+        packs.iter().for_each(|(pack, _)| bytes.extend_from_slice(&pack.to_be_bytes()));
+        if !first_only {
+            packs.iter().for_each(|(_, key_version)| put_number(&mut bytes, u64::from(*key_version)));
+        }
 
-        entries.iter().for_each(|(_, e)| put_number(&mut bytes, pack_at(e.place.pack) as u64));
+        entries.iter().for_each(|(_, e)| put_number(&mut bytes, pack_at(&e.place) as u64));
         entries.iter().for_each(|(_, e)| bytes.push(e.place.codec.to_byte()));
         let mut next = vec![0u32; packs.len()];
         for (_, e) in &entries {
-            put_difference(&mut bytes, e.place.ordinal, &mut next[pack_at(e.place.pack)], 1);
+            put_difference(&mut bytes, e.place.ordinal, &mut next[pack_at(&e.place)], 1);
         }
         let mut next = vec![0u32; packs.len()];
         for (_, e) in &entries {
-            put_difference(&mut bytes, e.place.offset, &mut next[pack_at(e.place.pack)], e.place.stored);
+            put_difference(&mut bytes, e.place.offset, &mut next[pack_at(&e.place)], e.place.stored);
         }
         entries.iter().for_each(|(_, e)| put_number(&mut bytes, u64::from(e.place.stored)));
         entries.iter().for_each(|(_, e)| put_number(&mut bytes, u64::from(e.place.raw)));
@@ -114,7 +123,7 @@ impl Page {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Page, Damage> {
         let mut input = Input(bytes);
         let [version, level] = input.array()?;
-        if version != VERSION {
+        if !matches!(version, VERSION | VERSION_OF_LATER_KEYS) {
             return Err(Damage::Version { part: PART, found: version });
         }
         if level >= MAX_LEVELS {
@@ -131,6 +140,10 @@ impl Page {
             return Err(field("number of packs"));
         }
         let packs = (0..n_packs).map(|_| input.array().map(u128::from_be_bytes)).collect::<Result<Vec<_>, _>>()?;
+        let key_versions = match version {
+            VERSION => vec![1; n_packs],
+            _ => input.column(n_packs, Input::small)?,
+        };
 
         let pack_at = input.column(count, |input| {
             let at = input.number()? as usize;
@@ -153,6 +166,7 @@ impl Page {
                 stored: stored[n],
                 raw: raw[n],
                 codec: codec[n],
+                key_version: key_versions[pack_at[n]],
             };
             if !place.is_possible() {
                 return Err(field("place of an entry"));
@@ -237,14 +251,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn place() -> impl Strategy<Value = Place> {
-        (0u128..4, 40u32..20_000_000, 1u32..60_000, 0u32..9000, any::<bool>()).prop_map(
-            |(pack, offset, text, ordinal, zstd)| Place {
+        (0u128..4, 40u32..20_000_000, 1u32..60_000, 0u32..9000, any::<bool>(), any::<bool>()).prop_map(
+            |(pack, offset, text, ordinal, zstd, rotated)| Place {
                 pack: pack * u128::from(u64::MAX),
                 offset,
                 stored: text + 16,
                 raw: if zstd { text + 100 } else { text },
                 ordinal,
                 codec: if zstd { Codec::Zstd } else { Codec::Raw },
+                // Packs of one id have one version.
+                key_version: if rotated && pack > 1 { pack as u32 * 100 } else { 1 },
             },
         )
     }
@@ -308,7 +324,8 @@ mod tests {
         for slot in 0..SLOTS {
             let digest = Digest(*blake3::hash(&slot.to_le_bytes()).as_bytes());
             let stored = 20_000 + (slot as u32 * 7919) % 40_000;
-            let place = Place { pack: 9, offset, stored, raw: 65536, ordinal: slot as u32, codec: Codec::Zstd };
+            let place =
+                Place { pack: 9, offset, stored, raw: 65536, ordinal: slot as u32, codec: Codec::Zstd, key_version: 1 };
             page.set(slot, Some(Entry { digest, place }));
             offset += stored;
         }

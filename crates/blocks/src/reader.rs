@@ -24,13 +24,14 @@ const MOVES: usize = 3;
 /// Reads one committed snapshot. Keeps a few pages; cheap to share, reads may overlap. If a repack moves the snapshot's
 /// records, it finds them in their new places.
 pub struct SnapshotReader {
-    store: BlockStore,
     manifest: SnapshotManifest,
     at: RwLock<Arc<At>>,
 }
 
 /// Where the snapshot's records are, as last known.
 struct At {
+    /// With the keys that this needs.
+    store: BlockStore,
     manifest: SnapshotManifest,
     tree: Tree,
 }
@@ -47,9 +48,9 @@ pub struct DataExtents {
 impl SnapshotReader {
     /// Opens a snapshot that must exist.
     pub async fn open(store: &BlockStore, snapshot: &SnapshotId) -> Result<Self, Failure> {
-        let manifest = snapshot::load_existing(store, snapshot).await?;
-        let at = At { tree: manifest.tree(store), manifest: manifest.clone() };
-        Ok(Self { store: store.clone(), at: RwLock::new(Arc::new(at)), manifest })
+        let (store, manifest) = snapshot::open(store, snapshot).await?;
+        let at = At { tree: manifest.tree(&store), store, manifest: manifest.clone() };
+        Ok(Self { at: RwLock::new(Arc::new(at)), manifest })
     }
 
     fn at(&self) -> Arc<At> {
@@ -61,11 +62,12 @@ impl SnapshotReader {
         if failure.code != Code::StoreCorrupt {
             return Ok(false);
         }
-        let Some(manifest) = snapshot::load(&self.store, &self.manifest.snapshot).await? else { return Ok(false) };
+        let found = snapshot::load_with_store(&was.store, &self.manifest.snapshot).await?;
+        let Some((store, manifest)) = found else { return Ok(false) };
         if manifest.root_entry() == was.manifest.root_entry() {
             return Ok(false);
         }
-        let at = At { tree: manifest.tree(&self.store), manifest };
+        let at = At { tree: manifest.tree(&store), store, manifest };
         *self.at.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(at);
         Ok(true)
     }
@@ -156,8 +158,9 @@ impl SnapshotReader {
             leaf = found + 1;
         }
         let mut bytes = vec![0; usize::try_from(extent.length).map_err(|_| too_much(extent))?];
-        let mut spans =
-            futures::stream::iter(plan_spans(wanted)).map(|span| self.read_blocks(span)).buffer_unordered(FETCHES);
+        let mut spans = futures::stream::iter(plan_spans(wanted))
+            .map(|span| read_blocks(&at.store, span))
+            .buffer_unordered(FETCHES);
         while let Some(found) = spans.try_next().await? {
             for (block, content) in found {
                 let have = geometry.bytes_of(block..block + 1);
@@ -170,23 +173,21 @@ impl SnapshotReader {
         drop(spans);
         Ok(bytes.into())
     }
+}
 
-    /// The contents of the blocks of one span.
-    async fn read_blocks(&self, span: Span) -> Result<Vec<(u64, Vec<u8>)>, Failure> {
-        let _turn = self.store.fetches().acquire().await.expect("the semaphore is never closed");
-        let bytes = read_span(&self.store, &span).await?;
-        let path = pack_path(&PackId::from_bits(span.pack));
-        self.store
-            .cpu(move |store| {
-                let open = |wanted| Ok((wanted, open_block(store, &span, wanted, &bytes)?));
-                let opened = span.wanted.iter().map(open);
-                opened
-                    .map(|found| found.map(|(wanted, content)| (wanted.block, content)))
-                    .collect::<Result<Vec<_>, _>>()
-            })
-            .await?
-            .map_err(|damage: crate::Damage| damage.of(&path))
-    }
+/// The contents of the blocks of one span.
+async fn read_blocks(store: &BlockStore, span: Span) -> Result<Vec<(u64, Vec<u8>)>, Failure> {
+    let _turn = store.fetches().acquire().await.expect("the semaphore is never closed");
+    let bytes = read_span(store, &span).await?;
+    let path = pack_path(&PackId::from_bits(span.pack));
+    store
+        .cpu(move |store| {
+            let open = |wanted| Ok((wanted, open_block(store, &span, wanted, &bytes)?));
+            let opened = span.wanted.iter().map(open);
+            opened.map(|found| found.map(|(wanted, content)| (wanted.block, content))).collect::<Result<Vec<_>, _>>()
+        })
+        .await?
+        .map_err(|damage: crate::Damage| damage.of(&path))
 }
 
 fn too_much(extent: Extent) -> Failure {

@@ -48,6 +48,9 @@ pub struct SnapshotManifest {
     pub root_digest: Digest,
     /// The key that its digests and packs are made with.
     pub key: KeyId,
+    /// The latest version of that key which a pack of the snapshot may be under.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    pub key_version: u32,
     /// The snapshot that it was compared with.
     pub parent: Option<SnapshotId>,
     /// When, as told by the caller.
@@ -77,6 +80,16 @@ struct RootEntry {
     raw: u32,
     ordinal: u32,
     codec: Codec,
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    key_version: u32,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+fn is_first_version(version: &u32) -> bool {
+    *version == 1
 }
 
 impl RootEntry {
@@ -89,6 +102,7 @@ impl RootEntry {
             raw: entry.place.raw,
             ordinal: entry.place.ordinal,
             codec: entry.place.codec,
+            key_version: entry.place.key_version,
         }
     }
 
@@ -102,6 +116,7 @@ impl RootEntry {
                 raw: self.raw,
                 ordinal: self.ordinal,
                 codec: self.codec,
+                key_version: self.key_version,
             },
         }
     }
@@ -113,6 +128,7 @@ pub(crate) struct Draft {
     pub(crate) run: RunId,
     pub(crate) device: String,
     pub(crate) geometry: Geometry,
+    pub(crate) key_version: u32,
     pub(crate) parent: Option<SnapshotId>,
     pub(crate) created_at: Timestamp,
     pub(crate) pack_bytes: u64,
@@ -146,6 +162,9 @@ impl SnapshotManifest {
     fn check(&self, store: &BlockStore, name: &SnapshotId) -> Result<(), Damage> {
         let field = |field| Damage::Field { part: "the manifest", field };
         let geometry = Geometry::new(self.size, self.block_size).ok_or(field("size"))?;
+        if self.key != *store.keys().id() {
+            return Err(field("key"));
+        }
         if self.snapshot != *name {
             return Err(field("snapshot id"));
         }
@@ -163,24 +182,64 @@ impl SnapshotManifest {
     }
 }
 
-/// The manifest of a snapshot; `None` if it was never committed, or deleted.
-pub async fn load(store: &BlockStore, snapshot: &SnapshotId) -> Result<Option<SnapshotManifest>, Failure> {
-    let path = path_of(snapshot);
-    let Some(object) = store.get(&path, MAX_MANIFEST).await? else {
-        return Ok(None);
-    };
-    let mut manifest: SnapshotManifest =
-        envelope::open(Kind::Snapshot, store.keys(), &object).map_err(|damage| damage.of(&path))?;
-    manifest.length = object.len() as u64;
-    manifest.check(store, snapshot).map_err(|damage| damage.of(&path))?;
-    Ok(Some(manifest))
+/// What is found under the id of a snapshot by somebody who wants to compare with it.
+pub(crate) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A snapshot of another key domain: nothing of it can be compared or shared.
+    OfOtherKey(KeyId),
+    /// A snapshot of the store's own key domain, and the store to read it with.
+    Here(BlockStore, Box<SnapshotManifest>),
 }
 
-/// The manifest of a snapshot that must exist.
-pub(crate) async fn load_existing(store: &BlockStore, snapshot: &SnapshotId) -> Result<SnapshotManifest, Failure> {
-    load(store, snapshot)
-        .await?
-        .ok_or_else(|| Failure::new(Code::StoreCorrupt, format!("snapshot {snapshot} is not in the store")))
+/// Looks for a snapshot in the key domain that `store` writes in. No other domain's key is asked for.
+pub(crate) async fn find(store: &BlockStore, snapshot: &SnapshotId) -> Result<Found, Failure> {
+    let path = path_of(snapshot);
+    let Some(object) = store.get(&path, MAX_MANIFEST).await? else { return Ok(Found::Nothing) };
+    let key = envelope::key_of(Kind::Snapshot, &object).map_err(|damage| damage.of(&path))?;
+    if key != *store.keys().id() {
+        return Ok(Found::OfOtherKey(key));
+    }
+    let (store, manifest) = decode(store, snapshot, &object).await?;
+    Ok(Found::Here(store, Box::new(manifest)))
+}
+
+/// The manifest of a snapshot; `None` if it was never committed, or deleted.
+pub async fn load(store: &BlockStore, snapshot: &SnapshotId) -> Result<Option<SnapshotManifest>, Failure> {
+    Ok(load_with_store(store, snapshot).await?.map(|(_, manifest)| manifest))
+}
+
+/// The same with the store that has the keys of its domain.
+pub(crate) async fn load_with_store(
+    store: &BlockStore,
+    snapshot: &SnapshotId,
+) -> Result<Option<(BlockStore, SnapshotManifest)>, Failure> {
+    match store.get(&path_of(snapshot), MAX_MANIFEST).await? {
+        Some(object) => Ok(Some(decode(store, snapshot, &object).await?)),
+        None => Ok(None),
+    }
+}
+
+/// The manifest of a snapshot that must exist, and the store with the keys of its domain.
+pub(crate) async fn open(store: &BlockStore, snapshot: &SnapshotId) -> Result<(BlockStore, SnapshotManifest), Failure> {
+    let missing = || Failure::new(Code::StoreCorrupt, format!("snapshot {snapshot} is not in the store"));
+    load_with_store(store, snapshot).await?.ok_or_else(missing)
+}
+
+async fn decode(
+    store: &BlockStore,
+    snapshot: &SnapshotId,
+    object: &[u8],
+) -> Result<(BlockStore, SnapshotManifest), Failure> {
+    let path = path_of(snapshot);
+    let key = envelope::key_of(Kind::Snapshot, object).map_err(|damage| damage.of(&path))?;
+    // Manifests are authenticated by what all versions share.
+    let store = store.reading(&key, 1, &path).await?;
+    let mut manifest: SnapshotManifest =
+        envelope::open(Kind::Snapshot, store.keys(), object).map_err(|damage| damage.of(&path))?;
+    manifest.length = object.len() as u64;
+    manifest.check(&store, snapshot).map_err(|damage| damage.of(&path))?;
+    Ok((store.reading(&key, manifest.key_version, &path).await?, manifest))
 }
 
 /// Ids of all committed snapshots.
@@ -196,6 +255,7 @@ pub async fn delete(store: &BlockStore, snapshot: &SnapshotId) -> Result<(), Fai
 
 /// Writes the manifest: from then on the snapshot exists. Everything that it names is durable.
 pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotManifest, Failure> {
+    store.keys().check_leave()?;
     let mut manifest = SnapshotManifest {
         root_digest: draft.geometry.root_digest(store.keys(), draft.root.map_or(Digest::ZERO, |r| r.digest)),
         snapshot: draft.snapshot,
@@ -204,6 +264,7 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
         size: draft.geometry.size(),
         block_size: draft.geometry.block(),
         key: store.keys().id().clone(),
+        key_version: draft.key_version,
         parent: draft.parent,
         created_at: draft.created_at,
         pack_bytes: draft.pack_bytes,
@@ -212,7 +273,7 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
         parent_root: draft.parent_root.map(RootEntry::of),
         length: 0,
     };
-    let object = Bytes::from(envelope::seal(Kind::Snapshot, store.keys(), &manifest));
+    let object = Bytes::from(envelope::seal(Kind::Snapshot, manifest.key_version, store.keys(), &manifest));
     manifest.length = object.len() as u64;
     if manifest.length > MAX_MANIFEST {
         let what = format!("snapshot {} would lie in too many packs to be read again", manifest.snapshot);
@@ -221,15 +282,15 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
     if store.put(&path_of(&manifest.snapshot), object).await? == Put::Created {
         return Ok(manifest);
     }
-    let existing = load_existing(store, &manifest.snapshot).await?;
+    let (_, existing) = open(store, &manifest.snapshot).await?;
     if is_same(&existing, &manifest) {
         return Ok(existing);
     }
     Err(Failure::new(Code::Internal, format!("snapshot {} exists already with another content", manifest.snapshot)))
 }
 
-/// Replaces the manifest `was` by one of the same content whose root page is elsewhere. Everything that the new root
-/// names is durable. False if the snapshot was deleted or replaced since `was` was read: then it stays as it is.
+/// Replaces the manifest `was` by one of the same content whose root page is elsewhere, under the newest version of the
+/// store's keys at the latest. Everything that the new root names is durable. False if the snapshot was deleted or replaced since `was` was read: then it stays as it is.
 pub(crate) async fn replace(
     store: &BlockStore,
     was: &SnapshotManifest,
@@ -240,8 +301,9 @@ pub(crate) async fn replace(
     if load(store, &was.snapshot).await?.as_ref() != Some(was) {
         return Ok(false);
     }
-    let is = SnapshotManifest { root: Some(RootEntry::of(root)), packs: packs.clone(), ..was.clone() };
-    let object = Bytes::from(envelope::seal(Kind::Snapshot, store.keys(), &is));
+    let key_version = was.key_version.max(store.keys().newest());
+    let is = SnapshotManifest { root: Some(RootEntry::of(root)), packs: packs.clone(), key_version, ..was.clone() };
+    let object = Bytes::from(envelope::seal(Kind::Snapshot, key_version, store.keys(), &is));
     if object.len() as u64 > MAX_MANIFEST {
         let what = format!("snapshot {} would lie in too many packs to be read again", was.snapshot);
         return Err(Failure::new(Code::Internal, what));
@@ -265,7 +327,7 @@ pub(crate) async fn stands_on_its_parent(store: &BlockStore, is: &SnapshotManife
 
 /// Whether both stand for the same content of the same run. How it is packed may differ: an earlier attempt made it.
 fn is_same(a: &SnapshotManifest, b: &SnapshotManifest) -> bool {
-    (&a.run, &a.device, a.size, a.root_digest) == (&b.run, &b.device, b.size, b.root_digest)
+    (&a.run, &a.device, a.size, &a.key, a.root_digest) == (&b.run, &b.device, b.size, &b.key, b.root_digest)
 }
 
 fn path_of(snapshot: &SnapshotId) -> Path {

@@ -81,10 +81,10 @@ async fn verify_where_it_is(
 ) -> Result<Verified, Failure> {
     let mut moves = 0;
     loop {
-        let manifest = snapshot::load_existing(store, snapshot).await?;
-        let tree = manifest.tree(store);
-        let found = Verification::new(store, &manifest, scope, progress).run(&tree).await?;
-        if found.damaged.is_empty() || moves == MOVES || !snapshot::has_moved(store, &manifest).await? {
+        let (store, manifest) = snapshot::open(store, snapshot).await?;
+        let tree = manifest.tree(&store);
+        let found = Verification::new(&store, &manifest, scope, progress).run(&tree).await?;
+        if found.damaged.is_empty() || moves == MOVES || !snapshot::has_moved(&store, &manifest).await? {
             return Ok(found);
         }
         moves += 1;

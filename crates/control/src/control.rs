@@ -2,10 +2,12 @@
 
 use crate::audit::recorder::Recorder;
 use crate::driver::Driver;
+use crate::keys::KeyStore;
 use crate::notify::Notifier;
 use crate::options::Options;
 use crate::replicator::{ImageStore, Replicator};
 use crate::run::Progress;
+use crate::service::NotedReads;
 use crate::service::{SecretBox, Service};
 use crate::store::{Store, StoreError};
 use futures::future::BoxFuture;
@@ -36,6 +38,8 @@ pub struct Parts {
     pub images: Arc<dyn ImageStore>,
     /// Tells recipients.
     pub notifier: Arc<dyn Notifier>,
+    /// The material of keys.
+    pub keys: Arc<dyn KeyStore>,
     /// Wraps secrets.
     pub secrets: Arc<dyn SecretBox>,
     /// Tells the time.
@@ -60,6 +64,10 @@ pub(crate) struct Line {
     /// Connectors whose source may hold something of ours that nobody needs, with the runs whose end is to be awaited:
     /// before that, what they left is taken for theirs.
     sweeps: Mutex<BTreeMap<ConnectorId, BTreeSet<RunId>>>,
+    /// Changes of keys, one behind the other: each is a step in the store and one in the key store, in this order.
+    pub key_changes: tokio::sync::Mutex<()>,
+    /// Which reads of images are on record.
+    pub noted_reads: NotedReads,
 }
 
 /// The decision line at work.
@@ -139,7 +147,10 @@ impl Control {
             wake: Notify::new(),
             sweeping: Default::default(),
             sweeps: Mutex::default(),
+            key_changes: tokio::sync::Mutex::default(),
+            noted_reads: NotedReads::default(),
         });
+        crate::keys::settle(&line).await?;
         crate::recover::pick_up(&line).await?;
         let driver = tokio::spawn(Driver::new(line.clone(), stop.clone(), now).drive());
         Ok(Control { service: Service::new(line), stop, driver, recorder: recording, options, store })

@@ -5,7 +5,7 @@ use crate::driver::Ended;
 use crate::replicator::VerifyScope;
 use crate::run::{Bounds, StageError, bounded, watched};
 use crate::service::{DamagedRange, Image, VerificationState};
-use crate::store::{StoreError, VerificationEnd};
+use crate::store::{KeyUse, Purpose, StoreError, User, VerificationEnd};
 use godwit_model::id::{ImageId, SnapshotId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,13 @@ use tokio_util::sync::CancellationToken;
 pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationToken) -> Result<Ended, StoreError> {
     let Some(image) = line.store.image(&id).await? else { return Ok(Ended::Done) };
     let mut failures = 0;
+    let mut used = KeyUse {
+        key: image.key.clone(),
+        version: image.key_version,
+        purpose: Purpose::Decrypt,
+        user: User::Image(id.clone()),
+        failure: None,
+    };
     let end = loop {
         match verify_once(&line, &image, &cancel).await {
             Ok(end) => break end,
@@ -23,6 +30,7 @@ pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationTok
             Err(StageError::Failed(failure)) => {
                 failures += 1;
                 if !failure.code.kind().is_transient() || failures >= line.options.retry.attempts {
+                    used.failure = Some(failure.code);
                     break VerificationEnd {
                         state: VerificationState::Failed,
                         bytes_verified: line.progress.image(&id).unwrap_or(0),
@@ -37,7 +45,7 @@ pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationTok
             }
         }
     };
-    line.store.end_verification(&id, &end, line.now()).await?;
+    line.store.end_verification(&id, &end, &used, line.now()).await?;
     line.progress.forget_image(&id);
     Ok(Ended::Done)
 }

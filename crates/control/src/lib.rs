@@ -17,6 +17,7 @@ mod driver;
 mod hex;
 mod images;
 mod import;
+mod keys;
 mod look;
 mod recover;
 mod run;
@@ -35,5 +36,6 @@ pub mod service;
 pub mod store;
 
 pub use control::{Clock, Control, Draw, Parts};
+pub use keys::KeyStore;
 pub use look::{import_found, look};
 pub use store_sweep::Sweeping;

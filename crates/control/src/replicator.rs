@@ -9,7 +9,7 @@ use godwit_model::connector::ConnectorConfig;
 use godwit_model::extent::Extent;
 use godwit_model::failure::Failure;
 use godwit_model::figures::{Consistency, VolumeFigures};
-use godwit_model::id::{ImageId, JobId, PackId, RunId, SnapshotId};
+use godwit_model::id::{ImageId, JobId, KeyId, PackId, RunId, SnapshotId};
 use godwit_model::run::Claims;
 use godwit_model::server::Discovery;
 use godwit_model::time::{Millis, Timestamp};
@@ -126,6 +126,8 @@ pub struct VolumeBaseline {
     pub snapshot: SnapshotId,
     /// Its size then, in bytes.
     pub size: u64,
+    /// What it is encrypted with.
+    pub key: KeyId,
 }
 
 /// A point in time that was taken.
@@ -169,6 +171,9 @@ pub struct TransferOrder {
     pub device: String,
     /// Id of the snapshot to commit.
     pub snapshot: SnapshotId,
+    /// What to encrypt with, under its newest version. A baseline of another key is not compared with: of it only the
+    /// source's change tracker counts.
+    pub key: KeyId,
     /// Packs of this run and volume that earlier attempts made durable.
     pub staged: Vec<StagedPack>,
     /// Figures of earlier attempts, from which this one goes on.
@@ -203,6 +208,8 @@ pub struct VolumeResult {
     pub snapshot: SnapshotId,
     /// Digest over all blocks of the volume: 64 hexadecimal digits.
     pub root_digest: String,
+    /// The latest version of the key that a pack of it may be under.
+    pub key_version: u32,
     /// Final figures.
     pub figures: VolumeFigures,
     /// What the operator should know.
@@ -253,6 +260,8 @@ pub struct ImageOrder {
     pub run: RunId,
     /// Name of the server.
     pub server_name: String,
+    /// What its snapshots are encrypted with.
+    pub key: KeyId,
     /// Device name and snapshot of each volume, boot disk first.
     pub volumes: Vec<(String, SnapshotId)>,
     /// When, in milliseconds since the epoch.

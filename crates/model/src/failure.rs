@@ -96,6 +96,10 @@ codes! {
     VerifyMismatch, Corrupt, "keep the failed run's record and report it: the image was not registered";
     /// The key that the data is encrypted with is missing or wrong.
     KeyUnavailable, Unavailable, "bring back the master key that belongs to this data folder";
+    /// The key that the data is encrypted with, or is to be, is disabled.
+    KeyDisabled, Denied, "enable the key (godwit keys enable), or choose another one for the job";
+    /// The key that the job names does not exist any more.
+    KeyGone, NotFound, "choose another key for the job";
     /// The connector of the server is not associated any more.
     ConnectorGone, NotFound, "associate the connector again, or delete the job";
     /// Stopped because the job was deleted.

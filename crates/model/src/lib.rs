@@ -17,6 +17,7 @@ pub mod failure;
 pub mod figures;
 pub mod id;
 pub mod job;
+pub mod key;
 pub mod licence;
 pub mod policy;
 pub mod recipient;

@@ -11,15 +11,17 @@ use godwit_api::shapes::answers::{
     ImportServerCatalogResponse, StartOnDemandReplicationRunResponse,
 };
 use godwit_api::shapes::godwit::{
-    self, AssociateConnectorRequest, AssociateConnectorResponse, CreateJobRequest, CreateJobResponse,
-    DescribeAuditRecordsRequest, DescribeAuditRecordsResponse, DescribeConnectorsRequest, DescribeConnectorsResponse,
-    DescribeImagesRequest, DescribeImagesResponse, DescribeJobsRequest, DescribeJobsResponse,
+    self, AssociateConnectorRequest, AssociateConnectorResponse, CreateAliasRequest, CreateJobRequest,
+    CreateJobResponse, CreateKeyRequest, CreateKeyResponse, DeleteAliasRequest, DescribeAuditRecordsRequest,
+    DescribeAuditRecordsResponse, DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest,
+    DescribeImagesResponse, DescribeJobsRequest, DescribeJobsResponse, DescribeKeysRequest, DescribeKeysResponse,
     DescribeNotificationsRequest, DescribeNotificationsResponse, DescribeReplicationRunsRequest,
     DescribeReplicationRunsResponse, DescribeServersRequest, DescribeServersResponse, DescribeStoreRequest,
-    DescribeStoreResponse, DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest, ListImageExtentsRequest,
-    ListImageExtentsResponse, NoAnswer, OwnOperation, PreviewSweepRequest, PreviewSweepResponse, ReadImageRequest,
-    RedeliverNotificationRequest, ResumeJobRequest, SendTestNotificationRequest, SendTestNotificationResponse,
-    StartSweepRequest, StartSweepResponse, UpdateJobRequest, VerifyAuditTrailRequest, VerifyAuditTrailResponse,
+    DescribeStoreResponse, DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest, KeyRequest,
+    ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, PreviewSweepRequest,
+    PreviewSweepResponse, ReadImageRequest, RedeliverNotificationRequest, ResumeJobRequest, RotateKeyResponse,
+    SendTestNotificationRequest, SendTestNotificationResponse, StartSweepRequest, StartSweepResponse, UpdateJobRequest,
+    UpdateKeyRequest, VerifyAuditTrailRequest, VerifyAuditTrailResponse,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{
@@ -165,6 +167,24 @@ calls! {
     start_image_verification: own StartImageVerification changes (ImageRequest) -> NoAnswer;
     /// `ListImageExtents`.
     list_image_extents: own ListImageExtents reads (ListImageExtentsRequest) -> ListImageExtentsResponse;
+    /// `CreateKey`.
+    create_key: own CreateKey changes (CreateKeyRequest) -> CreateKeyResponse;
+    /// `DescribeKeys`.
+    describe_keys: own DescribeKeys reads (DescribeKeysRequest) -> DescribeKeysResponse;
+    /// `UpdateKey`.
+    update_key: own UpdateKey changes (UpdateKeyRequest) -> NoAnswer;
+    /// `RotateKey`.
+    rotate_key: own RotateKey changes (KeyRequest) -> RotateKeyResponse;
+    /// `EnableKey`.
+    enable_key: own EnableKey changes (KeyRequest) -> NoAnswer;
+    /// `DisableKey`.
+    disable_key: own DisableKey changes (KeyRequest) -> NoAnswer;
+    /// `SetDefaultKey`.
+    set_default_key: own SetDefaultKey changes (KeyRequest) -> NoAnswer;
+    /// `CreateAlias`.
+    create_alias: own CreateAlias changes (CreateAliasRequest) -> NoAnswer;
+    /// `DeleteAlias`.
+    delete_alias: own DeleteAlias changes (DeleteAliasRequest) -> NoAnswer;
     /// `DeleteImage`.
     delete_image: own DeleteImage changes (ImageRequest) -> NoAnswer;
     /// `DescribeNotifications`.

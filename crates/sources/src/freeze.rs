@@ -342,6 +342,8 @@ async fn freeze_by_process(order: FreezeOrder, freezer: &FreezerCommand) -> Resu
     let FreezeLimits { sync, freeze, thaw, .. } = order.limits;
     let mut command = Command::new(&freezer.program);
     command.args(&freezer.args).args(order.to_args());
+    // It needs nothing of the environment, which may hold the master key.
+    command.env_clear();
     // In a group of its own, so that Ctrl-C does not end it before it has thawed.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
     let started = |error: io::Error| format!("the program that freezes cannot be started: {error}");

@@ -61,6 +61,8 @@ fn description(image: Image) -> ImageDescription {
         server_name: image.server_name,
         created_on: image.created_at.into(),
         size_bytes: image.size,
+        key_id: Some(image.key.to_string()),
+        key_version: Some(image.key_version),
         volumes: image.volumes.into_iter().map(volume).collect(),
         verification: verification(image.verification),
     }

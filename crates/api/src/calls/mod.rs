@@ -7,6 +7,7 @@ pub mod audit;
 pub mod connectors;
 pub mod images;
 pub mod jobs;
+pub mod keys;
 pub mod notifications;
 pub mod policies;
 pub mod runs;

@@ -93,6 +93,8 @@ pub fn description(run: Run) -> RunDescription {
         completed_time: run.completed_at.map(Into::into),
         image_id: run.image.map(|id| id.to_string()),
         point_in_time: run.point_at.map(Into::into),
+        key_id: run.key.map(|key| key.to_string()),
+        key_version: run.key_version,
         notes: run.notes,
         retrying_after: run.retrying_after,
         failure: run.failure.map(failure),

@@ -29,5 +29,6 @@ fn description(snapshot: Snapshot) -> SnapshotDescription {
         parent_snapshot_id: snapshot.parent.map(|id| id.to_string()),
         created_on: snapshot.created_at.into(),
         bytes_stored: snapshot.bytes_stored,
+        key_id: Some(snapshot.key.to_string()),
     }
 }

@@ -330,6 +330,57 @@ async fn bodies_that_are_wrong_or_too_large_are_refused() {
 }
 
 #[tokio::test]
+async fn keys_are_named_and_jobs_choose_one() {
+    let scene = Scene::new().await;
+    let servers = scene.with_servers().await;
+    let made = scene.own("CreateKey", json!({"alias": "alias/pay", "description": "HR"})).await["key"].clone();
+    assert_eq!((&made["state"], &made["version"], &made["default"]), (&json!("ENABLED"), &json!(1), &json!(false)));
+    assert_eq!(made["aliases"], json!(["alias/pay"]));
+    let id = made["keyId"].as_str().unwrap();
+    assert!(made["arn"].as_str().unwrap().ends_with(&format!(":key/{id}")), "{made}");
+    let wanted = json!({"encrypted": true, "kmsKeyId": "arn:aws:kms:us-east-1:1:alias/pay"});
+    let job = scene.sms("CreateReplicationJob", with(job(&servers[0]), wanted.clone())).await;
+    let job = job["replicationJobId"].as_str().unwrap();
+    let run = completed_run(&scene, job).await;
+    assert_eq!((&run["encrypted"], &run["kmsKeyId"]), (&wanted["encrypted"], &wanted["kmsKeyId"]));
+    let shown = scene.sms("GetReplicationJobs", json!({"replicationJobId": job})).await;
+    assert_eq!(shown["replicationJobList"][0]["kmsKeyId"], wanted["kmsKeyId"]);
+    let image = json!({"imageIds": [run["amiId"]]});
+    assert_eq!(scene.own("DescribeImages", image.clone()).await["images"][0]["keyId"], id);
+    let snapshots = scene.own("DescribeSnapshots", json!({"imageId": run["amiId"]})).await;
+    assert_eq!(snapshots["snapshots"][0]["keyId"], id);
+
+    assert_eq!(scene.own("RotateKey", json!({"keyId": id})).await, json!({"version": 2}));
+    scene.own("UpdateKey", json!({"keyId": id, "description": ""})).await;
+    scene.own("CreateAlias", json!({"alias": "alias/hr", "keyId": "alias/pay"})).await;
+    let found = scene.own("DescribeKeys", json!({"keyIds": ["alias/hr"]})).await["keys"][0].clone();
+    assert_eq!((&found["keyId"], &found["version"], found.get("description")), (&json!(id), &json!(2), None));
+    scene.own("DeleteAlias", json!({"alias": "alias/hr"})).await;
+
+    scene.own("DisableKey", json!({"keyId": id})).await;
+    let to_image = json!({"imageId": run["amiId"]});
+    let refusal = ("OperationNotPermittedException", "KeyDisabled");
+    scene.refused(&format!("{OWN}StartImageVerification"), to_image.clone(), refusal.0, refusal.1).await;
+    let read = with(to_image, json!({"volume": 0, "offset": 0, "length": 1}));
+    scene.refused(&format!("{OWN}ReadImage"), read, refusal.0, refusal.1).await;
+    let other =
+        with(json!({"serverId": servers[1], "seedReplicationTime": NOW / 1000, "runOnce": true}), wanted.clone());
+    let invalid = "InvalidParameterException";
+    scene.refused(&format!("{SMS}CreateReplicationJob"), other, invalid, "is disabled: enable it").await;
+    scene.refused(&format!("{OWN}SetDefaultKey"), json!({"keyId": id}), refusal.0, "enable it first").await;
+    scene.own("EnableKey", json!({"keyId": id})).await;
+    scene.own("SetDefaultKey", json!({"keyId": id})).await;
+    let listed = scene.own("DescribeKeys", json!({})).await;
+    let defaults: Vec<_> = listed["keys"].as_array().unwrap().iter().map(|key| key["default"].clone()).collect();
+    assert_eq!(defaults, [json!(false), json!(true)]);
+    scene.refused(&format!("{OWN}DisableKey"), json!({"keyId": id}), refusal.0, "default key").await;
+    scene.refused(&format!("{OWN}RotateKey"), json!({"keyId": "alias/none"}), invalid, "no key 'alias/none'").await;
+    scene.refused(&format!("{OWN}CreateKey"), json!({"alias": "pay"}), invalid, "alias/pay").await;
+    scene.refused(&format!("{OWN}RotateKey"), json!({}), "MissingRequiredParameterException", "keyId").await;
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn a_panic_ends_one_call_only() {
     let scene = Scene::new().await;
     let request = json!({"name": "x", "type": "QMP", "socket": PANIC_SOCKET});

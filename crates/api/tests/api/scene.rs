@@ -16,17 +16,19 @@ use godwit_control::replicator::{
 };
 use godwit_control::service::{Secret, SecretBox};
 use godwit_control::store::Store;
-use godwit_control::{Clock, Control, Parts};
+use godwit_control::{Clock, Control, KeyStore, Parts};
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::event::Message;
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
-use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
+use godwit_model::id::{ImageId, KeyId, PackId, RunId, SnapshotId};
+use godwit_model::key::first_key;
 use godwit_model::recipient::Recipient;
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery, Platform};
 use godwit_model::time::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -108,7 +110,7 @@ impl Replicator for DataLine {
         };
         report.progress(figures);
         let root_digest = DIGEST.to_owned();
-        Ok(VolumeResult { snapshot: order.snapshot.clone(), root_digest, figures, notes: vec![] })
+        Ok(VolumeResult { snapshot: order.snapshot.clone(), root_digest, key_version: 1, figures, notes: vec![] })
     }
 
     async fn settle(&self, _source: &SourceServer, _run: &RunId, _end: SettleEnd) -> Result<(), Failure> {
@@ -201,6 +203,19 @@ impl ImageStore for DataLine {
     }
 }
 
+#[async_trait]
+impl KeyStore for DataLine {
+    async fn make(&self, _key: &KeyId, _version: u32) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn all(&self) -> Result<BTreeMap<KeyId, u32>, Failure> {
+        Ok([(first_key(), 1)].into())
+    }
+
+    fn set_enabled(&self, _key: &KeyId, _enabled: bool) {}
+}
+
 struct Unwrapped;
 
 impl SecretBox for Unwrapped {
@@ -246,6 +261,7 @@ impl Scene {
             replicator: Arc::new(DataLine),
             images: Arc::new(DataLine),
             notifier: Arc::new(DataLine),
+            keys: Arc::new(DataLine),
             secrets: Arc::new(Unwrapped),
             clock: clock.clone(),
             draw: draw.clone(),

@@ -22,6 +22,7 @@ pub(crate) struct Record {
 /// A pack that is being filled. Records are encrypted as they come.
 pub(crate) struct PackBuilder {
     pack: u128,
+    key_version: u32,
     header: [u8; HEADER],
     cipher: PackCipher,
     bytes: BytesMut,
@@ -36,12 +37,14 @@ pub(crate) struct SealedPack {
 }
 
 impl PackBuilder {
-    /// An empty pack of about `target` bytes. `room` is an empty buffer, used again to spare the allocator large blocks.
+    /// An empty pack of about `target` bytes, under the newest version of the key. `room` is an empty buffer, used again to spare the allocator large blocks.
     pub(crate) fn new(keys: &Keys, pack: u128, target: usize, mut room: BytesMut) -> Self {
-        let header = encode_header(keys.id(), pack);
+        let key_version = keys.newest();
+        let header = encode_header(keys.id(), key_version, pack);
+        let cipher = keys.pack_cipher(key_version, pack).expect("keys hold all versions up to the newest");
         room.reserve(target + MAX_RECORDS * super::ENTRY + TAG + FOOTER);
         room.extend_from_slice(&header);
-        Self { pack, header, cipher: keys.pack_cipher(pack), bytes: room, entries: Vec::new(), target }
+        Self { pack, key_version, header, cipher, bytes: room, entries: Vec::new(), target }
     }
 
     /// Whether a record with `content` bytes still belongs in here.
@@ -64,6 +67,7 @@ impl PackBuilder {
             raw: record.raw,
             ordinal: u32::try_from(self.entries.len()).expect("the number of records is bounded"),
             codec: record.codec,
+            key_version: self.key_version,
         };
         self.bytes.extend_from_slice(&record.content);
         let tag = self.cipher.seal(u64::from(place.ordinal), &place.bound(record.what), &mut self.bytes[start..]);
@@ -83,6 +87,7 @@ impl PackBuilder {
             index_length: u32::try_from(index.len() + TAG).expect("the number of records is bounded"),
             n_records: u32::try_from(self.entries.len()).expect("the number of records is bounded"),
             blocks,
+            key_version: self.key_version,
         };
         let tag = self.cipher.seal(INDEX_ORDINAL, &index_bound(&self.header, &footer), &mut index);
         self.bytes.extend_from_slice(&index);
@@ -105,6 +110,11 @@ mod tests {
         Keys::derive(KeyId::from_bits(1), &[5; 32])
     }
 
+    fn rotated_keys() -> Keys {
+        let later = [zeroize::Zeroizing::new([6; 32]), zeroize::Zeroizing::new([7; 32])];
+        Keys::of_versions(KeyId::from_bits(1), &[5; 32], &later, crate::crypt::Leave::default())
+    }
+
     fn record(number: u64, content: Vec<u8>) -> Record {
         Record {
             what: if number.is_multiple_of(5) { What::Page(1) } else { What::Block },
@@ -121,24 +131,27 @@ mod tests {
         fn packs_give_back_every_record_and_hide_it(
             contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 16..300), 1..20),
             flip in any::<proptest::sample::Index>(),
+            rotated: bool,
         ) {
-            let mut builder = PackBuilder::new(&keys(), 77, PACK_TARGET, BytesMut::new());
+            let keys = if rotated { rotated_keys() } else { keys() };
+            let mut builder = PackBuilder::new(&keys, 77, PACK_TARGET, BytesMut::new());
             let records: Vec<Record> = (3..).zip(contents).map(|(n, c)| record(n, c)).collect();
             let places: Vec<Place> = records.iter().map(|r| builder.append(r)).collect();
             let sealed = builder.seal();
             let bytes = sealed.bytes.to_vec();
-            let header = encode_header(keys().id(), 77);
+            let header = encode_header(keys.id(), keys.newest(), 77);
             let check = |bytes: &[u8]| -> Result<Vec<IndexEntry>, crate::Damage> {
-                check_header(&bytes[..HEADER], keys().id(), 77)?;
+                check_header(&bytes[..HEADER], keys.id(), 77)?;
                 let footer = decode_footer(&bytes[bytes.len() - FOOTER..], &header, 77, bytes.len() as u64)?;
                 let index = &bytes[footer.index_offset as usize..bytes.len() - FOOTER];
-                open_index(&keys(), &header, &footer, index)
+                open_index(&keys, &header, &footer, index)
             };
             let entries = check(&bytes).unwrap();
             for ((record, place), entry) in records.iter().zip(&places).zip(&entries) {
                 prop_assert_eq!((entry.place, entry.number, entry.what), (*place, record.number, record.what));
                 let stored = &bytes[place.offset as usize..place.end() as usize];
-                let plain = open_record(&keys(), &Codecs::default(), record.what, place, stored).unwrap();
+                let plain = open_record(&keys, &Codecs::default(), record.what, place, stored).unwrap();
+                prop_assert_eq!(place.key_version, keys.newest());
                 prop_assert_eq!(&plain[..], &record.content[..]);
                 prop_assert!(!bytes.windows(16).any(|w| w == &record.content[..16]));
             }
@@ -149,7 +162,7 @@ mod tests {
             let framing = check(&bad).is_err();
             let broken = records.iter().zip(&places).filter(|(record, place)| {
                 let stored = &bad[place.offset as usize..place.end() as usize];
-                open_record(&keys(), &Codecs::default(), record.what, place, stored).is_err()
+                open_record(&keys, &Codecs::default(), record.what, place, stored).is_err()
             });
             prop_assert_eq!(broken.count() + usize::from(framing), 1);
         }
@@ -185,8 +198,26 @@ mod tests {
         assert_eq!(hash(&page.encode()), "a1cc7f75f693585b");
         assert_eq!(hash(&page.digest(&keys()).0), "0b35f370c2435246");
         let master = crate::crypt::MasterKey::new([1; 32]);
-        assert_eq!(hash(&crate::crypt::wrap(&master, keys().id(), &[7; 32], 5)), "30570922192741d4");
-        let manifest = crate::envelope::seal(crate::envelope::Kind::Image, &keys(), &vec!["body"]);
+        assert_eq!(hash(&crate::wrapped::wrap(&master, keys().id(), 1, &[7; 32], 5)), "30570922192741d4");
+        let manifest = crate::envelope::seal(crate::envelope::Kind::Image, 1, &keys(), &vec!["body"]);
         assert_eq!(hash(&manifest), "59df289f77969f39");
+    }
+
+    /// The same of version 2, in which everything is written that a later version of a key encrypts.
+    #[test]
+    fn the_bytes_of_version_two_do_not_change() {
+        let mut builder = PackBuilder::new(&rotated_keys(), 77, PACK_TARGET, BytesMut::new());
+        let mut page = crate::page::Page::new(0);
+        for number in [3, 4, 9] {
+            let record = record(number, vec![number as u8; 100 + number as usize]);
+            let entry = crate::page::Entry { digest: record.digest, place: builder.append(&record) };
+            page.set(number as usize, Some(entry));
+        }
+        let hash = |bytes: &[u8]| blake3::hash(bytes).to_hex()[..16].to_owned();
+        assert_eq!(hash(&page.digest(&rotated_keys()).0), "0b35f370c2435246", "digests are those of version 1");
+        let master = crate::crypt::MasterKey::new([1; 32]);
+        let key = crate::wrapped::wrap(&master, keys().id(), 3, &[7; 32], 5);
+        let hashes = [&builder.seal().bytes[..], &page.encode(), &key].map(hash);
+        assert_eq!(hashes, ["61eb69ff121eff12", "fee1277569ba1c98", "21375e08a5703bb5"]);
     }
 }

@@ -4,7 +4,7 @@
 //! header   40  mark, version, key id, pack id
 //! records   …  each: ciphertext and a tag of 16 bytes; a block or a page of a snapshot's tree
 //! index     …  ciphertext and tag: what each record is
-//! footer   80  where the index is, which blocks are inside, checksum of header and footer
+//! footer   80  where the index is, the key's version, which blocks are inside, checksum of header and footer
 //! ```
 //!
 //! A reader that knows a record's [`Place`] needs one range of the pack and nothing else. The index is for those who find
@@ -42,7 +42,10 @@ pub(crate) const INDEX_ORDINAL: u64 = u64::MAX;
 
 const MAGIC: &[u8; 7] = b"GODWITP";
 const END_MAGIC: &[u8; 7] = b"GODWITE";
+/// Format of a pack under the first version of its key.
 const VERSION: u8 = 1;
+/// Format of a pack under a later version, which the footer names.
+const VERSION_OF_LATER_KEYS: u8 = 2;
 const CHECKED: usize = 48;
 const CHECKSUM: usize = 24;
 
@@ -88,6 +91,8 @@ pub struct Place {
     pub ordinal: u32,
     /// How the content is compressed.
     pub codec: Codec,
+    /// The version of the key that the pack is encrypted under.
+    pub key_version: u32,
 }
 
 impl Place {
@@ -100,6 +105,7 @@ impl Place {
     pub(crate) fn is_possible(&self) -> bool {
         let text = self.stored.checked_sub(TAG as u32);
         self.raw > 0
+            && self.key_version > 0
             && self.raw <= MAX_RAW
             && self.offset as usize >= HEADER
             && self.offset.checked_add(self.stored).is_some()
@@ -140,6 +146,8 @@ pub(crate) struct Footer {
     pub(crate) n_records: u32,
     /// First and last number of the blocks inside, if there are any.
     pub(crate) blocks: Option<(u64, u64)>,
+    /// The version of the key that the pack is encrypted under.
+    pub(crate) key_version: u32,
 }
 
 impl Footer {
@@ -149,13 +157,24 @@ impl Footer {
     }
 }
 
-pub(crate) fn encode_header(key: &KeyId, pack: u128) -> [u8; HEADER] {
+/// The format of a pack under this version of its key.
+fn format_of(key_version: u32) -> u8 {
+    if key_version == 1 { VERSION } else { VERSION_OF_LATER_KEYS }
+}
+
+pub(crate) fn encode_header(key: &KeyId, key_version: u32, pack: u128) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..7].copy_from_slice(MAGIC);
-    header[7] = VERSION;
+    header[7] = format_of(key_version);
     header[8..24].copy_from_slice(&key.to_bytes());
     header[24..].copy_from_slice(&pack.to_be_bytes());
     header
+}
+
+/// The key that the pack of this header says it is encrypted with.
+pub(crate) fn key_of(header: &[u8]) -> Result<KeyId, Damage> {
+    let id = header.get(8..24).ok_or(Damage::Short { part: "the pack's header" })?;
+    Ok(KeyId::from_bits(u128::from_be_bytes(array(id))))
 }
 
 /// Checks that `header` is the one of the pack `pack`.
@@ -167,14 +186,11 @@ pub(crate) fn check_header(header: &[u8], key: &KeyId, pack: u128) -> Result<(),
     if header[..7] != MAGIC[..] {
         return Err(Damage::Magic { part: PART });
     }
-    if header[7] != VERSION {
+    if !matches!(header[7], VERSION | VERSION_OF_LATER_KEYS) {
         return Err(Damage::Version { part: PART, found: header[7] });
     }
     if header[8..24] != key.to_bytes() {
-        return Err(Damage::Field {
-            part: PART,
-            field: "key id (damaged, or made under a key that this store does not hold)",
-        });
+        return Err(Damage::Field { part: PART, field: "key id (damaged, or made under another key)" });
     }
     if header[24..] != pack.to_be_bytes() {
         return Err(Damage::Field { part: PART, field: "pack id" });
@@ -186,6 +202,9 @@ pub(crate) fn encode_footer(header: &[u8; HEADER], footer: &Footer) -> [u8; FOOT
     let mut bytes = [0; FOOTER];
     bytes[..16].copy_from_slice(&footer.pack.to_be_bytes());
     bytes[16..24].copy_from_slice(&footer.index_offset.to_le_bytes());
+    if footer.key_version > 1 {
+        bytes[20..24].copy_from_slice(&footer.key_version.to_le_bytes());
+    }
     bytes[24..28].copy_from_slice(&footer.index_length.to_le_bytes());
     bytes[28..32].copy_from_slice(&footer.n_records.to_le_bytes());
     let (first, last) = footer.blocks.unwrap_or((u64::MAX, 0));
@@ -194,7 +213,7 @@ pub(crate) fn encode_footer(header: &[u8; HEADER], footer: &Footer) -> [u8; FOOT
     let checksum = footer_checksum(header, &bytes);
     bytes[CHECKED..CHECKED + CHECKSUM].copy_from_slice(&checksum);
     bytes[72..79].copy_from_slice(END_MAGIC);
-    bytes[79] = VERSION;
+    bytes[79] = format_of(footer.key_version);
     bytes
 }
 
@@ -205,15 +224,20 @@ pub(crate) fn decode_footer(bytes: &[u8], header: &[u8; HEADER], pack: u128, siz
     if bytes[72..79] != END_MAGIC[..] {
         return Err(Damage::Magic { part: PART });
     }
-    if bytes[79] != VERSION {
+    if bytes[79] != header[7] || !matches!(bytes[79], VERSION | VERSION_OF_LATER_KEYS) {
         return Err(Damage::Version { part: PART, found: bytes[79] });
     }
     if bytes[CHECKED..CHECKED + CHECKSUM] != footer_checksum(header, bytes) {
         return Err(Damage::Changed { part: PART, proof: "checksum" });
     }
+    let (index_offset, key_version) = match bytes[79] {
+        VERSION => (u64::from_le_bytes(array(&bytes[16..24])), 1),
+        _ => (u64::from(u32::from_le_bytes(array(&bytes[16..20]))), u32::from_le_bytes(array(&bytes[20..24]))),
+    };
     let footer = Footer {
         pack: u128::from_be_bytes(array(&bytes[..16])),
-        index_offset: u64::from_le_bytes(array(&bytes[16..24])),
+        index_offset,
+        key_version,
         index_length: u32::from_le_bytes(array(&bytes[24..28])),
         n_records: u32::from_le_bytes(array(&bytes[28..32])),
         blocks: match (u64::from_le_bytes(array(&bytes[32..40])), u64::from_le_bytes(array(&bytes[40..48]))) {
@@ -224,6 +248,9 @@ pub(crate) fn decode_footer(bytes: &[u8], header: &[u8; HEADER], pack: u128, siz
     let field = |field| Err(Damage::Field { part: PART, field });
     if footer.pack != pack {
         return field("pack id");
+    }
+    if format_of(footer.key_version) != bytes[79] || footer.key_version == 0 {
+        return field("key version");
     }
     if footer.n_records as usize > MAX_RECORDS {
         return field("number of records");
@@ -275,6 +302,7 @@ pub(crate) fn decode_index(bytes: &[u8], footer: &Footer) -> Result<Vec<IndexEnt
             raw: u32::from_le_bytes(array(&bytes[8..12])),
             ordinal,
             codec: Codec::from_byte(bytes[1]).ok_or(field("codec"))?,
+            key_version: footer.key_version,
         };
         if !place.is_possible() {
             return Err(field("length of a record"));
@@ -315,16 +343,23 @@ mod tests {
             index_length: (2 * ENTRY + TAG) as u32,
             n_records: 2,
             blocks: Some((4, 9)),
+            key_version: 1,
         }
     }
 
     #[test]
     fn every_flipped_bit_of_header_and_footer_is_found() {
+        for key_version in [1, 2, 3, u32::MAX] {
+            flip_bits_of(Footer { key_version, ..footer() });
+        }
+    }
+
+    fn flip_bits_of(footer: Footer) {
         let key = KeyId::from_bits(1);
-        let header = encode_header(&key, 3);
-        let bytes = encode_footer(&header, &footer());
-        let size = footer().pack_length();
-        assert_eq!(decode_footer(&bytes, &header, 3, size), Ok(footer()));
+        let header = encode_header(&key, footer.key_version, 3);
+        let bytes = encode_footer(&header, &footer);
+        let size = footer.pack_length();
+        assert_eq!(decode_footer(&bytes, &header, 3, size), Ok(footer));
         assert_eq!(check_header(&header, &key, 3), Ok(()));
         for bit in 0..FOOTER * 8 {
             let mut bad = bytes;
@@ -348,7 +383,7 @@ mod tests {
             records in proptest::collection::vec(any::<u8>(), 0..5 * ENTRY),
             n_records in 0u32..6,
         ) {
-            let header = encode_header(&KeyId::from_bits(1), 3);
+            let header = encode_header(&KeyId::from_bits(1), 1, 3);
             prop_assert!(decode_footer(&bytes, &header, 3, 100).is_err());
             prop_assert!(check_header(&bytes, &KeyId::from_bits(1), 3).is_err());
             let _ = decode_index(&records, &Footer { n_records, ..footer() });

@@ -2,7 +2,7 @@
 
 use super::{
     FOOTER, Footer, HEADER, INDEX_ORDINAL, IndexEntry, Place, What, check_header, decode_footer, decode_index,
-    encode_header, index_bound,
+    encode_header, index_bound, key_of,
 };
 use crate::block::{Codecs, Digest};
 use crate::crypt::Keys;
@@ -72,7 +72,8 @@ pub(crate) fn open_record(
         return Err(Damage::Short { part: "a record" });
     }
     let plain = keys
-        .pack_cipher(place.pack)
+        .pack_cipher(place.key_version, place.pack)
+        .ok_or(Damage::Field { part: "the place of a record", field: "key version" })?
         .open(u64::from(place.ordinal), &place.bound(what), stored)
         .ok_or(Damage::Changed { part: "a record", proof: "authentication tag" })?;
     codecs.expand(place.codec, plain, place.raw as usize)
@@ -95,7 +96,8 @@ pub(crate) fn open_content(keys: &Keys, span: &Span, wanted: &Wanted, bytes: &[u
     let start = (u64::from(wanted.place.offset) - span.range.start) as usize;
     let stored =
         bytes.get(start..start + wanted.place.stored as usize).ok_or(Damage::Short { part: "a range of records" })?;
-    keys.pack_cipher(wanted.place.pack)
+    keys.pack_cipher(wanted.place.key_version, wanted.place.pack)
+        .ok_or(Damage::Field { part: "the place of a record", field: "key version" })?
         .open(u64::from(wanted.place.ordinal), &wanted.place.bound(What::Block), stored)
         .ok_or(Damage::Changed { part: "a record", proof: "authentication tag" })
 }
@@ -113,7 +115,8 @@ pub(crate) fn open_index(
     stored: &[u8],
 ) -> Result<Vec<IndexEntry>, Damage> {
     let plain = keys
-        .pack_cipher(footer.pack)
+        .pack_cipher(footer.key_version, footer.pack)
+        .ok_or(Damage::Field { part: "the pack's footer", field: "key version" })?
         .open(INDEX_ORDINAL, &index_bound(header, footer), stored)
         .ok_or(Damage::Changed { part: "the pack's index", proof: "authentication tag" })?;
     decode_index(&plain, footer)
@@ -132,8 +135,15 @@ pub(crate) async fn read_record(store: &BlockStore, what: What, place: Place) ->
         .map_err(|damage| damage.of(&path))
 }
 
-/// Reads header and footer of a pack; `None` if there is no such pack.
+/// Reads header and footer of a pack of the store's key domain; `None` if there is no such pack.
 pub(crate) async fn read_footer(store: &BlockStore, pack: &PackId) -> Result<Option<Footer>, Failure> {
+    let Some((header, footer)) = read_ends(store, pack).await? else { return Ok(None) };
+    check_header(&header, store.keys().id(), footer.pack).map_err(|damage| damage.of(&pack_path(pack)))?;
+    Ok(Some(footer))
+}
+
+/// The same of any key domain: no key is needed for it.
+async fn read_ends(store: &BlockStore, pack: &PackId) -> Result<Option<([u8; HEADER], Footer)>, Failure> {
     let path = pack_path(pack);
     let Some((tail, size)) = store.get_tail(&path, FOOTER as u64).await? else {
         return Ok(None);
@@ -143,10 +153,12 @@ pub(crate) async fn read_footer(store: &BlockStore, pack: &PackId) -> Result<Opt
     }
     let bits = u128::from_be_bytes(pack.to_bytes());
     let header = store.get_range(&path, 0..HEADER as u64).await?;
-    check_header(&header, store.keys().id(), bits)
-        .and_then(|()| decode_footer(&tail, &encode_header(store.keys().id(), bits), bits, size))
-        .map(Some)
-        .map_err(|damage| damage.of(&path))
+    let whole = |header: &[u8]| {
+        check_header(header, &key_of(header)?, bits)?;
+        let header: [u8; HEADER] = header.try_into().map_err(|_| Damage::Short { part: "the pack's header" })?;
+        Ok((header, decode_footer(&tail, &header, bits, size)?))
+    };
+    whole(&header).map(Some).map_err(|damage: Damage| damage.of(&path))
 }
 
 /// Reads the index of a pack.
@@ -155,7 +167,10 @@ pub(crate) async fn read_index(store: &BlockStore, footer: Footer) -> Result<Vec
     let start = footer.index_offset;
     let stored = store.get_range(&path, start..start + u64::from(footer.index_length)).await?;
     store
-        .cpu(move |store| open_index(store.keys(), &encode_header(store.keys().id(), footer.pack), &footer, &stored))
+        .cpu(move |store| {
+            let header = encode_header(store.keys().id(), footer.key_version, footer.pack);
+            open_index(store.keys(), &header, &footer, &stored)
+        })
         .await?
         .map_err(|damage| damage.of(&path))
 }
@@ -163,8 +178,8 @@ pub(crate) async fn read_index(store: &BlockStore, footer: Footer) -> Result<Vec
 /// Whether the pack is in the store, with its beginning and its end as they were written and the length that they say.
 /// A pack that is there and damaged is not complete.
 pub async fn pack_is_complete(store: &BlockStore, pack: &PackId) -> Result<bool, Failure> {
-    match read_footer(store, pack).await {
-        Ok(footer) => Ok(footer.is_some()),
+    match read_ends(store, pack).await {
+        Ok(ends) => Ok(ends.is_some()),
         Err(failure) if failure.code == Code::StoreCorrupt => Ok(false),
         Err(failure) => Err(failure),
     }
@@ -184,7 +199,7 @@ mod tests {
             let wanted: Vec<Wanted> = (0..).zip(&places).map(|(block, (pack, offset, stored))| Wanted {
                 block,
                 digest: Digest::ZERO,
-                place: Place { pack: *pack, offset: *offset, stored: *stored, raw: 1, ordinal: 0, codec: Codec::Raw },
+                place: Place { pack: *pack, offset: *offset, stored: *stored, raw: 1, ordinal: 0, codec: Codec::Raw, key_version: 1 },
             }).collect();
             let spans = plan_spans(wanted.clone());
             let mut seen: Vec<u64> = Vec::new();

@@ -47,7 +47,7 @@ use crate::replicate::meter::Meter;
 use crate::replicate::packer::{Packer, Spare, send_packs, stopped};
 use crate::replicate::staged::StagedPacks;
 use crate::replicate::walk::{Parent, Walk};
-use crate::snapshot::{self, Draft, SnapshotManifest};
+use crate::snapshot::{self, Draft, Found, SnapshotManifest};
 use crate::source::VolumeReader;
 use crate::store::BlockStore;
 use crate::tree::Geometry;
@@ -100,6 +100,8 @@ pub struct Replicated {
     pub snapshot: SnapshotId,
     /// Digest over the whole volume.
     pub root_digest: Digest,
+    /// The latest version of the key that a pack of it may be under.
+    pub key_version: u32,
     /// Final figures, those of earlier attempts included.
     pub figures: VolumeFigures,
     /// What the operator should know, one sentence each.
@@ -117,7 +119,8 @@ pub trait Ledger: Send + Sync {
     async fn durable(&self, pack: &PackId) -> Result<(), Failure>;
 }
 
-/// Moves the volume that `reader` reads into the store and commits its snapshot.
+/// Moves the volume that `reader` reads into the store and commits its snapshot, in the key domain that `store` writes
+/// in. A parent of another domain is not compared with.
 pub async fn replicate(
     store: &BlockStore,
     request: &Request,
@@ -132,13 +135,20 @@ pub async fn replicate(
             format!("volume {} of {} bytes is too large", request.device, request.size),
         )
     })?;
-    if let Some(manifest) = snapshot::load(store, &request.snapshot).await? {
-        let repeated = repeated(request, &manifest)?;
-        if snapshot::stands_on_its_parent(store, &manifest).await? {
-            return Ok(repeated);
+    match snapshot::find(store, &request.snapshot).await? {
+        Found::Nothing => {}
+        Found::Here(_, manifest) => {
+            let repeated = repeated(request, &manifest)?;
+            if snapshot::stands_on_its_parent(store, &manifest).await? {
+                return Ok(repeated);
+            }
+            // An earlier attempt ended before it found out.
+            snapshot::delete(store, &request.snapshot).await?;
         }
-        // An earlier attempt ended before it found out.
-        snapshot::delete(store, &request.snapshot).await?;
+        Found::OfOtherKey(key) => {
+            let what = format!("snapshot {} exists already, encrypted with {key}", request.snapshot);
+            return Err(Failure::new(Code::Internal, what));
+        }
     }
     let meter = Meter::new(request.figures, request.size, progress);
     let mut notes = Vec::new();
@@ -180,6 +190,8 @@ pub async fn replicate(
         device: request.device.clone(),
         geometry,
         parent_root: parent.as_ref().and_then(|parent| parent.root),
+        // What is shared with the parent may be under a version that was made since these keys were read.
+        key_version: parent.as_ref().map_or(1, |p| p.tree.key_version()).max(store.keys().newest()),
         parent: parent.and(request.parent.clone()),
         created_at: request.created_at,
         pack_bytes,
@@ -199,6 +211,7 @@ pub async fn replicate(
     Ok(Replicated {
         snapshot: request.snapshot.clone(),
         root_digest: manifest.root_digest,
+        key_version: manifest.key_version,
         figures: meter.finish(manifest.length(), manifest.bytes_stored()),
         notes,
         unused: unused(request, &manifest),
@@ -222,6 +235,7 @@ fn repeated(request: &Request, manifest: &SnapshotManifest) -> Result<Replicated
     Ok(Replicated {
         snapshot: manifest.snapshot.clone(),
         root_digest: manifest.root_digest,
+        key_version: manifest.key_version,
         figures,
         notes: Vec::new(),
         unused: unused(request, manifest),
@@ -241,16 +255,17 @@ async fn open_parent(
     notes: &mut Vec<String>,
 ) -> Result<Option<Parent>, Failure> {
     let Some(id) = &request.parent else { return Ok(None) };
-    let why = match snapshot::load(store, id).await {
-        Ok(Some(manifest)) if manifest.block_size == request.block_size => {
+    let why = match snapshot::find(store, id).await {
+        Ok(Found::Here(store, manifest)) if manifest.block_size == request.block_size => {
             return Ok(Some(Parent {
                 is_believed: request.tracked && manifest.size == request.size,
                 root: manifest.root_entry(),
-                tree: manifest.tree(store),
+                tree: manifest.tree(&store),
             }));
         }
-        Ok(Some(_)) => "it has blocks of another size".to_owned(),
-        Ok(None) => "it is not in the store".to_owned(),
+        Ok(Found::Here(..)) => "it has blocks of another size".to_owned(),
+        Ok(Found::OfOtherKey(key)) => format!("it is encrypted with another key, {key}"),
+        Ok(Found::Nothing) => "it is not in the store".to_owned(),
         Err(failure) if failure.code == Code::StoreCorrupt => failure.evidence,
         Err(failure) => return Err(failure),
     };

@@ -15,31 +15,36 @@
 //! A put is durable when it returns (the folder store must be opened with fsync). Each call has a bound of time.
 //!
 //! # Crash consistency
-//! Nothing here writes two objects that depend on each other, except at the first start: the key object alone.
+//! Nothing here writes two objects that depend on each other.
 
 mod failure;
 mod folder;
+mod ring;
 
 pub use folder::FolderStore;
+pub use ring::MOST_VERSIONS;
 
 use crate::block::Codecs;
-use crate::crypt::{Entropy, KEY_OBJECT, Keys, MasterKey, UnwrapError, unwrap, wrap};
+use crate::crypt::{Entropy, Keys, MasterKey};
+use crate::envelope;
 use crate::pack::PACK_TARGET;
 use crate::store::failure::{failure, missing, too_short};
+use crate::store::ring::{KeyRing, path_of};
 use crate::sweep::PackFact;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{KeyId, PackId};
+use godwit_model::key::first_key;
 use godwit_model::time::Timestamp;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
-use zeroize::Zeroizing;
 
 /// How long one call to the object store may take. The largest object is a pack: at this bound a link would move less
 /// than 60 KiB a second, which counts as broken.
@@ -55,9 +60,6 @@ pub(crate) const READS: usize = 8;
 /// Range reads of packs in flight, over all verifications and readers: enough to hide latency, four megabytes each.
 pub(crate) const FETCHES: usize = 3;
 
-/// Id of the data key of the one key domain that there is. Fixed, so that two first starts at once cannot make two.
-const DEFAULT_DOMAIN: u128 = 1;
-
 /// How a store is used. The default is right except for tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -72,12 +74,17 @@ impl Default for Options {
 }
 
 /// An open store. Clones share everything.
+///
+/// It writes in one key domain: the first one, or that of [`BlockStore::under`]. It reads what is of any.
 #[derive(Clone)]
-pub struct BlockStore(Arc<Inner>);
+pub struct BlockStore {
+    inner: Arc<Inner>,
+    keys: Arc<Keys>,
+}
 
 struct Inner {
     objects: Arc<dyn ObjectStore>,
-    keys: Keys,
+    ring: KeyRing,
     entropy: Entropy,
     options: Options,
     codecs: Codecs,
@@ -99,7 +106,7 @@ pub(crate) enum Put {
 }
 
 impl BlockStore {
-    /// Opens the store in `objects`. The first time, this makes the data key and puts it, wrapped under `master`.
+    /// Opens the store in `objects`. The first time, this makes the first key and puts it, wrapped under `master`.
     pub async fn open(objects: Arc<dyn ObjectStore>, master: &MasterKey, entropy: Entropy) -> Result<Self, Failure> {
         Self::open_with(objects, master, entropy, Options::default()).await
     }
@@ -111,34 +118,23 @@ impl BlockStore {
         entropy: Entropy,
         options: Options,
     ) -> Result<Self, Failure> {
-        let id = KeyId::from_bits(DEFAULT_DOMAIN);
-        let path = key_path(&id);
-        let object = match get_small(&*objects, &path, KEY_OBJECT as u64).await? {
-            Some(object) => object,
+        let id = first_key();
+        let ring = KeyRing::new(objects.clone(), master.clone(), entropy.clone());
+        let keys = match ring.keys(&id).await? {
+            Some(keys) => keys,
             None => {
-                refuse_orphans(&*objects, &path).await?;
-                let mut data = Zeroizing::new([0; 32]);
-                data[..16].copy_from_slice(&entropy().to_be_bytes());
-                data[16..].copy_from_slice(&entropy().to_be_bytes());
-                let object = Bytes::from(wrap(master, &id, &data, entropy()));
-                put(&*objects, &path, object).await?;
-                // Read back: somebody else may have been first.
-                get_small(&*objects, &path, KEY_OBJECT as u64).await?.ok_or_else(|| {
+                refuse_orphans(&*objects, &path_of(&id, 1)).await?;
+                ring.make(&id, 1).await?;
+                ring.keys(&id).await?.ok_or_else(|| {
+                    let path = path_of(&id, 1);
                     Failure::new(Code::StoreUnavailable, format!("object {path} vanished after it was put"))
                 })?
             }
         };
-        let data = unwrap(master, &id, &object).map_err(|error| match error {
-            UnwrapError::Damaged(damage) => damage.of(&path),
-            UnwrapError::OtherMaster => Failure::new(
-                Code::KeyUnavailable,
-                format!("the data key in {path} was wrapped under another master key than the one given"),
-            ),
-        })?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             objects,
-            keys: Keys::derive(id, &data),
+            ring,
             entropy,
             options,
             codecs: Codecs::default(),
@@ -147,7 +143,44 @@ impl BlockStore {
             reads: Semaphore::new(READS),
             fetches: Semaphore::new(FETCHES),
             manifests: Mutex::new(()),
-        })))
+        };
+        Ok(Self { inner: Arc::new(inner), keys })
+    }
+
+    /// The same store, to write in the key domain of `key`, under its newest version.
+    pub async fn under(&self, key: &KeyId) -> Result<Self, Failure> {
+        match self.inner.ring.keys(key).await? {
+            Some(keys) => Ok(Self { inner: self.inner.clone(), keys }),
+            None => Err(Failure::new(Code::KeyUnavailable, format!("{key} is not in the store"))),
+        }
+    }
+
+    /// The same store, to read what the object at `path` says is of the key domain of `key` and of no later version
+    /// than this one.
+    pub(crate) async fn reading(&self, key: &KeyId, version: u32, path: &Path) -> Result<Self, Failure> {
+        let keys = match self.keys.id() == key && self.keys.newest() >= version {
+            true => Some(self.keys.clone()),
+            false => self.inner.ring.keys_up_to(key, version).await?,
+        };
+        let keys = keys.ok_or_else(|| envelope::OTHER_KEY.of(path))?;
+        keys.check_leave()?;
+        Ok(Self { inner: self.inner.clone(), keys })
+    }
+
+    /// Makes version `version` of a key durable, wrapped under the master key. Version 1 makes the key. Repeatable.
+    pub async fn make_key(&self, key: &KeyId, version: u32) -> Result<(), Failure> {
+        self.inner.ring.make(key, version).await
+    }
+
+    /// Every key in the store with its newest version.
+    pub async fn all_keys(&self) -> Result<BTreeMap<KeyId, u32>, Failure> {
+        self.inner.ring.all().await
+    }
+
+    /// Lets a key be used, or not. What is known of a disabled key is forgotten, and everything at work that needs it
+    /// fails with `KeyDisabled`. After a start every key is enabled.
+    pub fn set_key_enabled(&self, key: &KeyId, enabled: bool) {
+        self.inner.ring.set_enabled(key, enabled);
     }
 
     /// Removes packs that no snapshot names. Those that do not exist are removed already.
@@ -159,35 +192,35 @@ impl BlockStore {
     }
 
     pub(crate) fn keys(&self) -> &Keys {
-        &self.0.keys
+        &self.keys
     }
 
     pub(crate) fn codecs(&self) -> &Codecs {
-        &self.0.codecs
+        &self.inner.codecs
     }
 
     pub(crate) fn pack_target(&self) -> usize {
-        self.0.options.pack_target
+        self.inner.options.pack_target
     }
 
     pub(crate) fn draw(&self) -> u128 {
-        (self.0.entropy)()
+        (self.inner.entropy)()
     }
 
     pub(crate) fn puts(&self) -> &Arc<Semaphore> {
-        &self.0.puts
+        &self.inner.puts
     }
 
     pub(crate) fn reads(&self) -> &Semaphore {
-        &self.0.reads
+        &self.inner.reads
     }
 
     pub(crate) fn fetches(&self) -> &Semaphore {
-        &self.0.fetches
+        &self.inner.fetches
     }
 
     pub(crate) async fn manifests(&self) -> MutexGuard<'_, ()> {
-        self.0.manifests.lock().await
+        self.inner.manifests.lock().await
     }
 
     /// Runs `work` beside the async threads, at most one for each core at a time: hashing and compressing more at once
@@ -196,7 +229,9 @@ impl BlockStore {
         &self,
         work: impl FnOnce(&BlockStore) -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let core = self.0.cores.clone().acquire_owned().await.expect("the semaphore is never closed");
+        // Whatever encrypts, decrypts or digests comes by here.
+        self.keys.check_leave()?;
+        let core = self.inner.cores.clone().acquire_owned().await.expect("the semaphore is never closed");
         let store = self.clone();
         let task = tokio::task::spawn_blocking(move || {
             // Held by the work itself, which goes on if nobody waits for it any more.
@@ -208,13 +243,13 @@ impl BlockStore {
     }
 
     pub(crate) async fn put(&self, path: &Path, object: Bytes) -> Result<Put, Failure> {
-        put(&*self.0.objects, path, object).await
+        put(&*self.inner.objects, path, object).await
     }
 
     /// Puts an object in the place of the one of this name.
     pub(crate) async fn replace(&self, path: &Path, object: Bytes) -> Result<(), Failure> {
         let options = PutOptions::from(PutMode::Overwrite);
-        match bounded(path, self.0.objects.put_opts(path, PutPayload::from_bytes(object), options)).await? {
+        match bounded(path, self.inner.objects.put_opts(path, PutPayload::from_bytes(object), options)).await? {
             Ok(_) => Ok(()),
             Err(error) => Err(failure("replace", path, &error)),
         }
@@ -222,13 +257,13 @@ impl BlockStore {
 
     /// The whole object, or `None` if there is none. One longer than `limit` is refused before it is read.
     pub(crate) async fn get(&self, path: &Path, limit: u64) -> Result<Option<Bytes>, Failure> {
-        get_small(&*self.0.objects, path, limit).await
+        get_small(&*self.inner.objects, path, limit).await
     }
 
     /// Exactly the bytes `range` of an object that must exist.
     pub(crate) async fn get_range(&self, path: &Path, range: Range<u64>) -> Result<Bytes, Failure> {
         let length = range.end - range.start;
-        match get(&*self.0.objects, path, Some(GetRange::Bounded(range.clone())), length).await {
+        match get(&*self.inner.objects, path, Some(GetRange::Bounded(range.clone())), length).await {
             Ok(Some((bytes, _))) if bytes.len() as u64 == length => Ok(bytes),
             Ok(Some((_, size))) => Err(too_short(path, size, range.end)),
             Ok(None) => Err(missing(path)),
@@ -245,11 +280,11 @@ impl BlockStore {
         if matches!(self.size(path).await?, Some(0)) {
             return Ok(Some((Bytes::new(), 0)));
         }
-        get(&*self.0.objects, path, Some(GetRange::Suffix(length)), length).await
+        get(&*self.inner.objects, path, Some(GetRange::Suffix(length)), length).await
     }
 
     async fn size(&self, path: &Path) -> Result<Option<u64>, Failure> {
-        match bounded(path, self.0.objects.head(path)).await? {
+        match bounded(path, self.inner.objects.head(path)).await? {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failure("ask for", path, &error)),
@@ -257,7 +292,7 @@ impl BlockStore {
     }
 
     pub(crate) async fn delete(&self, path: &Path) -> Result<(), Failure> {
-        match bounded(path, self.0.objects.delete(path)).await? {
+        match bounded(path, self.inner.objects.delete(path)).await? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(failure("delete", path, &error)),
         }
@@ -266,7 +301,7 @@ impl BlockStore {
     /// All packs, as the object store lists them. Each answer has its bound, the list has none: it is as long as it is.
     pub(crate) async fn list_packs(&self) -> Result<Vec<PackFact>, Failure> {
         let path = Path::from("packs");
-        let mut listed = self.0.objects.list(Some(&path));
+        let mut listed = self.inner.objects.list(Some(&path));
         let mut packs = Vec::new();
         while let Some(object) = bounded(&path, listed.next()).await? {
             let object = match object {
@@ -288,13 +323,7 @@ impl BlockStore {
 
     /// Names of the objects directly below `folder`.
     pub(crate) async fn list(&self, folder: &str) -> Result<Vec<String>, Failure> {
-        let path = Path::from(folder);
-        let listed = bounded(&path, self.0.objects.list(Some(&path)).try_collect::<Vec<_>>()).await?;
-        match listed {
-            Ok(objects) => Ok(objects.iter().filter_map(|o| o.location.filename().map(str::to_owned)).collect()),
-            Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
-            Err(error) => Err(failure("list", &path, &error)),
-        }
+        list(&*self.inner.objects, folder).await
     }
 }
 
@@ -304,8 +333,14 @@ pub(crate) fn pack_path(pack: &PackId) -> Path {
     Path::from(format!("packs/{}/{id}", &id[id.len() - 2..]))
 }
 
-fn key_path(id: &KeyId) -> Path {
-    Path::from(format!("keys/{id}"))
+async fn list(objects: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, Failure> {
+    let path = Path::from(folder);
+    let listed = bounded(&path, objects.list(Some(&path)).try_collect::<Vec<_>>()).await?;
+    match listed {
+        Ok(objects) => Ok(objects.iter().filter_map(|o| o.location.filename().map(str::to_owned)).collect()),
+        Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+        Err(error) => Err(failure("list", &path, &error)),
+    }
 }
 
 /// A store that holds something but no key lost it: a new key would only hide that nothing can be read any more.
@@ -402,7 +437,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_key_object_is_corrupt_and_not_a_wrong_key() {
         let objects = Arc::new(InMemory::new());
-        objects.put(&key_path(&KeyId::from_bits(DEFAULT_DOMAIN)), PutPayload::from_static(b"rubbish")).await.unwrap();
+        objects.put(&path_of(&first_key(), 1), PutPayload::from_static(b"rubbish")).await.unwrap();
         let failure = BlockStore::open(objects, &MasterKey::new([1; 32]), entropy()).await.err().unwrap();
         assert_eq!(failure.code, Code::StoreCorrupt);
     }

@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn a_record_counts_once() {
         let mut marks = Marks::default();
-        let place = |ordinal| Place { pack: 3, offset: 40, stored: 100, raw: 84, ordinal, codec: Codec::Raw };
+        let place =
+            |ordinal| Place { pack: 3, offset: 40, stored: 100, raw: 84, ordinal, codec: Codec::Raw, key_version: 1 };
         assert_eq!(marks.add(&place(70)), Ok(true));
         assert_eq!(marks.add(&place(70)), Ok(false));
         assert_eq!(marks.add(&place(1)), Ok(true));

@@ -70,7 +70,8 @@ pub(super) async fn repack(
 }
 
 struct Mover<'a> {
-    store: &'a BlockStore,
+    /// Reads and writes in the key domain of the snapshot that is being moved.
+    store: BlockStore,
     cancel: &'a CancellationToken,
     from: HashSet<u128>,
     /// Where blocks went.
@@ -88,7 +89,7 @@ struct Mover<'a> {
 impl<'a> Mover<'a> {
     fn new(store: &'a BlockStore, from: HashSet<u128>, cancel: &'a CancellationToken) -> Self {
         Self {
-            store,
+            store: store.clone(),
             cancel,
             from,
             blocks: HashMap::new(),
@@ -103,16 +104,21 @@ impl<'a> Mover<'a> {
 
     /// Rewrites one snapshot; whether there was anything to rewrite.
     async fn snapshot(&mut self, id: &godwit_model::id::SnapshotId) -> Result<bool, Failure> {
-        let Some(manifest) = snapshot::load(self.store, id).await? else { return Ok(false) };
+        let Some((_, manifest)) = snapshot::load_with_store(&self.store, id).await? else { return Ok(false) };
         let Some(root) = manifest.root_entry() else { return Ok(false) };
-        let tree = manifest.tree(self.store);
+        if manifest.key != *self.store.keys().id() || manifest.key_version > self.store.keys().newest() {
+            // A pack is of one key and of one version of it.
+            self.flush().await?;
+            self.store = self.store.under(&manifest.key).await?;
+        }
+        let tree = manifest.tree(&self.store);
         let moved = self.page(&tree, (manifest.geometry().height() - 1, 0), root).await?;
         if moved.place == root.place {
             return Ok(false);
         }
         // Content first, pointer last.
         self.flush().await?;
-        snapshot::replace(self.store, &manifest, moved, &self.packs(&manifest)).await
+        snapshot::replace(&self.store, &manifest, moved, &self.packs(&manifest)).await
     }
 
     /// The packs of the manifest, with those of this repack: they are released together.
@@ -192,7 +198,7 @@ impl<'a> Mover<'a> {
     async fn read(&self, span: Span) -> Result<Vec<(Place, Record)>, Failure> {
         let bytes = {
             let _turn = self.store.fetches().acquire().await.expect("the semaphore is never closed");
-            read_span(self.store, &span).await?
+            read_span(&self.store, &span).await?
         };
         let path = pack_path(&PackId::from_bits(span.pack));
         let open = move |store: &BlockStore| -> Result<Vec<(Place, Record)>, Damage> {
@@ -214,8 +220,9 @@ impl<'a> Mover<'a> {
             self.flush().await?;
         }
         let next = self.first + u128::from(self.n_packs);
-        let (store, target) = (self.store, self.store.pack_target());
-        let open = self.open.get_or_insert_with(|| PackBuilder::new(store.keys(), next, target, BytesMut::new()));
+        let target = self.store.pack_target();
+        let keys = self.store.keys();
+        let open = self.open.get_or_insert_with(|| PackBuilder::new(keys, next, target, BytesMut::new()));
         self.in_open.push(key);
         Ok(open.append(record))
     }
@@ -227,7 +234,8 @@ impl<'a> Mover<'a> {
         // Counted before: whatever becomes of the put, this id is used up.
         self.n_packs += 1;
         let path = pack_path(&pack.pack);
-        let _turn = self.store.puts().acquire().await.expect("the semaphore is never closed");
+        let puts = self.store.puts().clone();
+        let _turn = puts.acquire().await.expect("the semaphore is never closed");
         if let Err(failure) = self.store.put(&path, pack.bytes).await.and_then(|put| match put {
             Put::Created => Ok(()),
             Put::Exists => Err(Failure::new(Code::Internal, format!("object {path} exists already"))),

@@ -77,15 +77,15 @@ pub async fn survey(
 
 /// Marks what a snapshot names; `None` if it is gone, or cannot be read.
 async fn mark(store: &BlockStore, id: &SnapshotId, marks: &mut Marks) -> Result<Option<SnapshotManifest>, Failure> {
-    let why = match snapshot::load(store, id).await {
+    let why = match snapshot::load_with_store(store, id).await {
         Ok(None) => return Ok(None),
-        Ok(Some(manifest)) => match marks.walk(store, &manifest).await {
+        Ok(Some((store, manifest))) => match marks.walk(&store, &manifest).await {
             Ok(()) => return Ok(Some(manifest)),
             Err(failure) => failure,
         },
         Err(failure) => failure,
     };
-    if why.code != Code::StoreCorrupt {
+    if !is_closed(&why) {
         return Err(why);
     }
     // It may have been deleted while it was walked, and its packs with it.
@@ -105,9 +105,14 @@ async fn strays(store: &BlockStore, candidates: Vec<SnapshotId>) -> Result<Vec<S
     for id in image::list(store).await? {
         match image::load(store, &id).await {
             Ok(image) => named.extend(image.into_iter().flat_map(|i| i.volumes).map(|volume| volume.snapshot)),
-            Err(failure) if failure.code == Code::StoreCorrupt => return Ok(Vec::new()),
+            Err(failure) if is_closed(&failure) => return Ok(Vec::new()),
             Err(failure) => return Err(failure),
         }
     }
     Ok(candidates.into_iter().filter(|id| !named.contains(id)).collect())
+}
+
+/// Whether what is stored cannot be read as it is: damaged, or under a key that is disabled. Then it may name anything.
+fn is_closed(failure: &Failure) -> bool {
+    matches!(failure.code, Code::StoreCorrupt | Code::KeyDisabled)
 }

@@ -65,7 +65,10 @@ mod tests {
     }
 
     fn entry(digest: Digest) -> Entry {
-        Entry { digest, place: Place { pack: 1, offset: 40, stored: 17, raw: 1, ordinal: 0, codec: Codec::Raw } }
+        Entry {
+            digest,
+            place: Place { pack: 1, offset: 40, stored: 17, raw: 1, ordinal: 0, codec: Codec::Raw, key_version: 1 },
+        }
     }
 
     fn leaf(n: u64) -> Entry {

@@ -31,6 +31,11 @@ impl Tree {
         Self { store, geometry, root, pages: Mutex::new(Recent::new(KEPT)) }
     }
 
+    /// The latest version of the key that something in the tree may be under.
+    pub(crate) fn key_version(&self) -> u32 {
+        self.store.keys().newest()
+    }
+
     /// What the tree says of the page `name`: its digest and place, or `None` if all of it is zeros or beyond the end.
     pub(crate) async fn entry(&self, (level, index): Name) -> Result<Option<Entry>, Failure> {
         let top = self.geometry.height() - 1;

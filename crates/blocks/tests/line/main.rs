@@ -6,6 +6,7 @@ mod costs;
 mod damage;
 mod faults;
 mod images;
+mod keys;
 mod resume;
 mod round_trip;
 mod stage;

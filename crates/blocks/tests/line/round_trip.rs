@@ -7,6 +7,7 @@ use godwit_blocks::store::BlockStore;
 use godwit_blocks::verify::{Scope, verify};
 use godwit_model::extent::{Extent, total};
 use godwit_model::id::SnapshotId;
+use godwit_model::key::first_key;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
@@ -31,6 +32,8 @@ struct Generation {
     resize: i64,
     /// It ends here and grows again before anything is written.
     cut: Option<proptest::sample::Index>,
+    /// The key gets a new version before.
+    rotated: bool,
 }
 
 fn write() -> impl Strategy<Value = Write> {
@@ -41,8 +44,16 @@ fn write() -> impl Strategy<Value = Write> {
 fn generation() -> impl Strategy<Value = Generation> {
     let resize = prop_oneof![6 => Just(0i64), 1 => -500i64..2000];
     let cut = proptest::option::weighted(0.2, any::<proptest::sample::Index>());
-    (proptest::collection::vec(write(), 0..8), any::<bool>(), any::<u8>(), resize, cut)
-        .prop_map(|(writes, tracked, vagueness, resize, cut)| Generation { writes, tracked, vagueness, resize, cut })
+    (proptest::collection::vec(write(), 0..8), any::<bool>(), any::<u8>(), resize, cut, any::<bool>()).prop_map(
+        |(writes, tracked, vagueness, resize, cut, rotated)| Generation {
+            writes,
+            tracked,
+            vagueness,
+            resize,
+            cut,
+            rotated,
+        },
+    )
 }
 
 /// Gives where the volume was cut off.
@@ -98,10 +109,15 @@ async fn check(store: &BlockStore, snapshot: &SnapshotId, model: &[u8], block: u
 }
 
 async fn play(objects: Arc<dyn ObjectStore>, block: BlockSize, size: usize, generations: &[Generation]) {
-    let store = open(objects, 1, 200_000).await;
+    let mut store = open(objects, 1, 200_000).await;
     let mut model = vec![0; size];
     let mut before: Option<(Vec<u8>, SnapshotId)> = None;
     for (n, generation) in generations.iter().enumerate() {
+        if generation.rotated {
+            let versions = store.all_keys().await.unwrap()[&first_key()];
+            store.make_key(&first_key(), versions + 1).await.unwrap();
+            store = store.under(&first_key()).await.unwrap();
+        }
         let cut = apply(&mut model, generation, n as u64);
         let mut volume = match &before {
             Some((base, _)) if generation.tracked && base.len() == model.len() => Volume::since(model.clone(), base),

@@ -1,7 +1,7 @@
 //! One run from start to end: load → stage → do → record.
 //!
 //! ```text
-//!  Validating    discover: is the server there?
+//!  Validating    discover: is the server there? choose the key             records the key
 //!  Snapshotting  void snapshots of a lost point removed; take_point        records point, volumes, snapshot ids
 //!  Transferring  per volume: begun packs settled; transfer                 records packs, figures, root digest
 //!                PointInTimeLost ──► Snapshotting
@@ -30,6 +30,7 @@
 //! Every call that a stage makes may be repeated, and is, from the recorded stage on.
 
 mod ending;
+mod key;
 mod progress;
 mod stages;
 mod transfer;

@@ -1,10 +1,10 @@
 //! What each stage does. All of it may be repeated.
 
 use super::watched::Bounds;
-use super::{At, StageError, bounded, source_of, transfer, watched};
+use super::{At, StageError, bounded, key, source_of, transfer, watched};
 use crate::control::Line;
-use crate::replicator::{ImageOrder, PointOrder, SettleEnd, VerifyResult, VerifyScope};
-use crate::store::{Done, NewJobRecord, PointRecord, PointVolumeRecord, RunRecord, StoreError, VolumeRecord};
+use crate::replicator::{ImageOrder, PointOrder, PointVolume, SettleEnd, VerifyResult, VerifyScope};
+use crate::store::{Done, NewJobRecord, PointRecord, PointVolumeRecord, RunRecord, StoreError, VolumeRecord, id_of};
 use godwit_model::failure::{Code, Failure};
 use godwit_model::job::Interval;
 use godwit_model::licence;
@@ -47,6 +47,7 @@ async fn validate(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> R
     if let Err(denied) = licence::choose(server.platform, settings.license) {
         return Err(Failure::new(Code::LicenseNotAllowed, format!("'{name}': {denied}")).into());
     }
+    key::choose(line, run).await?;
     Ok(Done::Stage)
 }
 
@@ -79,21 +80,24 @@ async fn snapshot(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> R
     if point.volumes.is_empty() {
         return Err(Failure::new(Code::VolumeUnsupported, format!("the server '{name}' has no disk")).into());
     }
-    let volumes = point
-        .volumes
-        .into_iter()
-        .map(|v| PointVolumeRecord {
-            parent: order.baselines.iter().find(|b| b.device == v.device).map(|b| b.snapshot.clone()),
+    let run_key = id_of(run)?;
+    let record = |v: PointVolume| {
+        let baseline = order.baselines.iter().find(|b| b.device == v.device);
+        let changed = key::note_of_change(baseline, &run_key);
+        PointVolumeRecord {
+            parent: baseline.filter(|b| b.key == run_key).map(|b| b.snapshot.clone()),
             device: v.device,
             size: v.size,
-            tracked: v.tracked,
-            note: v.note,
-        })
-        .collect();
+            tracked: v.tracked && changed.is_none(),
+            note: changed.or(v.note),
+        }
+    };
+    let volumes = point.volumes.into_iter().map(record).collect();
     Ok(Done::Point(PointRecord { point: point.point, consistency: point.consistency, notes: point.notes, volumes }))
 }
 
 async fn verify(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> Result<Done, StageError> {
+    key::usable(line, run).await?;
     let volumes = line.store.run_volumes(&run.id).await?;
     let mut verified = 0;
     for volume in &volumes {
@@ -145,6 +149,7 @@ fn refuse_damage(volume: &VolumeRecord, result: &VerifyResult) -> Result<(), Fai
 }
 
 async fn register(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> Result<Done, StageError> {
+    let key = key::usable(line, run).await?;
     let image = run.image.clone().ok_or_else(|| StoreError::unreadable("the image of a run", "nothing"))?;
     let job = line.store.job(&run.job).await?.ok_or(StoreError::Stale)?;
     let server = line.store.server(&job.settings.server).await?;
@@ -154,6 +159,7 @@ async fn register(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> R
         job: run.job.clone(),
         run: run.id.clone(),
         server_name: server.map(|(s, _)| s.name).unwrap_or_default(),
+        key,
         volumes: volumes.into_iter().map(|v| (v.device, v.snapshot)).collect(),
         // When the stage was recorded: the same in every repetition.
         created_at: run.stage_started_at.unwrap_or(run.scheduled_at).as_millis(),

@@ -1,7 +1,7 @@
 //! Transferring: volume by volume, with the ledger of packs.
 
 use super::stages::bounds;
-use super::{StageError, bounded, source_of, watched};
+use super::{StageError, bounded, key, source_of, watched};
 use crate::control::Line;
 use crate::replicator::{SourceServer, StagedPack, TransferOrder, TransferReport, VolumeBaseline};
 use crate::store::{Done, PackState, RunRecord, StoreError, VolumeRecord};
@@ -35,6 +35,7 @@ async fn one_volume(
     cancel: &CancellationToken,
 ) -> Result<(), StageError> {
     let point = run.point.clone().ok_or_else(|| StoreError::unreadable("the point in time of a run", "nothing"))?;
+    let key = key::usable(line, run).await?;
     let staged = settle_ledger(line, run, &mut volume, &point, cancel).await?;
     let order = TransferOrder {
         source: source.clone(),
@@ -43,6 +44,7 @@ async fn one_volume(
         point,
         device: volume.device.clone(),
         snapshot: volume.snapshot.clone(),
+        key,
         staged,
         figures: volume.figures,
     };
@@ -66,7 +68,8 @@ async fn one_volume(
         return Err(Failure::new(Code::Internal, evidence).into());
     }
     line.progress.update(&run.id, &volume.device, result.figures, line.now());
-    line.store.record_volume(run, &volume.device, &result.root_digest, &result.figures, &result.notes).await?;
+    let (digest, version) = (&result.root_digest, result.key_version);
+    line.store.record_volume(run, &volume.device, digest, &result.figures, version, &result.notes).await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use super::{Answer, MAX_READ, Page, Paged, Service, ServiceError};
 use bytes::Bytes;
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
-use godwit_model::id::{ImageId, JobId, RunId, ServerId, SnapshotId};
+use godwit_model::id::{ImageId, JobId, KeyId, RunId, ServerId, SnapshotId};
 use godwit_model::time::Timestamp;
 
 /// Extents on a page if the caller does not say.
@@ -51,6 +51,10 @@ pub struct Image {
     pub created_at: Timestamp,
     /// Sum of its volumes' sizes.
     pub size: u64,
+    /// What it is encrypted with.
+    pub key: KeyId,
+    /// The latest version of the key that a pack of its run is under.
+    pub key_version: u32,
     /// Its volumes, boot disk first.
     pub volumes: Vec<ImageVolume>,
     /// The last verification that was asked for.
@@ -149,6 +153,8 @@ pub struct Snapshot {
     pub created_at: Timestamp,
     /// Bytes that it added to the store.
     pub bytes_stored: u64,
+    /// What it is encrypted with.
+    pub key: KeyId,
 }
 
 /// A page of where a volume of an image holds data.
@@ -197,9 +203,10 @@ impl Service {
     /// `StartImageVerification`: re-reads everything in the background. While one is at work another request changes
     /// nothing.
     pub async fn start_image_verification(&self, image_id: &str, now: Timestamp) -> Answer<()> {
-        let id: ImageId = image_id.parse()?;
-        if !self.line.store.begin_verification(&id, now).await? {
-            return Err(no_such_image(&id));
+        let image = self.image_named(image_id).await?;
+        self.check_readable(&image, now).await?;
+        if !self.line.store.begin_verification(&image.id, now).await? {
+            return Err(no_such_image(&image.id));
         }
         self.line.wake.notify_one();
         Ok(())
@@ -278,6 +285,9 @@ impl Service {
 
     async fn volume(&self, image_id: &str, volume: i64) -> Answer<ImageVolume> {
         let image = self.image_named(image_id).await?;
+        let now = self.line.now();
+        self.check_readable(&image, now).await?;
+        self.note_read(&image, None, now).await?;
         let found = image.volumes.iter().find(|v| i64::from(v.volume) == volume).cloned();
         found.ok_or_else(|| {
             let last = image.volumes.len().saturating_sub(1);

@@ -50,7 +50,7 @@ pub struct NewJob {
     pub keep_images: Option<i64>,
     /// Whether images are encrypted with a chosen key. Everything stored is encrypted anyway.
     pub encrypted: Option<bool>,
-    /// Which key.
+    /// Which key: its id, an alias, or the ARN of either; the default key if absent.
     pub kms_key_id: Option<String>,
     /// Who is told what became of it: e-mail and web addresses.
     pub recipients: Vec<String>,
@@ -101,7 +101,7 @@ pub struct JobChanges {
     pub keep_images: Option<i64>,
     /// See [`NewJob::encrypted`].
     pub encrypted: Option<bool>,
-    /// See [`NewJob::kms_key_id`].
+    /// See [`NewJob::kms_key_id`]; an empty one is the default key.
     pub kms_key_id: Option<String>,
     /// All of its recipients from now on.
     pub recipients: Option<Vec<String>>,
@@ -174,6 +174,9 @@ impl Service {
     /// `CreateReplicationJob`.
     pub async fn create_replication_job(&self, new: NewJob, now: Timestamp) -> Answer<JobId> {
         let record = checked(&new, now)?;
+        if let Some(key) = &record.kms_key_id {
+            self.check_key(key).await?;
+        }
         let server = &record.server;
         match self.line.store.create_job(&record, &self.line.draw, now).await? {
             Ok(id) => {
@@ -211,6 +214,9 @@ impl Service {
             }
             let listed = self.line.store.next_start(&was.id).await?;
             let (changed, next) = apply(was, &changes, listed, now)?;
+            if let Some(key) = changes.kms_key_id.as_deref().filter(|key| !key.is_empty()) {
+                self.check_key(key).await?;
+            }
             if changes.license.is_some() {
                 self.check_licence(&changed).await?;
             }
@@ -331,7 +337,7 @@ impl Service {
         let beside = self.line.store.beside_jobs(&records).await?;
         let latest = records.iter().filter_map(|job| {
             let run = beside.runs.get(&job.id)?;
-            Some((run.clone(), job.settings.encrypted, job.settings.kms_key_id.clone()))
+            Some((run.clone(), Some(&job.settings)))
         });
         let latest = self.described(latest.collect()).await?;
         let latest: HashMap<JobId, Run> = latest.into_iter().map(|run| (run.job.clone(), run)).collect();
@@ -390,7 +396,7 @@ fn checked(new: &NewJob, now: Timestamp) -> Answer<NewJobRecord> {
         }
     };
     refuse_policy_of_one_time_job(interval, new.pause_on_failure, new.pause_after)?;
-    refuse_key(new.kms_key_id.as_deref())?;
+    let (encrypted, kms_key_id) = encryption((None, None), new.encrypted, new.kms_key_id.as_deref())?;
     Ok(NewJobRecord {
         server: new.server_id.parse()?,
         start: start(new.start, "seedReplicationTime", now)?,
@@ -399,8 +405,8 @@ fn checked(new: &NewJob, now: Timestamp) -> Answer<NewJobRecord> {
         role_name: text(new.role_name.as_deref(), "roleName")?.unwrap_or_else(|| role::DEFAULT.to_owned()),
         description: text(new.description.as_deref(), "description")?,
         keep_images: new.keep_images.map(keep).transpose()?,
-        encrypted: new.encrypted,
-        kms_key_id: None,
+        encrypted,
+        kms_key_id,
         recipients: recipients(&new.recipients)?,
         pause_on_failure: interval != Interval::Once && new.pause_on_failure.unwrap_or(true),
         pause_after: new.pause_after.map(pause_after).transpose()?.flatten(),
@@ -414,7 +420,6 @@ fn apply(
     listed: Option<Timestamp>,
     now: Timestamp,
 ) -> Answer<(JobRecord, NextStart)> {
-    refuse_key(changes.kms_key_id.as_deref())?;
     refuse_policy_of_one_time_job(job.settings.interval, changes.pause_on_failure, changes.pause_after)?;
     let settings = &mut job.settings;
     let mut next = NextStart::Stay;
@@ -447,7 +452,8 @@ fn apply(
         settings.description = text(Some(description), "description")?;
     }
     settings.keep_images = changes.keep_images.map(keep).transpose()?.or(settings.keep_images);
-    settings.encrypted = changes.encrypted.or(settings.encrypted);
+    let was = (settings.encrypted, settings.kms_key_id.take());
+    (settings.encrypted, settings.kms_key_id) = encryption(was, changes.encrypted, changes.kms_key_id.as_deref())?;
     if let Some(all) = &changes.recipients {
         settings.recipients = recipients(all)?;
     }
@@ -545,16 +551,21 @@ fn start(at: Timestamp, member: &str, now: Timestamp) -> Answer<Timestamp> {
     Ok(at.max(now))
 }
 
-/// Keys of one's own come later: a wish for one is refused rather than ignored.
-fn refuse_key(key: Option<&str>) -> Answer<()> {
-    match key {
-        None | Some("") => Ok(()),
-        Some(key) => {
-            let key: String = key.chars().take(64).collect();
-            let what =
-                format!("kmsKeyId: there is no key '{key}'; leave it out, images are encrypted with the default key");
-            Err(ServiceError::invalid(what))
+/// Whether a job is to be encrypted with a key that somebody chose, and which, from what it was and what is wanted. An
+/// empty key is the default one; without encryption nobody chooses.
+fn encryption(
+    was: (Option<bool>, Option<String>),
+    encrypted: Option<bool>,
+    key: Option<&str>,
+) -> Answer<(Option<bool>, Option<String>)> {
+    match (encrypted, key) {
+        (Some(false), Some(key)) if !key.is_empty() => {
+            Err(ServiceError::invalid("kmsKeyId is given and encrypted is false: give encrypted=true, or no kmsKeyId"))
         }
+        (Some(false), _) => Ok((Some(false), None)),
+        (_, Some(key)) if !key.is_empty() => Ok((Some(true), Some(key.to_owned()))),
+        (encrypted, Some(_)) => Ok((encrypted.or(was.0), None)),
+        (encrypted, None) => Ok((encrypted.or(was.0), was.1)),
     }
 }
 

@@ -12,9 +12,11 @@ mod connectors;
 mod error;
 mod images;
 mod jobs;
+mod keys;
 mod notifications;
 mod page;
 mod policies;
+mod reads;
 mod runs;
 mod sweeps;
 mod users;
@@ -30,12 +32,15 @@ pub use images::{
     VerificationState,
 };
 pub use jobs::{Job, JobChanges, NewJob};
+pub use keys::{Key, NewKey};
 pub use notifications::{Notification, NotificationsFilter};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
 pub use policies::{PolicyChanges, Role, WrittenPolicy};
 pub use runs::{Run, RunVolume, RunsFilter};
 pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
 pub use users::User;
+
+pub(crate) use reads::NotedReads;
 
 use crate::control::Line;
 use std::sync::Arc;

@@ -3,10 +3,10 @@
 use super::jobs::text;
 use super::page::{only, paged};
 use super::{Answer, ErrorCode, Job, Page, Paged, Service, ServiceError};
-use crate::store::{DemandDenied, RunRecord, VolumeRecord};
+use crate::store::{DemandDenied, NewJobRecord, RunRecord, VolumeRecord};
 use godwit_model::failure::Failure;
 use godwit_model::figures::{Consistency, VolumeFigures};
-use godwit_model::id::{ImageId, JobId, RunId, SnapshotId};
+use godwit_model::id::{ImageId, JobId, KeyId, RunId, SnapshotId};
 use godwit_model::run::{Position, RunState, RunType, Stage};
 use godwit_model::schedule::{ON_DEMAND_LIMIT, OnDemandDenied};
 use godwit_model::time::Timestamp;
@@ -65,10 +65,14 @@ pub struct Run {
     pub failure: Option<Failure>,
     /// State and stage in words, or the failure with its next step.
     pub status_message: Option<String>,
-    /// See the job.
+    /// What its job said of that when the run began; see there.
     pub encrypted: Option<bool>,
-    /// See the job.
+    /// See `encrypted`.
     pub kms_key_id: Option<String>,
+    /// The key that it encrypts with, once chosen.
+    pub key: Option<KeyId>,
+    /// The latest version of the key that a pack of it is under.
+    pub key_version: Option<u32>,
     /// Its volumes, boot disk first; empty before the point in time.
     pub volumes: Vec<RunVolume>,
 }
@@ -141,31 +145,28 @@ impl Service {
         let jobs = self.line.store.jobs_named(&ids).await?;
         let records = rows.items.into_iter().map(|run| {
             let settings = jobs.get(&run.job).map(|job| &job.settings);
-            let (encrypted, key) = settings.map_or((None, None), |s| (s.encrypted, s.kms_key_id.clone()));
-            (run, encrypted, key)
+            (run, settings)
         });
         Ok(Paged { items: self.described(records.collect()).await?, next: rows.next })
     }
 
-    /// Runs with their volumes and, while they are at work, their live figures. Each comes with what its job says of
-    /// encryption.
-    pub(super) async fn described(&self, records: Vec<(RunRecord, Option<bool>, Option<String>)>) -> Answer<Vec<Run>> {
-        let ids: Vec<RunId> = records.iter().map(|(run, ..)| run.id.clone()).collect();
+    /// Runs with their volumes and, while they are at work, their live figures. Each comes with what its job is set to.
+    pub(super) async fn described(&self, records: Vec<(RunRecord, Option<&NewJobRecord>)>) -> Answer<Vec<Run>> {
+        let ids: Vec<RunId> = records.iter().map(|(run, _)| run.id.clone()).collect();
         let volumes = self.line.store.volumes_of(&ids).await?;
-        let described = records.into_iter().map(|(run, encrypted, key)| {
+        let described = records.into_iter().map(|(run, job)| {
             let volumes = volumes.get(&run.id).cloned().unwrap_or_default();
-            self.run(run, volumes, encrypted, key)
+            self.run(run, volumes, job)
         });
         Ok(described.collect())
     }
 
-    fn run(
-        &self,
-        record: RunRecord,
-        volumes: Vec<VolumeRecord>,
-        encrypted: Option<bool>,
-        kms_key_id: Option<String>,
-    ) -> Run {
+    fn run(&self, record: RunRecord, volumes: Vec<VolumeRecord>, job: Option<&NewJobRecord>) -> Run {
+        // Until it chooses its key, a run has what its job has.
+        let (encrypted, kms_key_id) = match &record.key {
+            Some(key) => (key.encrypted, key.name.clone()),
+            None => job.map_or((None, None), |job| (job.encrypted, job.kms_key_id.clone())),
+        };
         let active = record.position.state() == RunState::Active;
         let live = if active { self.line.progress.live(&record.id) } else { None };
         let mut rates = live.as_ref().map(|l| l.rates(record.position.stage(), self.line.now())).unwrap_or_default();
@@ -201,6 +202,8 @@ impl Service {
             failure: record.failure,
             encrypted,
             kms_key_id,
+            key_version: record.key.as_ref().map(|key| key.version),
+            key: record.key.map(|key| key.id),
             volumes,
         }
     }

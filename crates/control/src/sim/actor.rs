@@ -6,6 +6,7 @@ use crate::testing::server;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::id::JobId;
 use godwit_model::job::JobState;
+use godwit_model::key::KeyState;
 use godwit_model::licence::LicenseType;
 use godwit_model::server::Platform;
 use godwit_model::time::{Millis, Timestamp};
@@ -135,6 +136,37 @@ async fn connect(sim: &mut Sim, service: &Service, now: Timestamp) {
             settle("associate", service.associate_connector(new, now).await);
             settle("import", service.import_server_catalog(now).await);
         }
+    }
+}
+
+/// Keys are made, given to jobs, rotated, disabled, and mostly enabled again.
+pub(super) async fn change_key(sim: &mut Sim, service: &Service) {
+    let now = sim.clock.now();
+    let dice = &mut sim.key_dice;
+    let alias = *dice.pick(&["alias/a", "alias/b"]);
+    let keys = service.store().keys(None, 100).await.unwrap();
+    let name = dice.pick(&keys).id.to_string();
+    match dice.below(14) {
+        0 | 1 => settle(
+            "create a key",
+            service.create_key(NewKey { description: None, alias: Some(alias.into()) }, now).await,
+        ),
+        2 | 3 => settle("rotate", service.rotate_key(&name, now).await),
+        4 => settle("disable", service.set_key_state(&name, KeyState::Disabled, now).await),
+        5..=7 => {
+            for key in keys.iter().filter(|key| key.state == KeyState::Disabled) {
+                settle("enable", service.set_key_state(key.id.as_str(), KeyState::Enabled, now).await);
+            }
+        }
+        8 => settle("choose the default", service.set_default_key(&name, now).await),
+        9..=12 => {
+            let jobs = service.store().jobs(None, 30).await.unwrap();
+            let Some(job) = (!jobs.is_empty()).then(|| dice.pick(&jobs).id.clone()) else { return };
+            let key = *dice.pick(&["", "alias/a", "alias/b", "alias/aws/ebs"]);
+            let changes = JobChanges { kms_key_id: Some(key.to_owned()), ..JobChanges::default() };
+            settle("give a job a key", service.update_replication_job(job.as_str(), changes, now).await);
+        }
+        _ => settle("take an alias", service.delete_alias(alias, now).await),
     }
 }
 

@@ -6,6 +6,7 @@
 //!   schedule, or while a run waited for its turn.
 //! - An image vanishes only by hand or because its job keeps fewer.
 //! - Whatever is not final ends within a bound of the service's own time.
+//! - Every image is under the key that it says, one key is the default, and no disabled one is in use.
 //! - In good weather nothing is left at the source or in the store that nothing needs.
 
 use super::life::Clock;
@@ -14,6 +15,7 @@ use crate::store::{JobRecord, RunRecord};
 use crate::testing::{World, at_once};
 use godwit_model::id::{ImageId, JobId, PackId, RunId, SnapshotId};
 use godwit_model::job::{self, Interval, JobState};
+use godwit_model::key::KeyState;
 use godwit_model::run::{self, Position, RunState, RunType};
 use godwit_model::schedule::{ON_DEMAND_LIMIT, ON_DEMAND_WINDOW, next_on_grid};
 use godwit_model::time::{Millis, Timestamp};
@@ -308,6 +310,7 @@ impl Record {
         assert!(stray.is_empty(), "packs that nobody knows are not swept: {stray:?}");
         let ending = rows(service, "SELECT job_id FROM job WHERE state IN ('FAILING', 'DELETING')").await;
         assert!(ending.is_empty(), "a job does not come to its end in good weather");
+        look_at_keys(service, world).await;
     }
 
     /// Says what the history was made of; gives the states that were seen.
@@ -357,6 +360,25 @@ fn reachable<S: PartialEq + Copy, E: Copy>(from: S, events: &[E], step: impl Fn(
         next += 1;
     }
     all
+}
+
+/// One key is the default, and may be used; names and material agree; every image is under the key that it says.
+async fn look_at_keys(service: &Service, world: &World) {
+    let keys = service.store().keys(None, 10_000).await.unwrap();
+    let images = service.store().images(None, None, 10_000).await.unwrap();
+    let state = world.look();
+    let defaults: Vec<_> = keys.iter().filter(|key| key.is_default).collect();
+    assert!(defaults.len() == 1 && defaults[0].state == KeyState::Enabled, "{defaults:?}");
+    for key in &keys {
+        assert!(state.keys.get(&key.id).is_some_and(|made| *made >= key.version), "{key:?} has no material");
+        assert_eq!(state.disabled_keys.contains(&key.id), key.state == KeyState::Disabled, "{key:?}");
+    }
+    for image in &images {
+        assert_eq!(state.images[&image.id].key, image.key, "{}", image.id);
+        let snapshots = image.volumes.iter().map(|volume| &state.snapshots[&volume.snapshot]);
+        assert!(snapshots.into_iter().all(|snapshot| snapshot.key == image.key), "{}", image.id);
+        assert!(keys.iter().any(|key| key.id == image.key && key.version >= image.key_version), "{}", image.id);
+    }
 }
 
 async fn rows(service: &Service, sql: &'static str) -> Vec<sqlx::any::AnyRow> {

@@ -27,6 +27,8 @@ const SERVERS: usize = 4;
 /// A history under way.
 pub(super) struct Sim {
     pub dice: Dice,
+    /// A stream of its own: what becomes of keys moves no other throw.
+    pub key_dice: Dice,
     pub world: Arc<World>,
     pub storm: Arc<Storm>,
     pub clock: Arc<Clock>,
@@ -111,6 +113,7 @@ impl Sim {
             clock,
             folder: folder(),
             record: Record::new(options.pause_after),
+            key_dice: Dice::new(!seed),
             dice,
             world,
             options,
@@ -167,6 +170,8 @@ impl Sim {
     }
 
     async fn start(&self) -> Control {
+        // A key ring is as old as its process.
+        self.world.look().disabled_keys.clear();
         let store = at_once(Store::open(&self.folder.path().join("state.db"))).await;
         let mut store = store.unwrap();
         store.gate = self.world.gate.clone();
@@ -176,6 +181,7 @@ impl Sim {
             replicator: self.storm.clone(),
             images: self.storm.clone(),
             notifier: self.storm.clone(),
+            keys: self.storm.clone(),
             secrets: Arc::new(Reversing),
             clock: Arc::new(move || clock.now()),
             draw: Arc::new(move || {
@@ -203,6 +209,9 @@ impl Sim {
                 // Time for the driver to see it, and hardly for anything to end.
                 sleep(Duration::from_millis(50)).await;
                 self.record.look(service, &self.clock).await;
+            }
+            if self.key_dice.chance(100) {
+                actor::change_key(self, service).await;
             }
             sleep(Duration::from_secs(self.dice.within(60, 12 * 3_600))).await;
             self.record.look(service, &self.clock).await;

@@ -3,6 +3,7 @@
 
 use super::dice::Dice;
 use super::life::Clock;
+use crate::keys::KeyStore;
 use crate::notify::Notifier;
 use crate::replicator::*;
 use crate::testing::World;
@@ -12,10 +13,10 @@ use godwit_model::connector::ConnectorConfig;
 use godwit_model::event::Message;
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
-use godwit_model::id::{EventId, ImageId, PackId, RunId, SnapshotId};
+use godwit_model::id::{EventId, ImageId, KeyId, PackId, RunId, SnapshotId};
 use godwit_model::recipient::Recipient;
 use godwit_model::server::Discovery;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -251,5 +252,20 @@ impl ImageStore for Storm {
 
     async fn read(&self, snapshot: &SnapshotId, extent: Extent) -> Result<Bytes, Failure> {
         self.world.read(snapshot, extent).await
+    }
+}
+
+#[async_trait]
+impl KeyStore for Storm {
+    async fn make(&self, key: &KeyId, version: u32) -> Result<(), Failure> {
+        self.pass(false, self.world.make(key, version)).await
+    }
+
+    async fn all(&self) -> Result<BTreeMap<KeyId, u32>, Failure> {
+        self.pass(false, self.world.all()).await
+    }
+
+    fn set_enabled(&self, key: &KeyId, enabled: bool) {
+        self.world.set_enabled(key, enabled);
     }
 }

@@ -158,10 +158,12 @@ pub(super) async fn record_image(tx: &mut Tx, run: &RunRecord, now: Timestamp) -
         .bind(run.id.to_string())
         .all(&mut **tx, what, volume_record)
         .await?;
+    let key = run.key.as_ref().ok_or_else(|| StoreError::unreadable("the key of a run", "nothing"))?;
     let created = run.stage_started_at.unwrap_or(now);
     sqlx::query(
         "INSERT INTO image (image_id, number, job_id, run_id, server_id, server_name, description, size, created_at, \
-         deleting) VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM image), $2, $3, $4, $5, $6, $7, $8, 0)",
+         key_id, key_version, deleting) \
+         VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM image), $2, $3, $4, $5, $6, $7, $8, $9, $10, 0)",
     )
     .bind(image.to_string())
     .bind(run.job.to_string())
@@ -171,6 +173,8 @@ pub(super) async fn record_image(tx: &mut Tx, run: &RunRecord, now: Timestamp) -
     .bind(format!("{name}, made by {} of {}", run.id, run.job))
     .bind(to_sql(volumes.iter().map(|v| v.figures.bytes_total).sum::<u64>()))
     .bind(created.0)
+    .bind(key.id.to_string())
+    .bind(i64::from(key.version))
     .run(&mut **tx, what)
     .await?;
     for (place, volume) in volumes.iter().enumerate() {
@@ -209,7 +213,7 @@ async fn record_image_volume(
     .await?;
     sqlx::query(
         "INSERT INTO snapshot (snapshot_id, image_id, run_id, server_id, device, size, root_digest, parent_id, \
-         created_at, bytes_stored) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         created_at, bytes_stored, key_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(volume.snapshot.to_string())
     .bind(image.to_string())
@@ -221,6 +225,7 @@ async fn record_image_volume(
     .bind(volume.parent.as_ref().map(ToString::to_string))
     .bind(created.0)
     .bind(to_sql(volume.figures.bytes_stored))
+    .bind(super::keys::id_of(run)?.to_string())
     .run(&mut **tx, what)
     .await?;
     if let Some(parent) = &volume.parent {
@@ -276,6 +281,8 @@ fn image_alone(row: &AnyRow) -> Result<Image, StoreError> {
         server_name: fields.text("server_name")?,
         created_at: fields.time("created_at")?,
         size: fields.number("size")?,
+        key: fields.id("key_id")?,
+        key_version: fields.number("key_version")?,
         volumes: Vec::new(),
         verification: verification(&fields)?,
     })
@@ -305,5 +312,6 @@ fn snapshot(row: &AnyRow) -> Result<Snapshot, StoreError> {
         parent: fields.opt_id("parent_id")?,
         created_at: fields.time("created_at")?,
         bytes_stored: fields.number("bytes_stored")?,
+        key: fields.id("key_id")?,
     })
 }

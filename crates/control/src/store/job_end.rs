@@ -111,10 +111,13 @@ impl Store {
 
     /// Last committed state of each volume of a job.
     pub(crate) async fn baselines(&self, job: &JobId) -> Result<Vec<VolumeBaseline>, StoreError> {
-        sqlx::query("SELECT * FROM baseline WHERE job_id = $1 ORDER BY device")
-            .bind(job.to_string())
-            .all(self.reader(), "read the baselines of a job", baseline)
-            .await
+        sqlx::query(
+            "SELECT baseline.*, snapshot.key_id FROM baseline \
+             JOIN snapshot ON snapshot.snapshot_id = baseline.snapshot_id WHERE job_id = $1 ORDER BY baseline.device",
+        )
+        .bind(job.to_string())
+        .all(self.reader(), "read the baselines of a job", baseline)
+        .await
     }
 
     /// What must stay at sources. What a disassociated connector's servers had is not wanted any more: should it come
@@ -141,5 +144,6 @@ fn baseline(row: &AnyRow) -> Result<VolumeBaseline, StoreError> {
         run: fields.id("run_id")?,
         snapshot: fields.id("snapshot_id")?,
         size: fields.number("size")?,
+        key: fields.id("key_id")?,
     })
 }

@@ -4,8 +4,9 @@
 //!
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
-//! ledger from which it goes on after a crash); what every image and snapshot is; what is told to
-//! whom, and how far that is; users, their policies and access keys, wrapped; roles; the audit trail. Not stored: blocks, digests of blocks, logs, rates, anything that a restart may forget.
+//! ledger from which it goes on after a crash); what every image and snapshot is; what is told to whom, and how far that
+//! is; what keys are called and whether they may be used; users, their policies and access keys, wrapped; roles; the audit
+//! trail. Not stored: material of keys, blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
 //! # Consistency
 //!
@@ -43,6 +44,8 @@ mod events;
 mod images;
 mod job_end;
 mod jobs;
+mod key_uses;
+mod keys;
 mod leftovers;
 mod notifications;
 mod packs;
@@ -64,6 +67,8 @@ pub(crate) use access::AccessDenied;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
+pub(crate) use key_uses::{KeyUse, Purpose, User};
+pub(crate) use keys::{Chosen, KeyDenied, KeyRecord, id_of};
 pub(crate) use leftovers::Leftovers;
 pub(crate) use notifications::NotificationRecord;
 pub(crate) use packs::PackState;
@@ -243,6 +248,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(2, "life of a job", include_str!("../../migrations/0002_life_of_a_job.sql")),
         migration(3, "audit", include_str!("../../migrations/0003_audit.sql")),
         migration(4, "users and roles", include_str!("../../migrations/0004_users_and_roles.sql")),
+        migration(5, "named keys", include_str!("../../migrations/0005_named_keys.sql")),
         migration(6, "notifications", include_str!("../../migrations/0006_notifications.sql")),
         migration(7, "staging", include_str!("../../migrations/0007_staging.sql")),
         migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),

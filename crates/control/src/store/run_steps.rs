@@ -2,6 +2,8 @@
 
 use super::events::tell_of_run;
 use super::jobs::{count_failures, forget_baseline, locked_job, step_job};
+use super::key_uses::{KeyUse, Purpose, User, note_key_use};
+use super::keys::note_version;
 use super::leftovers::{Leftovers, leave};
 use super::packs::void_packs;
 use super::query::Verbs;
@@ -102,6 +104,7 @@ impl Store {
             }
         }
         let is = locked_run(&mut tx, &was.id).await?;
+        note_stage(&mut tx, was, &is, None, now).await?;
         tx.commit().await?;
         Ok(is)
     }
@@ -147,6 +150,7 @@ impl Store {
             void_packs(&mut tx, &was.id).await?;
         }
         let is = locked_run(&mut tx, &was.id).await?;
+        note_stage(&mut tx, was, &is, Some(failure.code), now).await?;
         tx.commit().await?;
         Ok(is)
     }
@@ -190,6 +194,7 @@ impl Store {
         device: &str,
         root_digest: &str,
         figures: &VolumeFigures,
+        key_version: u32,
         notes: &[String],
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
@@ -210,8 +215,29 @@ impl Store {
             .run(&mut *tx, what)
             .await?;
         write_figures(&mut tx, &was.id, device, figures).await?;
+        note_version(&mut tx, was, key_version).await?;
         tx.commit().await
     }
+}
+
+/// Puts on record what a stage that is over has used its key for, or was not allowed to.
+async fn note_stage(
+    tx: &mut Tx,
+    was: &RunRecord,
+    is: &RunRecord,
+    failure: Option<Code>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let purpose = match was.position.stage() {
+        Some(Stage::Transferring) => Purpose::Encrypt,
+        Some(Stage::Verifying) => Purpose::Decrypt,
+        // Elsewhere nothing is encrypted: worth a record only if the key was asked for in vain.
+        Some(_) if failure == Some(Code::KeyDisabled) => Purpose::Encrypt,
+        _ => return Ok(()),
+    };
+    let Some(key) = &is.key else { return Ok(()) };
+    let user = User::Run(is.id.clone());
+    note_key_use(tx, &KeyUse { key: key.id.clone(), version: key.version, purpose, user, failure }, now).await
 }
 
 /// Takes a run one step.

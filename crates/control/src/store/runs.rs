@@ -1,6 +1,7 @@
 //! Replication runs: listed, asked for, read.
 
 use super::jobs::{insert_run, interval, locked_job};
+use super::keys::{RunKey, run_key};
 use super::query::{After, Order, Verbs, of};
 use super::row::Fields;
 use super::{Store, StoreError};
@@ -35,6 +36,8 @@ pub(crate) struct RunRecord {
     pub point_at: Option<Timestamp>,
     pub notes: Vec<String>,
     pub failure: Option<Failure>,
+    /// What it encrypts with: known from Validating on.
+    pub key: Option<RunKey>,
     pub fence: i64,
 }
 
@@ -260,6 +263,7 @@ pub(super) fn run_record(row: &AnyRow) -> Result<RunRecord, StoreError> {
         point_at: fields.opt_time("point_at")?,
         notes: fields.json("notes")?,
         failure,
+        key: run_key(&fields)?,
         fence: fields.int("fence")?,
     })
 }

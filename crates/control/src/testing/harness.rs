@@ -94,12 +94,14 @@ impl Harness {
     }
 
     pub async fn start(&self) -> Control {
+        self.world.look().disabled_keys.clear();
         let (now, drawn) = (self.now.clone(), self.drawn.clone());
         Control::start(Parts {
             store: self.store().await,
             replicator: self.world.clone(),
             images: self.world.clone(),
             notifier: self.receivers.clone(),
+            keys: self.world.clone(),
             secrets: Arc::new(Reversing),
             clock: Arc::new(move || Timestamp(now.load(Ordering::SeqCst))),
             draw: Arc::new(move || {

@@ -1,6 +1,7 @@
 //! A VM manager and an object store in memory, with a script of what goes wrong.
 
 use super::Gate;
+use crate::keys::KeyStore;
 use crate::replicator::*;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,7 +9,8 @@ use godwit_model::connector::ConnectorConfig;
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
-use godwit_model::id::{ImageId, PackId, RunId, SnapshotId};
+use godwit_model::id::{ImageId, KeyId, PackId, RunId, SnapshotId};
+use godwit_model::key::first_key;
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
 use godwit_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -43,11 +45,15 @@ struct Block {
     number: u64,
     /// The content's version.
     version: u64,
+    /// What it is encrypted with.
+    key: KeyId,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct StoredSnapshot {
     pub digest: String,
+    pub key: KeyId,
+    pub key_version: u32,
     blocks: Vec<PackId>,
 }
 
@@ -91,6 +97,10 @@ pub(crate) struct State {
     /// Notes that every point in time comes with.
     pub point_notes: Vec<String>,
     pub ordered_baselines: Vec<Vec<VolumeBaseline>>,
+    /// The newest version of each key.
+    pub keys: BTreeMap<KeyId, u32>,
+    /// Keys that may not be used. As in a real key ring, a restart forgets it.
+    pub disabled_keys: BTreeSet<KeyId>,
     points_taken: u64,
     packs_drawn: u128,
 }
@@ -104,6 +114,7 @@ pub(crate) struct World {
 impl World {
     pub fn new() -> Arc<World> {
         let state = State { manager: "manager-1".into(), servers: vec![server("vm-1", "one")], ..State::default() };
+        let state = State { keys: [(first_key(), 1)].into(), ..state };
         Arc::new(World { state: Mutex::new(state), gate: Gate::open() })
     }
 
@@ -146,7 +157,7 @@ impl World {
         let pack = PackId::from_bits(state.packs_drawn);
         let now = Timestamp(state.clock.load(Ordering::SeqCst));
         state.made.insert(pack.clone(), now);
-        state.packs.insert(pack, Block { device: "boot".into(), number: 99, version: 99 });
+        state.packs.insert(pack, Block { device: "boot".into(), number: 99, version: 99, key: first_key() });
     }
 
     /// Whether all that snapshots name is there.
@@ -212,11 +223,29 @@ impl World {
         }
     }
 
+    /// The newest version of a key, if it may be used.
+    fn key(&self, key: &KeyId) -> Result<u32, Failure> {
+        let state = self.look();
+        if state.disabled_keys.contains(key) {
+            return Err(Failure::new(Code::KeyDisabled, "the key is disabled in the world"));
+        }
+        let version = state.keys.get(key).copied();
+        version.ok_or_else(|| Failure::new(Code::KeyUnavailable, "the world holds no such key"))
+    }
+
+    /// Staged packs that the snapshot does not use go with its commit, as the connector has it.
+    fn discard_unused(&self, order: &TransferOrder, snapshot: &StoredSnapshot) {
+        let mut state = self.look();
+        for staged in order.staged.iter().filter(|staged| !snapshot.blocks.contains(&staged.pack)) {
+            if !state.named.contains(&staged.pack) {
+                state.packs.remove(&staged.pack);
+            }
+        }
+    }
+
     async fn send(
         &self,
-        device: &str,
-        number: u64,
-        version: u64,
+        block: &Block,
         figures: &mut VolumeFigures,
         report: &dyn TransferReport,
     ) -> Result<PackId, Failure> {
@@ -227,12 +256,12 @@ impl World {
         };
         report.pack_begun(&pack, PACK).await?;
         self.call("send").await?;
-        let block = Block { device: device.to_owned(), number, version };
+        self.key(&block.key)?;
         {
             let mut state = self.look();
             let now = Timestamp(state.clock.load(Ordering::SeqCst));
             state.made.insert(pack.clone(), now);
-            state.packs.insert(pack.clone(), block);
+            state.packs.insert(pack.clone(), block.clone());
         }
         self.gate.pass("sent").await;
         figures.bytes_read += PACK;
@@ -299,14 +328,18 @@ impl Replicator for World {
     ) -> Result<VolumeResult, Failure> {
         let act = self.call("transfer").await?;
         let mut figures = VolumeFigures { bytes_total: PACKS * PACK, ..order.figures };
-        let result = |digest: String, figures| VolumeResult {
+        let key_version = self.key(&order.key)?;
+        let result = |digest: String, key_version, figures| VolumeResult {
             snapshot: order.snapshot.clone(),
             root_digest: digest,
+            key_version,
             figures,
             notes: vec![],
         };
-        if let Some(done) = self.look().snapshots.get(&order.snapshot) {
-            return Ok(result(done.digest.clone(), figures));
+        let done = self.look().snapshots.get(&order.snapshot).cloned();
+        if let Some(done) = done {
+            self.discard_unused(order, &done);
+            return Ok(result(done.digest, done.key_version, figures));
         }
         if matches!(act, Some(Act::LosePoint)) {
             self.look().points.remove(&order.run);
@@ -320,7 +353,7 @@ impl Replicator for World {
             if cancel.is_cancelled() {
                 return Err(Failure::new(Code::Cancelled, "told to stop"));
             }
-            let wanted = Block { device: order.device.clone(), number, version };
+            let wanted = Block { device: order.device.clone(), number, version, key: order.key.clone() };
             let staged = {
                 let state = self.look();
                 let staged = order.staged.iter().find(|s| state.packs.get(&s.pack) == Some(&wanted));
@@ -328,14 +361,14 @@ impl Replicator for World {
             };
             blocks.push(match staged {
                 Some(pack) => pack,
-                None => self.send(&order.device, number, version, &mut figures, report).await?,
+                None => self.send(&wanted, &mut figures, report).await?,
             });
             figures.bytes_done = figures.bytes_done.max((number + 1) * PACK);
             report.progress(figures);
         }
         self.gate.pass("commit of a snapshot").await;
         let digest = format!("digest of {} version {version}", order.device);
-        let snapshot = StoredSnapshot { digest: digest.clone(), blocks };
+        let snapshot = StoredSnapshot { digest: digest.clone(), key: order.key.clone(), key_version, blocks };
         {
             let mut state = self.look();
             assert!(
@@ -343,10 +376,11 @@ impl Replicator for World {
                 "a snapshot names what is not durable"
             );
             state.named.extend(snapshot.blocks.iter().cloned());
-            state.snapshots.insert(order.snapshot.clone(), snapshot);
+            state.snapshots.insert(order.snapshot.clone(), snapshot.clone());
         }
+        self.discard_unused(order, &snapshot);
         self.gate.pass("snapshot committed").await;
-        Ok(result(digest, figures))
+        Ok(result(digest, key_version, figures))
     }
 
     async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure> {
@@ -394,9 +428,9 @@ impl ImageStore for World {
     ) -> Result<VerifyResult, Failure> {
         let act = self.call("verify").await?;
         progress(PACKS * PACK, PACKS * PACK);
-        let state = self.look();
-        let stored = state.snapshots.get(snapshot);
+        let stored = self.look().snapshots.get(snapshot).cloned();
         let stored = stored.ok_or_else(|| Failure::new(Code::StoreCorrupt, "no such snapshot"))?;
+        self.key(&stored.key)?;
         let damaged = matches!(act, Some(Act::Damage)).then_some(Extent { offset: 64, length: 8 });
         Ok(VerifyResult {
             root_digest: stored.digest.clone(),
@@ -408,8 +442,10 @@ impl ImageStore for World {
 
     async fn register(&self, order: &ImageOrder) -> Result<(), Failure> {
         self.call("register").await?;
+        self.key(&order.key)?;
         {
             let mut state = self.look();
+            assert!(order.volumes.iter().all(|(_, s)| state.snapshots[s].key == order.key), "an image mixes keys");
             assert!(order.volumes.iter().all(|(_, s)| state.snapshots.contains_key(s)), "an image names no snapshot");
             let versions: BTreeSet<_> = order
                 .volumes
@@ -512,6 +548,35 @@ impl ImageStore for World {
     async fn read(&self, _: &SnapshotId, extent: Extent) -> Result<Bytes, Failure> {
         self.call("read").await?;
         Ok(Bytes::from(vec![7; extent.length as usize]))
+    }
+}
+
+#[async_trait]
+impl KeyStore for World {
+    async fn make(&self, key: &KeyId, version: u32) -> Result<(), Failure> {
+        self.call("make key").await?;
+        {
+            let mut state = self.look();
+            let newest = state.keys.entry(key.clone()).or_insert(0);
+            assert!(version <= *newest + 1, "a version is left out");
+            *newest = version.max(*newest);
+        }
+        self.gate.pass("key made").await;
+        Ok(())
+    }
+
+    async fn all(&self) -> Result<BTreeMap<KeyId, u32>, Failure> {
+        self.call("all keys").await?;
+        Ok(self.look().keys.clone())
+    }
+
+    fn set_enabled(&self, key: &KeyId, enabled: bool) {
+        let mut state = self.look();
+        if enabled {
+            state.disabled_keys.remove(key)
+        } else {
+            state.disabled_keys.insert(key.clone())
+        };
     }
 }
 

@@ -104,6 +104,13 @@ async fn a_database_of_the_first_version_is_brought_up_with_what_it_holds() {
         format!("{job} VALUES ('sms-job-00000001', 's-00000001', 'DELETED', 5, 60, 'sms', 5, 5, 3)"),
         format!("{job} VALUES ('sms-job-00000002', 's-00000001', 'COMPLETED', 5, NULL, 'sms', 6, 5, 3)"),
         format!("{run} VALUES ('sms-run-00000001', 'sms-job-00000001', 'COMPLETED', 0, 'AUTOMATIC', 5, 70, '[]', 9)"),
+        "UPDATE run SET started_at = 6".to_owned(),
+        format!("{run} VALUES ('sms-run-00000002', 'sms-job-00000002', 'PENDING', 0, 'AUTOMATIC', 5, NULL, '[]', 0)"),
+        "INSERT INTO snapshot VALUES ('snap-00000000000000001', NULL, 'sms-run-00000001', 's-00000001', 'boot', 1, '', \
+         NULL, 5, 1)"
+            .to_owned(),
+        "INSERT INTO baseline VALUES ('sms-job-00000002', 'boot', 'sms-run-00000001', 'snap-00000000000000001', 1)"
+            .to_owned(),
     ] {
         connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
     }
@@ -115,5 +122,15 @@ async fn a_database_of_the_first_version_is_brought_up_with_what_it_holds() {
     assert_eq!((deleted.state, deleted.state_since, deleted.failures), (JobState::Deleted, Timestamp(70), 0));
     assert!(deleted.settings.pause_on_failure && deleted.settings.recipients.is_empty());
     assert_eq!((once.state_since, once.settings.pause_on_failure), (Timestamp(6), false));
+
+    // What was encrypted before keys had names was encrypted with the first one.
+    let first = godwit_model::key::first_key();
+    let key = async |id: &str| store.run(&id.parse().unwrap()).await.unwrap().unwrap().key.map(|k| (k.id, k.version));
+    assert_eq!(key("sms-run-00000001").await, Some((first.clone(), 1)));
+    assert_eq!(key("sms-run-00000002").await, None, "it has not begun");
+    let baselines = store.baselines(&once.id).await.unwrap();
+    assert_eq!(baselines.iter().map(|b| &b.key).collect::<Vec<_>>(), [&first]);
+    let keys = store.keys(None, 9).await.unwrap();
+    assert_eq!(keys.iter().map(|k| (&k.id, k.is_default, k.version)).collect::<Vec<_>>(), [(&first, true, 1)]);
     store.close().await;
 }

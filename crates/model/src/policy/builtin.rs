@@ -7,7 +7,7 @@ use super::Policy;
 use std::fmt::Write;
 
 /// Verbs of operations that show what is there and change nothing. Not `Read`: bytes of disks are no description.
-const READING: [&str; 3] = ["Get", "Describe", "List"];
+const READING: [&str; 5] = ["Get", "Describe", "List", "Preview", "Verify"];
 
 /// What changes something, or gives away what is on disks, and belongs to the daily work.
 pub const OPERATORS: &[&str] = &[
@@ -40,15 +40,19 @@ pub const OPERATORS: &[&str] = &[
     "godwit:CreateReplicationJob",
     "godwit:DeleteImage",
     "godwit:ReadImage",
+    "godwit:RedeliverNotification",
     "godwit:ResumeReplicationJob",
+    "godwit:SendTestNotification",
     "godwit:StartImageVerification",
+    "godwit:StartSweep",
     "godwit:UpdateReplicationJob",
 ];
 
-/// What decides who may do what: only for administrators.
+/// What decides who may do what, and about keys: only for administrators.
 pub const ADMINISTRATORS: &[&str] = &[
     "godwit:AttachPolicy",
     "godwit:CreateAccessKey",
+    "godwit:CreateKey",
     "godwit:CreatePolicy",
     "godwit:CreateRole",
     "godwit:CreateUser",
@@ -58,10 +62,15 @@ pub const ADMINISTRATORS: &[&str] = &[
     "godwit:DeleteUser",
     "godwit:DetachPolicy",
     "godwit:DisableAccessKey",
+    "godwit:DisableKey",
     "godwit:DisableUser",
     "godwit:EnableAccessKey",
+    "godwit:EnableKey",
     "godwit:EnableUser",
     "godwit:RotateAccessKey",
+    "godwit:RotateKey",
+    "godwit:SetDefaultKey",
+    "godwit:UpdateKey",
     "godwit:UpdatePolicy",
     "godwit:UpdateRole",
 ];
@@ -77,7 +86,7 @@ pub fn is_reading(action: &str) -> bool {
 pub enum BuiltIn {
     /// Everything.
     Administrator,
-    /// Everything but users, access keys, policies and roles.
+    /// Everything but users, access keys, policies, roles and keys.
     Operator,
     /// Sees everything but the content of disks, changes nothing.
     ReadOnly,
@@ -105,7 +114,7 @@ impl BuiltIn {
     pub const fn description(self) -> &'static str {
         match self {
             BuiltIn::Administrator => "Everything",
-            BuiltIn::Operator => "Everything but changes of users, access keys, policies and roles",
+            BuiltIn::Operator => "Everything but changes of users, access keys, policies, roles and keys",
             BuiltIn::ReadOnly => "Everything that shows what is there, without the content of disks",
         }
     }

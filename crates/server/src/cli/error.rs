@@ -5,6 +5,7 @@ use crate::client::ClientError;
 use crate::credentials::KeysError;
 use crate::serve::config::ConfigError;
 use crate::serve::folder::FolderError;
+use godwit_model::failure::Failure;
 use std::process::ExitCode;
 
 /// Status of the process.
@@ -126,6 +127,9 @@ impl From<anyhow::Error> for CliError {
             return CliError::failed(folder.to_string()).next(folder.next_step());
         }
         let cli = CliError::failed(format!("{error:#}"));
+        if let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
+            return cli.next(failure.code.next_step());
+        }
         let in_use = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
         if in_use.into_iter().any(|io| io.kind() == std::io::ErrorKind::AddrInUse) {
             return cli

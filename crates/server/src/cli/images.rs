@@ -5,7 +5,7 @@ use crate::cli::export::{self, ExportArgs};
 use crate::cli::output::Tone;
 use crate::cli::progress::{Progress, Step};
 use crate::cli::table::{Field, facts, table};
-use crate::cli::{human, output};
+use crate::cli::{human, output, runs};
 use crate::client::{Client, ClientError, all_pages};
 use crate::outside;
 use clap::Subcommand;
@@ -148,6 +148,7 @@ fn show(image: &ImageDescription) -> Result<(), CliError> {
         ("size", human::size(image.size_bytes).into()),
         ("verification", verification(&image.verification)),
     ];
+    about.extend(runs::key(image.key_id.as_deref(), image.key_version).map(|key| ("key", key.into())));
     about.extend(image.verification.message.as_deref().map(|message| ("problem", message.into())));
     if !image.description.is_empty() {
         about.push(("description", image.description.as_str().into()));
@@ -217,8 +218,13 @@ fn verified(image: &ImageDescription, json: bool) -> Result<(), CliError> {
         }
         _ => {
             let why = image.verification.message.as_deref().unwrap_or("the service did not say why");
-            Err(CliError::failed(format!("{id} could not be verified: {why}"))
-                .next("try again, or look into the log of 'godwit serve'"))
+            let refused = CliError::failed(format!("{id} could not be verified: {why}"));
+            // A cause comes with its own next step.
+            Err(if why.contains("Next step:") {
+                refused
+            } else {
+                refused.next("try again, or look into the log of 'godwit serve'")
+            })
         }
     }
 }

@@ -9,6 +9,7 @@ mod export;
 mod human;
 mod images;
 mod jobs;
+mod keys;
 mod notifications;
 mod output;
 mod policies;
@@ -120,6 +121,9 @@ enum Command {
     /// What jobs run under
     #[command(subcommand, visible_alias = "role")]
     Roles(roles::RolesCommand),
+    /// Keys that images are encrypted with
+    #[command(subcommand, visible_alias = "key")]
+    Keys(keys::KeysCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  godwit completions bash > /etc/bash_completion.d/godwit")]
     Completions {
@@ -169,6 +173,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
             with_client(global, async |client| policies::run(command, client, global.json).await)
         }
         Command::Roles(command) => with_client(global, async |client| roles::run(command, client, global.json).await),
+        Command::Keys(command) => with_client(global, async |client| keys::run(command, client, global.json).await),
         Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
         Command::Notifications(command) => {
             with_client(global, async |client| notifications::run(command, client, global.json).await)
@@ -235,6 +240,16 @@ mod tests {
             "godwit audit list --since 2026-01-31T22:00:00Z",
             "godwit audit verify",
             "godwit audit verify --data d --expect 7:0000000000000000000000000000000000000000000000000000000000000000",
+            "godwit jobs create --server web01 --every 12h --key alias/payroll",
+            "godwit jobs update sms-job-00000000 --key alias/payroll",
+            "godwit jobs update sms-job-00000000 --default-key",
+            "godwit keys create --alias alias/payroll --description d",
+            "godwit keys rotate alias/payroll --json",
+            "godwit keys default key-00000000000000000000000000000001",
+            "godwit keys alias alias/hr --key alias/payroll",
+            "godwit keys alias alias/hr --delete",
+            "godwit serve --data d --master-key file:/etc/godwit/master.key",
+            "godwit serve --data d --master-key env:GODWIT_MASTER_KEY",
             "godwit serve --data d --listen 127.0.0.1:0",
             "godwit store show",
             "godwit store sweep --plan",
@@ -265,6 +280,10 @@ mod tests {
             "godwit audit list --limit 0",
             "godwit audit verify --expect 7",
             "godwit images export ami-0 --volume 0 --format vmdk --output f",
+            "godwit jobs update sms-job-00000000 --key alias/a --default-key",
+            "godwit keys alias alias/hr",
+            "godwit keys alias alias/hr --key alias/a --delete",
+            "godwit serve --data d --master-key /etc/godwit/master.key",
             "godwit serve",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -204,6 +204,7 @@ fn show(run: &RunDescription) -> Result<(), CliError> {
     about.extend(run.point_in_time.map(|time| ("point in time", moment(time))));
     about.extend(run.consistency.as_deref().map(|word| ("consistency", consistency(word).into())));
     about.extend(run.image_id.as_deref().map(|image| ("image", image.into())));
+    about.extend(key(run.key_id.as_deref(), run.key_version).map(|key| ("key", key.into())));
     if let Some(failure) = &run.failure {
         about.push(("failure", Field::from(failure.code.as_str()).tone(Tone::Bad)));
         about.push(("cause", failure.cause.as_str().into()));
@@ -216,6 +217,11 @@ fn show(run: &RunDescription) -> Result<(), CliError> {
         volumes(run)?;
     }
     notes(run)
+}
+
+/// A key and its version.
+pub fn key(id: Option<&str>, version: Option<u32>) -> Option<String> {
+    Some(format!("{}, version {}", id?, version?))
 }
 
 fn volumes(run: &RunDescription) -> Result<(), CliError> {

@@ -5,6 +5,7 @@ use crate::cli::{Global, connection, output};
 use crate::outside;
 use crate::serve::allocator;
 use crate::serve::config::{Config, DEFAULT_PORT};
+use crate::serve::master::MasterSource;
 use crate::serve::{Ready, serve as serve_until_stopped};
 use clap::Args;
 use std::io::{self, IsTerminal};
@@ -26,6 +27,7 @@ runs that were at work go on at the next start, also after a crash.
 Examples:
   godwit serve --data /var/lib/godwit
   godwit serve --data /tmp/try --listen 127.0.0.1:0   # a free port
+  godwit serve --data /var/lib/godwit --master-key file:/etc/godwit/master.key
   godwit serve --data /var/lib/godwit --check-config     # all settings, with their values
   godwit serve --data /var/lib/godwit --log godwit_sources=debug,info";
 
@@ -42,6 +44,10 @@ pub struct ServeArgs {
     /// Folder for QEMU's scratch files: they take what a guest overwrites during a run [default: DIR/scratch]
     #[arg(long, value_name = "DIR")]
     scratch_dir: Option<PathBuf>,
+    /// Where the master key is: a file that you alone can read, or a variable of the environment; 64 hexadecimal
+    /// digits or base64 [default: file:DIR/master.key, made at the first start]
+    #[arg(long, value_name = "file:PATH|env:NAME")]
+    master_key: Option<MasterSource>,
     /// Settings file [default: DIR/godwit.toml if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -56,8 +62,11 @@ pub struct ServeArgs {
 /// Serves until it is told to stop.
 pub fn serve(args: &ServeArgs, global: &Global) -> Result<(), CliError> {
     let region = connection::region_of_option(global)?;
-    let config = Config::new(&args.data, &args.listen, &region, args.scratch_dir.as_deref(), args.config.as_deref())?;
+    let (scratch, file) = (args.scratch_dir.as_deref(), args.config.as_deref());
+    let mut config = Config::new(&args.data, &args.listen, &region, scratch, file)?;
+    config.master = args.master_key.clone().unwrap_or_default();
     if args.check_config {
+        config.master.read().map_err(anyhow::Error::from)?;
         return output::line(config.settings.to_string());
     }
     log_to_stderr(&args.log)?;

@@ -205,6 +205,8 @@ mod tests {
             image_id: None,
             consistency: Some("CRASH".into()),
             point_in_time: None,
+            key_id: None,
+            key_version: None,
             notes: vec![],
             retrying_after: None,
             failure: None,

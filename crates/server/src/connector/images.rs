@@ -52,6 +52,11 @@ impl Images {
         Ok(reader)
     }
 
+    /// Closes what is kept open, and with it the keys that it holds.
+    pub fn let_go(&self) {
+        self.locked().clear();
+    }
+
     fn locked(&self) -> std::sync::MutexGuard<'_, VecDeque<(SnapshotId, Arc<SnapshotReader>)>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,7 +97,7 @@ impl ImageStore for Images {
             volumes: order.volumes.iter().map(volume).collect(),
             created_at: Timestamp(order.created_at),
         };
-        image::register(&self.store, &manifest).await
+        image::register(&self.store.under(&order.key).await?, &manifest).await
     }
 
     async fn discard_staged(&self, packs: &[PackId]) -> Result<(), Failure> {

@@ -10,9 +10,11 @@
 
 mod guards;
 mod images;
+mod keys;
 mod replicate;
 mod sweeps;
 mod views;
 
 pub use images::Images;
+pub use keys::Keys;
 pub use replicate::{Connector, ConnectorParts, MakeSource};

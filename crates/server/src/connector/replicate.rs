@@ -107,7 +107,8 @@ impl Connector {
             device: order.device.clone(),
             size: volume.size,
             block_size: BlockSize::DEFAULT,
-            parent: order.baselines.iter().find(|b| b.device == order.device).map(|b| b.snapshot.clone()),
+            // Nothing is compared across keys.
+            parent: baseline_of(order).filter(|b| b.key == order.key).map(|b| b.snapshot.clone()),
             tracked: volume.tracked,
             staged: order.staged.iter().map(|s| Staged { pack: s.pack.clone(), same_point: s.same_point }).collect(),
             figures: order.figures,
@@ -115,7 +116,8 @@ impl Connector {
         };
         let progress = |figures| report.progress(figures);
         let ledger = Reported(report);
-        let moved = replicate(&self.parts.store, &request, volume.reader.clone(), &ledger, &progress, cancel).await?;
+        let store = self.parts.store.under(&order.key).await?;
+        let moved = replicate(&store, &request, volume.reader.clone(), &ledger, &progress, cancel).await?;
         // Behind the last read and before anybody records the snapshot. If somebody ended the copy job, its export goes
         // on to answer, with what the guest has written since: then this snapshot is void, and is removed as such.
         self.source(&order.source.config).still_holds(&order.source.vm_id, &order.run, &order.point).await?;
@@ -126,6 +128,7 @@ impl Connector {
         Ok(VolumeResult {
             snapshot: moved.snapshot,
             root_digest: moved.root_digest.to_string(),
+            key_version: moved.key_version,
             figures: moved.figures,
             notes: moved.notes,
         })
@@ -202,6 +205,11 @@ impl Ledger for Reported<'_> {
     async fn durable(&self, pack: &PackId) -> Result<(), Failure> {
         self.0.pack_durable(pack).await
     }
+}
+
+/// The last committed state of the volume that is wanted.
+fn baseline_of(order: &TransferOrder) -> Option<&VolumeBaseline> {
+    order.baselines.iter().find(|baseline| baseline.device == order.device)
 }
 
 fn baseline(baseline: &VolumeBaseline) -> Baseline {

@@ -1,6 +1,6 @@
 //! Puts the service together: folder → store → connector → decision line → API.
 
-use crate::connector::{Connector, ConnectorParts, Images, MakeSource};
+use crate::connector::{Connector, ConnectorParts, Images, Keys, MakeSource};
 use crate::notify::Messenger;
 use crate::outside;
 use crate::serve::administrator;
@@ -44,7 +44,7 @@ pub struct App {
 impl App {
     /// Opens everything and picks up the work that the last process left.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
-        let folder = Folder::open(&config.data)?;
+        let folder = Folder::open_with(&config.data, &config.master)?;
         create_private(&config.scratch)?;
         let clock: Clock = Arc::new(outside::now);
         let draw: Draw = Arc::new(outside::random_bits);
@@ -59,10 +59,12 @@ impl App {
             store: blocks.clone(),
             clock: clock.clone(),
         });
+        let images = Arc::new(Images::new(blocks.clone()));
         let control = Control::start(Parts {
             store,
             replicator: Arc::new(connector),
-            images: Arc::new(Images::new(blocks)),
+            images: images.clone(),
+            keys: Arc::new(Keys::new(blocks, images)),
             notifier: Arc::new(messenger),
             secrets: Arc::new(MasterBox::new(folder.master())),
             clock: clock.clone(),

@@ -1,5 +1,6 @@
 //! What `godwit serve` was asked for, checked. Nothing is created or bound here.
 
+use crate::serve::master::MasterSource;
 use crate::serve::settings::{Settings, SettingsError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub struct Config {
     pub region: String,
     /// Folder for QEMU's scratch files, absolute.
     pub scratch: PathBuf,
+    /// Where the master key comes from.
+    pub master: MasterSource,
     /// What the settings file says.
     pub settings: Settings,
 }
@@ -78,7 +81,7 @@ impl Config {
         let data = absolute(data)?;
         let scratch = scratch.map_or_else(|| Ok(data.join("scratch")), absolute)?;
         let settings = Settings::read(file, &data)?;
-        Ok(Self { data, listen, region: region.to_owned(), scratch, settings })
+        Ok(Self { data, listen, region: region.to_owned(), scratch, master: MasterSource::default(), settings })
     }
 }
 

@@ -4,7 +4,7 @@
 //! DIR/lock         held while a process serves the folder; names that process
 //! DIR/version      format of the folder
 //! DIR/owner        eight digits that mark what we create at sources
-//! DIR/master.key   wraps all other keys
+//! DIR/master.key   wraps all other keys, unless the master key comes from elsewhere
 //! DIR/credentials  the administrator's keys, for people
 //! DIR/webhook.secret  signs notifications, unless another is configured
 //! DIR/state.db  DIR/objects/  DIR/scratch/  DIR/run/
@@ -23,12 +23,13 @@
 //! master key is not made anew once there is something that needs it.
 
 use crate::outside;
+use crate::serve::master::{MasterBytes, MasterSource, from_hex};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Format of the folder that this program writes and reads.
 pub const VERSION: u32 = 1;
@@ -74,6 +75,20 @@ pub enum FolderError {
         /// Which file.
         file: PathBuf,
     },
+    /// The file that is to hold the master key is not there.
+    #[error("there is no file {} to read the master key from", file.display())]
+    NoMasterFile {
+        /// Which file.
+        file: PathBuf,
+    },
+    /// The variable that is to hold the master key does not.
+    #[error("the variable {name} {problem}")]
+    MasterVariable {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// Others may read a secret.
     #[error("{} can be read by other users (mode {mode:03o})", file.display())]
     TooOpen {
@@ -102,7 +117,19 @@ impl FolderError {
             FolderError::Newer { .. } => "use the godwit that wrote it, or a newer one; nothing was changed".to_owned(),
             FolderError::Foreign { .. } => "give an empty folder, or one that does not exist yet".to_owned(),
             FolderError::Damaged { file, .. } => format!("bring {} back from a backup", file.display()),
-            FolderError::KeyMissing { file } => format!("bring {} back from a backup", file.display()),
+            FolderError::KeyMissing { file } => format!(
+                "bring {} back from a backup; or, if the master key is elsewhere, say where with --master-key",
+                file.display()
+            ),
+            FolderError::NoMasterFile { file } => format!(
+                "check the path; for a new data folder, make a key: (umask 077 && openssl rand -hex 32 > {})",
+                file.display()
+            ),
+            FolderError::MasterVariable { name, .. } => {
+                format!(
+                    "set {name} to 64 hexadecimal digits or to 32 bytes in base64, for example of: openssl rand -hex 32"
+                )
+            }
             FolderError::TooOpen { file, .. } => format!("chmod 600 {}", file.display()),
             FolderError::Io { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => {
                 "check who owns the folder, and as whom you run godwit".to_owned()
@@ -124,32 +151,22 @@ pub struct Folder {
     _lock: File,
 }
 
-/// The master key's bytes; shows nothing of itself.
-#[derive(Clone)]
-pub struct MasterBytes(Zeroizing<[u8; 32]>);
-
-impl std::fmt::Debug for MasterBytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MasterBytes(hidden)")
-    }
-}
-
-impl MasterBytes {
-    /// The bytes: only for making ciphers of them.
-    pub fn expose(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
 impl Folder {
     /// Opens the folder at `path`, which is created if it is not there. What a crash of an earlier first start left
     /// out is made up for.
+    #[cfg(test)]
     pub fn open(path: &Path) -> Result<Self, FolderError> {
+        Self::open_with(path, &MasterSource::Folder)
+    }
+
+    /// The same, with the master key from elsewhere. It is read before anything is created.
+    pub fn open_with(path: &Path, master: &MasterSource) -> Result<Self, FolderError> {
+        let given = master.read()?;
         create_private(path)?;
         let lock = lock(path)?;
         check_version(path)?;
         let owner = owner(path)?;
-        let master = master_key(path)?;
+        let master = given.map_or_else(|| master_key(path), Ok)?;
         for folder in ["objects", "run", "scratch"] {
             create_private(&path.join(folder))?;
         }
@@ -334,23 +351,6 @@ fn to_hex(bytes: &[u8; 32]) -> Zeroizing<String> {
     }
     text.push('\n');
     text
-}
-
-fn from_hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    let mut bytes = Zeroizing::new([0; 32]);
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        match u8::from_str_radix(&text[2 * at..2 * at + 2], 16) {
-            Ok(value) => *byte = value,
-            Err(_) => {
-                bytes.zeroize();
-                return None;
-            }
-        }
-    }
-    Some(bytes)
 }
 
 fn holder(pid: Option<u32>) -> String {

@@ -6,6 +6,7 @@ mod app;
 pub mod config;
 pub mod folder;
 mod listen;
+pub mod master;
 mod secrets;
 pub mod settings;
 mod taken;

@@ -3,7 +3,7 @@
 //! Layout: version 1 (one byte), then the nonce, the ciphertext and the tag of AES-256-GCM; the context is authenticated
 //! with it. The key is derived from the master key for this purpose alone.
 
-use crate::serve::folder::MasterBytes;
+use crate::serve::master::MasterBytes;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf;
 use godwit_control::service::SecretBox;

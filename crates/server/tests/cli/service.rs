@@ -21,13 +21,16 @@ impl Service {
 
     /// With more arguments. What it logs is in `serve.log`.
     pub fn start_with(folder: &Path, more: &[&str]) -> Service {
+        let mut command = godwit(folder, &["serve", "--data", "data", "--listen", "127.0.0.1:0"]);
+        command.args(more);
+        Service::of(folder, command)
+    }
+
+    /// What this command starts.
+    pub fn of(folder: &Path, mut command: Command) -> Service {
         let is_first = !folder.join("data/credentials").exists();
-        let mut child = godwit(folder, &["serve", "--data", "data", "--listen", "127.0.0.1:0"])
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(File::create(folder.join("serve.log")).unwrap())
-            .spawn()
-            .unwrap();
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(File::create(folder.join("serve.log")).unwrap()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
         let lines: Vec<String> = (0..1 + usize::from(is_first)).filter_map(|_| out.next()?.ok()).collect();
         let endpoint =

@@ -12,6 +12,7 @@ mod daemon;
 mod first_copy;
 mod guest;
 mod incremental;
+mod keys;
 mod liar;
 mod memory;
 mod notifications;

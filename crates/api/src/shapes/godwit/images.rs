@@ -60,6 +60,10 @@ shapes! {
         created_on: EpochSeconds,
         /// Sum of its volumes' sizes.
         size_bytes: u64,
+        /// What it is encrypted with.
+        key_id: Option<String>,
+        /// The latest version of the key that a part of what its run stored is under.
+        key_version: Option<u32>,
         /// Its volumes, boot disk first.
         volumes: Vec<ImageVolumeDescription>,
         /// What is known of its being undamaged.
@@ -149,6 +153,8 @@ shapes! {
         created_on: EpochSeconds,
         /// Bytes that it added to the store.
         bytes_stored: u64,
+        /// What it is encrypted with.
+        key_id: Option<String>,
     }
 
     /// Request of `StartImageVerification` and of `DeleteImage`.

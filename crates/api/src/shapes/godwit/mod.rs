@@ -164,6 +164,25 @@ operations! {
     /// Lists roles.
     DescribeRoles,
         [optional("roleNames", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Creates a named key.
+    CreateKey, [optional("description", TEXT), optional("alias", TEXT)];
+    /// Lists keys.
+    DescribeKeys,
+        [optional("keyIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Changes what it is sent of a key.
+    UpdateKey, [required("keyId", TEXT), optional("description", TEXT)];
+    /// Makes a new version of a key, under which everything is encrypted from then on.
+    RotateKey, [required("keyId", TEXT)];
+    /// Lets a key be used again.
+    EnableKey, [required("keyId", TEXT)];
+    /// Lets nobody use a key.
+    DisableKey, [required("keyId", TEXT)];
+    /// Makes a key the one of all jobs that name none.
+    SetDefaultKey, [required("keyId", TEXT)];
+    /// Gives a key an alias.
+    CreateAlias, [required("alias", TEXT), required("keyId", TEXT)];
+    /// Takes an alias from its key.
+    DeleteAlias, [required("alias", TEXT)];
 }
 
 macro_rules! shapes {
@@ -185,6 +204,7 @@ mod audit;
 mod connectors;
 mod images;
 mod jobs;
+mod keys;
 mod notifications;
 mod policies;
 mod runs;
@@ -196,6 +216,7 @@ pub use audit::*;
 pub use connectors::*;
 pub use images::*;
 pub use jobs::*;
+pub use keys::*;
 pub use notifications::*;
 pub use policies::*;
 pub use runs::*;
@@ -235,7 +256,9 @@ always_written!(
     Verification,
     SweepState,
     PackCount,
-    PreviewSweepResponse
+    PreviewSweepResponse,
+    KeyState,
+    KeyDescription
 );
 
 #[cfg(test)]

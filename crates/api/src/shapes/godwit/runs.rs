@@ -61,6 +61,10 @@ shapes! {
         consistency: Option<String>,
         /// When the point in time was taken.
         point_in_time: Option<EpochSeconds>,
+        /// The key that it encrypts with, once chosen.
+        key_id: Option<String>,
+        /// The latest version of the key that a part of what it stored is under.
+        key_version: Option<u32>,
         /// What the operator should know.
         notes: Vec<String>,
         /// The failure that is being waited out before the stage is tried again.

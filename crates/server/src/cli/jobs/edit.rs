@@ -17,6 +17,7 @@ Examples:
   godwit jobs create --server web01 --every 12h
   godwit jobs create --server s-1a2b3c4d --once --start 2026-01-31T22:00Z
   godwit jobs create --server web01 --every 30m --keep 24 --notify ops@example.org
+  godwit jobs create --server hr01 --every 12h --key alias/payroll
   godwit jobs create --server web01 --every 24h --start +2h --licence byol --no-pause";
 
 /// A new job.
@@ -47,6 +48,9 @@ pub struct CreateArgs {
     /// Role that its runs work under; the default one if absent
     #[arg(long, value_name = "NAME")]
     role: Option<String>,
+    /// Encrypt its images with this key: its id, an alias, or the ARN of either [default: the default key]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     #[command(flatten)]
     trouble: TroubleArgs,
 }
@@ -68,7 +72,8 @@ struct TroubleArgs {
 /// Changes of a job.
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("what").required(true).multiple(true).args([
-    "every", "start", "description", "licence", "keep", "role", "notify", "notify_nobody", "pause_after", "pause", "no_pause",
+    "every", "start", "description", "licence", "keep", "role", "key", "default_key", "notify", "notify_nobody",
+    "pause_after", "pause", "no_pause",
 ])))]
 pub struct UpdateArgs {
     /// Id of the job
@@ -91,6 +96,12 @@ pub struct UpdateArgs {
     /// Role that its runs work under
     #[arg(long, value_name = "NAME")]
     role: Option<String>,
+    /// Encrypt its images with this key; the next run reads everything
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Encrypt its images with the default key
+    #[arg(long, conflicts_with = "key")]
+    default_key: bool,
     #[command(flatten)]
     trouble: TroubleArgs,
     /// Tell nobody any more
@@ -155,6 +166,8 @@ pub async fn create(client: &Client, json: bool, args: CreateArgs) -> Result<(),
         role_name: args.role,
         description: args.description,
         number_of_recent_amis_to_keep: args.keep,
+        encrypted: args.key.is_some().then_some(true),
+        kms_key_id: args.key,
         recipients: (!trouble.notify.is_empty()).then_some(trouble.notify),
         pause_on_failure: trouble.no_pause.then_some(false),
         pause_after_failures: trouble.pause_after,
@@ -180,6 +193,8 @@ pub async fn update(client: &Client, json: bool, args: UpdateArgs) -> Result<(),
         role_name: args.role,
         description: args.description,
         number_of_recent_amis_to_keep: args.keep,
+        encrypted: args.key.is_some().then_some(true),
+        kms_key_id: args.key.or(args.default_key.then(String::new)),
         recipients,
         pause_on_failure: if args.pause { Some(true) } else { trouble.no_pause.then_some(false) },
         pause_after_failures: trouble.pause_after,
