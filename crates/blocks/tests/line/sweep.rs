@@ -454,12 +454,18 @@ async fn a_snapshot_that_is_deleted_during_a_repack_stays_deleted() {
         let _ = same.set(store.clone());
         let swept = sweep(&store, &scene.claims(), EARLY).await.unwrap();
         let deletion = deletion.lock().unwrap().take();
-        let Some(deletion) = deletion else { break };
+        let Some(deletion) = deletion else {
+            // The first calls are those that open the store.
+            if happened == 0 && n < 10 {
+                continue;
+            }
+            break;
+        };
         deletion.await.unwrap();
         happened += 1;
         assert_eq!(snapshot::load(&store, &snapshot_id(2)).await.unwrap(), None, "deleted at call {n}: {swept:?}");
     }
-    assert!(happened > 20);
+    assert!(happened > 20, "only {happened} calls");
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! The audit trail: what is done to its rows from outside is found; what is pruned can be proven all the same.
 
-use crate::audit::{AuditLimits, Caller, NewAuditRecord, OK, UNKNOWN};
+use crate::audit::{AuditLimits, AuditRecord, Caller, NewAuditRecord, OK, UNKNOWN};
 use crate::audit::{Break, Hash, Link};
 use crate::service::*;
 use crate::store::{AuditQuery, Store, TrailReport, check_trail_in};
@@ -249,8 +249,14 @@ async fn what_the_service_does_by_itself_is_on_record() {
     h.until_job(&service, &job, JobState::Deleted).await;
     let filter = AuditFilter { who: Some("godwit".into()), ..AuditFilter::default() };
     let own = async || service.describe_audit_records(&filter, &Page::default()).await.unwrap().items;
-    until("both are on record", async || own().await.len() == 2).await;
-    let mut records = own().await;
+    let is_key_use = |record: &AuditRecord| record.what.action == "godwit:UseKey";
+    until("both are on record", async || own().await.iter().filter(|r| !is_key_use(r)).count() == 2).await;
+    let (uses, mut records): (Vec<_>, Vec<_>) = own().await.into_iter().partition(is_key_use);
+    assert!(uses.iter().all(|used| used.what.outcome == "OK" && used.what.parameters.contains("sms-run-")), "{uses:?}");
+    for purpose in ["encrypt", "decrypt"] {
+        let of_run = |used: &&AuditRecord| used.what.parameters.contains(&format!("\"purpose\":\"{purpose}\""));
+        assert!(uses.iter().any(|used| of_run(&used)), "the run used its key to {purpose}: {uses:?}");
+    }
     records.sort_by(|a, b| a.what.action.cmp(&b.what.action));
     assert_eq!(records[0].what.action, "godwit:ExpireServerCatalog");
     assert_eq!(records[1].what.action, "sms:DeleteReplicationJob");

@@ -52,11 +52,13 @@ pub const OPERATORS: &[&str] = &[
 pub const ADMINISTRATORS: &[&str] = &[
     "godwit:AttachPolicy",
     "godwit:CreateAccessKey",
+    "godwit:CreateAlias",
     "godwit:CreateKey",
     "godwit:CreatePolicy",
     "godwit:CreateRole",
     "godwit:CreateUser",
     "godwit:DeleteAccessKey",
+    "godwit:DeleteAlias",
     "godwit:DeletePolicy",
     "godwit:DeleteRole",
     "godwit:DeleteUser",
