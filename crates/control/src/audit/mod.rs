@@ -1,6 +1,6 @@
 //! The audit trail: who did what, in a chain of records that shows whether any of them was changed.
 //!
-//! [`chain`] says what a record's hash covers and checks a chain, without any I/O. [`recorder`] puts calls on record as
+//! `chain` says what a record's hash covers and checks a chain, without any I/O. `recorder` puts calls on record as
 //! they end, many in one transaction. The rows are in `store::audit`; what can be asked is in `service::audit`.
 
 mod chain;
