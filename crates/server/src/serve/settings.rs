@@ -4,6 +4,7 @@
 //! warning: a mistyped setting would otherwise be a rule that somebody relies on and that nobody keeps.
 
 use crate::notify::settings::Notifications;
+use godwit_control::Sweeping;
 use godwit_control::audit::AuditLimits;
 use godwit_control::options::Options;
 use godwit_model::job::MOST_FAILURES;
@@ -44,6 +45,10 @@ pub struct Settings {
     pub notifications: Notifications,
     /// The audit trail.
     pub audit: Audit,
+    /// Where packs, snapshots and images are kept.
+    pub store: Store,
+    /// Users and their keys.
+    pub access: Access,
 }
 
 /// Section `[jobs]`.
@@ -88,6 +93,28 @@ pub struct Audit {
     pub keep: Kept,
     /// How many records are kept at most, however young.
     pub max_records: u64,
+}
+
+/// Section `[store]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// How long what no snapshot names is kept, so that runs can resume from it.
+    pub staging: Span,
+    /// How often the store is swept by itself; forever means never.
+    pub sweep_every: Kept,
+    /// A pack is repacked if at least so many percent of it are dead; 0 is never.
+    pub repack_percent: u8,
+    /// GiB that one sweep moves at most.
+    pub repack_gib: u64,
+}
+
+/// Section `[access]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// How long an access key goes on when another was made in its place.
+    pub key_grace: Span,
 }
 
 /// A span of time as people write it: "90s", "5m", "12h", "7d".
@@ -162,6 +189,10 @@ impl Settings {
             return Err(format!("audit.max_records is {given}: give a number from {FEWEST_RECORDS} to {MOST_RECORDS}"));
         }
         within("jobs.attempts", self.jobs.attempts.into(), 100)?;
+        within("store.repack_gib", self.store.repack_gib, 1 << 20)?;
+        if self.store.repack_percent > 100 {
+            return Err(format!("store.repack_percent is {}: give 0 to 100", self.store.repack_percent));
+        }
         self.notifications.check()?;
         match self.connectors.heartbeat.0 < Duration::from_secs(1) {
             true => Err("connectors.heartbeat is shorter than a second: give 1s or more".to_owned()),
@@ -183,6 +214,14 @@ impl Settings {
                 catalog: self.catalog.expires_after.millis(),
             },
             notify: self.notifications.options(),
+            sweeping: Sweeping {
+                staging: self.store.staging.millis(),
+                every: self.store.sweep_every.millis(),
+                repack_percent: self.store.repack_percent,
+                repack_bytes: self.store.repack_gib << 30,
+                ..options.sweeping
+            },
+            key_grace: self.access.key_grace.millis(),
             audit: AuditLimits { keep: self.audit.keep.millis(), most: self.audit.max_records },
             retry: godwit_control::options::Retry { attempts: self.jobs.attempts, ..options.retry },
             ..options
@@ -221,6 +260,35 @@ impl Default for Catalog {
 impl Default for Connectors {
     fn default() -> Self {
         Self { heartbeat: Span(Options::default().heartbeat) }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let sweeping = Sweeping::default();
+        Self {
+            staging: Span::of(sweeping.staging),
+            sweep_every: Kept::of(sweeping.every),
+            repack_percent: sweeping.repack_percent,
+            repack_gib: sweeping.repack_bytes >> 30,
+        }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { key_grace: Span::of(Options::default().key_grace) }
+    }
+}
+
+impl Span {
+    fn of(span: Millis) -> Span {
+        Span(Duration::from_millis(u64::try_from(span.0).unwrap_or(0)))
+    }
+
+    /// For the rules of the model.
+    fn millis(self) -> Millis {
+        Millis(i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX))
     }
 }
 
@@ -316,6 +384,8 @@ mod tests {
             ("[jobs]\npause_after_failures = 101", "1 to 100"),
             ("[audit]\nmax_records = 10", "1000 to"),
             ("[connectors]\nheartbeat = '0s'", "shorter than a second"),
+            ("[store]\nrepack_percent = 101", "0 to 100"),
+            ("[store]\nrepack_gib = 0", "1 to"),
             ("jobs", "line 1"),
         ] {
             let error = Settings::parse(text).unwrap_err();
