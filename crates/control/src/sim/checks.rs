@@ -149,8 +149,9 @@ impl Record {
             seen.changes.push(now);
         }
         if job.state == JobState::Deleting || job.state == JobState::Deleted {
-            let by_rule = self.deleted_jobs.contains(&job.id) || seen.state == JobState::PausedOnFailure;
-            assert!(by_rule || seen.state == job.state || was_paused(seen), "{} was deleted by nobody", job.id);
+            let was_deleting = matches!(seen.state, JobState::Deleting | JobState::Deleted);
+            let by_somebody = self.deleted_jobs.contains(&job.id) || was_paused(seen);
+            assert!(was_deleting || by_somebody, "{}: {:?}, deleted by nobody", job.id, seen.state);
         }
         seen.state = job.state;
         self.counts.states.insert(format!("a job {}", job.state.as_str()));

@@ -208,7 +208,9 @@ impl Sim {
                 actor::act(self, service).await;
                 // Time for the driver to see it, and hardly for anything to end.
                 sleep(Duration::from_millis(50)).await;
-                self.record.look(service, &self.clock).await;
+                if self.dice.chance(300) {
+                    self.record.look(service, &self.clock).await;
+                }
             }
             if self.key_dice.chance(100) {
                 actor::change_key(self, service).await;

@@ -189,6 +189,7 @@ impl Store {
         self.delete_job_by(id, Some(record), now).await
     }
 
+    /// With a `record` of the service, only a job that is paused: it may have been resumed since it was looked for.
     async fn delete_job_by(
         &self,
         id: &JobId,
@@ -200,7 +201,7 @@ impl Store {
         if was.state == JobState::Deleted {
             return Ok(Err(DeleteDenied::Deleted));
         }
-        if was.state == JobState::Deleting {
+        if was.state == JobState::Deleting || (record.is_some() && was.state != JobState::PausedOnFailure) {
             return Ok(Ok(()));
         }
         step_job(&mut tx, &was, job::Event::Delete, None, now).await?;
