@@ -38,6 +38,8 @@ const LONGEST_STRAY: Millis = Millis(12 * Millis::DAY.0);
 pub(super) struct Record {
     pause_after: u32,
     jobs: BTreeMap<JobId, Seen>,
+    /// Every grid that a job has had: start and minutes.
+    grids: BTreeMap<JobId, BTreeSet<(Timestamp, u32)>>,
     images: BTreeMap<ImageId, JobId>,
     deleted_images: BTreeSet<ImageId>,
     deleted_jobs: BTreeSet<JobId>,
@@ -63,8 +65,6 @@ struct Counts {
 
 struct Seen {
     state: JobState,
-    /// Every grid that the job has had: start and minutes.
-    grids: BTreeSet<(Timestamp, u32)>,
     keep: Option<u32>,
     changes: Vec<Timestamp>,
     runs: BTreeMap<RunId, Position>,
@@ -75,6 +75,7 @@ impl Record {
         Record {
             pause_after,
             jobs: BTreeMap::new(),
+            grids: BTreeMap::new(),
             images: BTreeMap::new(),
             deleted_images: BTreeSet::new(),
             deleted_jobs: BTreeSet::new(),
@@ -107,6 +108,7 @@ impl Record {
     /// Looks at everything that is on record.
     pub async fn look(&mut self, service: &Service, clock: &Clock) {
         self.counts.looks += 1;
+        self.note_grids(service).await;
         let store = service.store();
         let (now, up) = (clock.now(), clock.up());
         let mut busy = BTreeSet::new();
@@ -135,7 +137,6 @@ impl Record {
     fn look_at_job(&mut self, job: &JobRecord, now: Timestamp) {
         let fresh = || Seen {
             state: JobState::Pending,
-            grids: BTreeSet::new(),
             keep: job.settings.keep_images,
             changes: vec![job.created_at],
             runs: BTreeMap::new(),
@@ -159,10 +160,12 @@ impl Record {
             // There is no other way to it, and it is too short to be met by chance.
             self.counts.states.insert(format!("a job {}", JobState::Failing.as_str()));
         }
-        if let Interval::EveryMinutes(minutes) = job.settings.interval {
-            seen.grids.insert((job.settings.start, minutes));
-        } else {
-            seen.grids.insert((job.settings.start, 1));
+    }
+
+    /// Remembers the grids that jobs have now: a change may be changed again before anybody looks.
+    pub async fn note_grids(&mut self, service: &Service) {
+        for job in service.store().jobs(None, 10_000).await.unwrap() {
+            self.grids.entry(job.id.clone()).or_default().insert(grid(&job));
         }
     }
 
@@ -205,15 +208,16 @@ impl Record {
 
     fn look_at_schedule(&self, job: &JobRecord, runs: &[RunRecord]) {
         let seen = &self.jobs[&job.id];
+        let grids = &self.grids[&job.id];
         let mut automatic: Vec<_> = runs.iter().filter(|r| r.kind == RunType::Automatic).collect();
         automatic.sort_by_key(|r| r.scheduled_at);
         for run in &automatic {
-            let on_grid = seen.grids.iter().any(|(start, minutes)| {
+            let on_grid = grids.iter().any(|(start, minutes)| {
                 run.scheduled_at == *start
                     || (job.settings.interval != Interval::Once
                         && next_on_grid(*start, *minutes, run.scheduled_at - Millis(1)) == run.scheduled_at)
             });
-            assert!(on_grid, "{} is off the grid: {:?} of {:?}", run.id, run.scheduled_at, seen.grids);
+            assert!(on_grid, "{} is off the grid: {:?} of {:?}", run.id, run.scheduled_at, grids);
         }
         let Interval::EveryMinutes(minutes) = job.settings.interval else { return };
         for pair in automatic.windows(2) {
@@ -330,6 +334,14 @@ impl Record {
         );
         assert!(counts.completed.len() > counts.looks / 20, "hardly a run completed: {counts:?}");
         counts.states.clone()
+    }
+}
+
+/// Where a job's grid begins, and its step in minutes; of a one-time job the beginning alone matters.
+fn grid(job: &JobRecord) -> (Timestamp, u32) {
+    match job.settings.interval {
+        Interval::EveryMinutes(minutes) => (job.settings.start, minutes),
+        Interval::Once => (job.settings.start, 1),
     }
 }
 

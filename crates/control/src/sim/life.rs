@@ -208,6 +208,7 @@ impl Sim {
                 actor::act(self, service).await;
                 // Time for the driver to see it, and hardly for anything to end.
                 sleep(Duration::from_millis(50)).await;
+                self.record.note_grids(service).await;
                 if self.dice.chance(300) {
                     self.record.look(service, &self.clock).await;
                 }
