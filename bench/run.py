@@ -191,9 +191,6 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(130))
     arguments = read_arguments()
-    for program in ("nbdcopy", "restic", "qemu-img", "qemu-storage-daemon", "qemu-io"):
-        if not shutil.which(program):
-            sys.exit(f"{program} is missing: run this through ./dev bench")
     cases, rows, changed, decisions = {}, [], 0, []
     if arguments.only in (None, "control"):
         say("the decision line with many jobs")
@@ -202,6 +199,9 @@ def main() -> None:
         control.print_table(decisions)
     if arguments.only == "control":
         return write_results(arguments, rows, cases, changed, decisions)
+    for program in ("nbdcopy", "restic", "qemu-img", "qemu-storage-daemon", "qemu-io"):
+        if not shutil.which(program):
+            sys.exit(f"{program} is missing: run this through ./dev bench")
     for name, disk in disks.build(arguments.cache, arguments.full).items():
         if arguments.only in (None, name):
             measured, bytes_changed = measure_disk(arguments, name, disk)

@@ -26,9 +26,11 @@ const LATEST_IMAGE: &str = "SELECT job_id, image_id FROM image WHERE image_id IN
     (SELECT i.image_id FROM image i WHERE i.job_id = job.job_id AND i.deleting = 0 ORDER BY i.number DESC LIMIT 1) \
     FROM job WHERE job.job_id IN ";
 
-/// When the runs that are listed ahead are due.
-const NEXT_START: &str =
-    "SELECT job_id, scheduled_at FROM run WHERE state = 'PENDING' AND kind = 'AUTOMATIC' AND job_id IN ";
+/// When the runs that are listed ahead are due. Asked job by job: SQLite would rather read all that are pending than
+/// look for each of fifty jobs.
+const NEXT_START: &str = "SELECT job.job_id AS job_id, (SELECT run.scheduled_at FROM run \
+    WHERE run.job_id = job.job_id AND run.state = 'PENDING' AND run.kind = 'AUTOMATIC') AS next_start \
+    FROM job WHERE job.job_id IN ";
 
 /// What belongs to each of some jobs.
 pub(crate) struct BesideJobs {
@@ -46,7 +48,7 @@ impl Store {
         let server_head = format!("{SERVER_WITH_JOB} WHERE server.server_id IN ");
         let servers = self.of_all(&server_head, &servers, "", "read the servers of jobs", server).await?;
         let next_starts = self.of_all(NEXT_START, &ids, "", "read the next runs", |row| {
-            Ok((Fields(row).id("job_id")?, Fields(row).time("scheduled_at")?))
+            Ok((Fields(row).id("job_id")?, Fields(row).opt_time("next_start")?))
         });
         let images = self.of_all(LATEST_IMAGE, &ids, ")", "read the newest images of jobs", |row| {
             Ok((Fields(row).id("job_id")?, Fields(row).id("image_id")?))
@@ -54,7 +56,7 @@ impl Store {
         let runs = self.of_all(LATEST_RUN, &ids, ")", "read the latest runs", run_record);
         Ok(BesideJobs {
             servers: servers.into_iter().map(|server| (server.id.clone(), server)).collect(),
-            next_starts: next_starts.await?.into_iter().collect(),
+            next_starts: next_starts.await?.into_iter().filter_map(|(job, at)| Some((job, at?))).collect(),
             images: images.await?.into_iter().collect(),
             runs: runs.await?.into_iter().map(|run| (run.job.clone(), run)).collect(),
         })

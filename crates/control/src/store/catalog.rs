@@ -1,6 +1,6 @@
 //! The server catalog.
 
-use super::query::{After, Verbs, bind_all, places};
+use super::query::{After, MOST_VALUES, Verbs, bind_all, places};
 use super::row::{Fields, to_json, to_sql};
 use super::{Store, StoreError, Tx};
 use crate::audit::NewAuditRecord;
@@ -20,8 +20,8 @@ pub(super) const SERVER_WITH_JOB: &str = "SELECT server.*, job.job_id AS job_id,
     LEFT JOIN job ON job.job_id = (SELECT j.job_id FROM job j WHERE j.server_id = server.server_id \
     ORDER BY j.created_at DESC, j.job_id DESC LIMIT 1) ";
 
-/// Servers in one statement: its values stay far below the 32,766 that SQLite takes.
-const BATCH: usize = 500;
+/// Servers in one statement: some hundred values, see [`MOST_VALUES`].
+const BATCH: usize = MOST_VALUES / 5;
 
 /// State of the catalog.
 #[derive(Clone, Debug)]

@@ -97,8 +97,9 @@ impl Store {
     /// Packs that are to be removed from the store. While their run is at work its snapshots may name them.
     pub(crate) async fn unneeded_packs(&self) -> Result<Vec<PackId>, StoreError> {
         sqlx::query(
-            "SELECT pack_id FROM pack_ledger WHERE state = 'VOID' AND run_id IN \
-             (SELECT run_id FROM run WHERE state NOT IN ('ACTIVE', 'DELETING')) ORDER BY pack_id LIMIT 1000",
+            "SELECT pack_id FROM pack_ledger WHERE state = 'VOID' AND EXISTS (SELECT 1 FROM run \
+             WHERE run.run_id = pack_ledger.run_id AND run.state NOT IN ('ACTIVE', 'DELETING')) \
+             ORDER BY pack_id LIMIT 1000",
         )
         .all(self.reader(), "look for packs to remove", |row| Fields(row).id("pack_id"))
         .await

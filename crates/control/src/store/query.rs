@@ -120,8 +120,9 @@ pub(super) fn of<I: ToString>(column: &str, owner: Option<&I>) -> (String, Strin
     }
 }
 
-/// Values in one statement at most: SQLite takes 32,766, and a page is not longer.
-pub(super) const MOST_VALUES: usize = 1_001;
+/// Values in one statement at most. For SQLite `$7` is a name, which it looks for among all names before it: what a
+/// statement costs grows with the square of their number, and beyond some hundred that is more than another statement.
+pub(super) const MOST_VALUES: usize = 100;
 
 /// `($first, …)`: places for `count` values.
 pub(super) fn places(first: usize, count: usize) -> String {
