@@ -16,21 +16,38 @@ use std::net::SocketAddr;
 /// Stands for a value that is not shown.
 const HIDDEN: &str = "(secret)";
 
-/// Characters of a text that are shown.
-const LONGEST_TEXT: usize = 256;
+/// Characters of a text that are shown: a policy is to be seen whole.
+const LONGEST_TEXT: usize = 1_500;
+
+/// The same if all together are too long.
+const SHORT_TEXT: usize = 32;
 
 /// Elements of a list that are shown.
 const LONGEST_LIST: usize = 32;
 
 /// Bytes of all parameters: an export reads thousands of times, so that records are many and must be small.
-const LONGEST_PARAMETERS: usize = 2_048;
+const LONGEST_PARAMETERS: usize = 4_096;
+
+/// Characters of the name of an operation that does not exist.
+const LONGEST_TARGET: usize = 128;
 
 /// Characters of an error's message.
 const LONGEST_MESSAGE: usize = 512;
 
 /// What a name has in it if its value is not to be shown. In small letters.
-const SECRET_NAMES: [&str; 9] =
-    ["secret", "password", "passphrase", "token", "credential", "privatekey", "signature", "authorization", "command"];
+const SECRET_NAMES: [&str; 11] = [
+    "secret",
+    "password",
+    "passphrase",
+    "token",
+    "credential",
+    "privatekey",
+    "plaintext",
+    "material",
+    "signature",
+    "authorization",
+    "command",
+];
 
 /// The address that a connection came from. Put into a request's extensions by whoever accepts connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +74,8 @@ pub(crate) struct Note {
 /// Parameters as they may be shown, and what may not.
 #[derive(Default)]
 struct Shown {
+    /// Characters of a text.
+    longest: usize,
     parameters: Option<Value>,
     /// Texts that no message may repeat.
     hidden: Vec<String>,
@@ -76,13 +95,16 @@ impl Note {
 
     /// It names an operation that does not exist.
     pub fn unknown(&mut self, target: &[u8]) {
-        self.unknown_target = Some(String::from_utf8_lossy(target).chars().take(LONGEST_TEXT / 2).collect());
+        self.unknown_target = Some(String::from_utf8_lossy(target).chars().take(LONGEST_TARGET).collect());
     }
 
     /// These are its parameters.
     pub fn parameters(&mut self, entry: &Entry, request: &Map<String, Value>) {
-        let mut shown = Shown::default();
+        let mut shown = Shown { longest: LONGEST_TEXT, ..Shown::default() };
         let mut value = shown.object(request, entry.rules());
+        if value.to_string().len() > LONGEST_PARAMETERS {
+            value = Shown { longest: SHORT_TEXT, ..Shown::default() }.object(request, entry.rules());
+        }
         if value.to_string().len() > LONGEST_PARAMETERS {
             value = json!({ "(cut)": format!("{} members", request.len()) });
         }
@@ -176,7 +198,7 @@ impl Shown {
             }
             None => text.to_owned(),
         };
-        cut(&text, LONGEST_TEXT)
+        cut(&text, self.longest)
     }
 
     /// Remembers every text in a value that is not shown.
@@ -234,7 +256,7 @@ mod tests {
     ]);
 
     fn shown(request: Value) -> (Value, Shown) {
-        let mut shown = Shown::default();
+        let mut shown = Shown { longest: LONGEST_TEXT, ..Shown::default() };
         let value = shown.object(request.as_object().unwrap(), &RULES);
         (value, shown)
     }
@@ -263,14 +285,23 @@ mod tests {
 
     #[test]
     fn long_values_are_cut() {
-        let (value, _) = shown(json!({"description": "é".repeat(1_000), "recipients": vec!["x"; 1_000]}));
+        let (value, _) = shown(json!({"description": "é".repeat(2_000), "recipients": vec!["x"; 1_000]}));
         assert_eq!(value["description"].as_str().unwrap().chars().count(), LONGEST_TEXT + 1);
         assert_eq!(value["recipients"].as_array().unwrap().len(), LONGEST_LIST + 1);
         let entry = operations::find("Godwit_V1.CreateReplicationJob").unwrap();
         let mut note = Note { caller: Some(Caller::default()), entry: Some(entry), ..Note::default() };
-        note.parameters(entry, json!({"recipients": vec!["x".repeat(300); 30]}).as_object().unwrap());
-        let record = note.record(Some(Ok(())), "r").unwrap();
-        assert_eq!(record.parameters, r#"{"(cut)":"1 members"}"#);
+        let mut shown = |request: Value| {
+            note.parameters(entry, request.as_object().unwrap());
+            note.record(Some(Ok(())), "r").unwrap().parameters
+        };
+        let policy = "p".repeat(1_400);
+        assert!(shown(json!({"description": policy})).contains(&policy));
+        let all = shown(json!({"serverId": "s-1", "recipients": vec!["x".repeat(300); 30]}));
+        assert!(all.contains(r#""serverId":"s-1""#) && all.len() < LONGEST_PARAMETERS, "{all}");
+        let wide = "\u{1}".repeat(1_000);
+        let members: Map<String, Value> =
+            entry.rules().0.iter().map(|m| (m.name.to_owned(), json!(vec![wide.clone(); 32]))).collect();
+        assert!(shown(members.into()).len() < LONGEST_PARAMETERS);
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Entry {
 
     /// Whether it changes nothing, by its verb: what is not known to read counts as a change.
     pub fn only_reads(&self) -> bool {
-        ["Get", "Describe", "List", "Preview", "Read", "Verify"].iter().any(|verb| self.name.starts_with(verb))
+        ["Get", "Describe", "List", "Read", "Verify", "Preview"].iter().any(|verb| self.name.starts_with(verb))
     }
 
     /// What its request must obey.

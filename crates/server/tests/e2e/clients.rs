@@ -28,7 +28,18 @@ fn scene() -> Scene {
     }
     let service = Service::start(&folder.path().join("data"));
     service.associate_all(&[&daemons[0].qmp_socket(), &sockets]);
+    make_roles(&service, folder.path());
     Scene { folder, _daemons: daemons, service }
+}
+
+/// The roles that the flows name.
+fn make_roles(service: &Service, folder: &Path) {
+    let document = folder.join("role.json");
+    let text = r#"{"Statement": {"Effect": "Allow", "Action": ["godwit:ReadSource", "godwit:WriteStore", "godwit:RegisterImage"]}}"#;
+    std::fs::write(&document, text).expect("a file in our folder");
+    for role in ["mover", "other"] {
+        service.cli(&["roles", "create", role, "--document", document.to_str().expect("UTF-8")]);
+    }
 }
 
 fn daemon(folder: &Path, name: &str) -> Daemon {
