@@ -16,6 +16,7 @@ mod keys;
 mod liar;
 mod memory;
 mod notifications;
+mod relay;
 mod resume;
 mod service;
 mod staging;
