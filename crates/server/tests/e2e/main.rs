@@ -9,6 +9,7 @@
 mod bad_input;
 mod clients;
 mod daemon;
+mod disclosure;
 mod first_copy;
 mod guest;
 mod incremental;
