@@ -3,7 +3,7 @@
 
 Needs AWS_ENDPOINT_URL_SMS (or GODWIT_ENDPOINT) and AWS_SHARED_CREDENTIALS_FILE, and a service with at least two
 associated connectors that offer at least three servers, none of which has a job. With GODWIT_WAIT_RUN=1 it lets four
-runs end. botocore's own model is held against every reply. It leaves the service without a live job and without a connector.
+runs end. It leaves the service without a live job and without a connector.
 """
 
 import datetime
@@ -16,7 +16,6 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-import validate
 from checks import ENDPOINT, REGION, RUN_BOUND, WAIT_RUN, check, equal, finish, keys, wait
 
 APP = "app-0123456789abcdef0"
@@ -33,7 +32,7 @@ LATER = [
 
 def client(key=None, secret=None, token=None):
     known = keys()
-    made = boto3.client(
+    return boto3.client(
         "sms",
         endpoint_url=ENDPOINT,
         region_name=REGION,
@@ -42,11 +41,8 @@ def client(key=None, secret=None, token=None):
         aws_session_token=token,
         config=Config(retries={"max_attempts": 0}, read_timeout=120),
     )
-    SEEN.append(validate.watch(made))
-    return made
 
 
-SEEN = []
 sms = client()
 
 
@@ -271,15 +267,6 @@ def by_address(servers):
     equal("an empty list of addresses is no filter", len(everything), len(servers))
 
 
-def every_reply_was_seen():
-    """The validator saw a good reply of every operation that works, and a refusal of every one that refuses."""
-    seen = set.union(*SEEN)
-    works = {sms.meta.method_to_api_mapping[name] for name in sms.meta.method_to_api_mapping if name not in LATER}
-    equal("the model was held against a reply of every operation", works - {name for name, good in seen if good}, set())
-    refusals = {name for name, good in seen if not good}
-    check("and against refusals of most", len(refusals) >= 30, refusals)
-
-
 def one_time_job(server):
     far = now() + datetime.timedelta(days=29)
     return sms.create_replication_job(serverId=server, seedReplicationTime=far, runOnce=True)["replicationJobId"]
@@ -364,7 +351,6 @@ def farewell(server):
 
 
 def flow():
-    validate.self_test()
     connectors()
     server, other, third = catalog()[:3]
     identity()
@@ -377,7 +363,6 @@ def flow():
         one_time_run(third)
     end_of_job(job, server)
     farewell(server)
-    every_reply_was_seen()
 
 
 finish(flow)

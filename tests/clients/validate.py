@@ -1,17 +1,33 @@
-"""Holds every reply against the model that botocore itself was built with, before botocore reads it.
+#!/usr/bin/env python3
+"""Holds every reply that a client got against the model that botocore itself was built with.
 
-botocore is lenient: it drops members that it does not know, takes strings for numbers and any text for an enum. Other
-SDKs are not. `watch(client)` looks at each raw reply; what is wrong with it is a failed check. `self_test()` shows that
-each kind of wrong is found.
+    validate.py RECORDING [OPERATION...] [--all]
+
+RECORDING is a folder with what was said on each connection, byte for byte: N.request and N.reply. Whatever the client
+is, each of its requests must have a reply, and each reply must be as the model says. Each OPERATION must be among those
+that were answered well, with --all every operation of the model among those that were called.
+
+Clients are lenient, each in its own way: botocore drops members that it does not know, takes strings for numbers and any
+text for an enum. First `self_test` shows that each kind of wrong is found.
 """
 
+import collections
+import http.client
+import io
 import json
 import math
+import pathlib
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
 
 import botocore.session
 
-from checks import check, equal
+from checks import check, equal, finish
 
+SMS = "AWSServerMigrationService_V2016_10_24."
+OWN = "Godwit_V1."
 # Errors that the model leaves to the protocol and to the signature, as docs/api.md lists them.
 COMMON = {
     "IncompleteSignatureException", "InvalidSignatureException", "MissingAuthenticationTokenException",
@@ -56,13 +72,12 @@ def wrongs_of_number(shape, value, path):
         yield f"{path} is {value}, no epoch seconds of our time"
 
 
-def wrongs_of_error(operation, status, body):
+def wrongs_of_error(target, status, body):
     code = body.get("__type")
-    modelled = {shape.name: shape for shape in operation.error_shapes}
     if not isinstance(code, str):
         yield f"__type is {code!r}"
-    elif code not in modelled and code not in COMMON:
-        yield f"{code} is no error of {operation.name}"
+    elif code not in COMMON | modelled_errors(target):
+        yield f"{code} is no error of {target}"
     if not isinstance(body.get("message"), str) or not body["message"]:
         yield "the error says nothing"
     for name in body.keys() - {"__type", "message"}:
@@ -72,13 +87,14 @@ def wrongs_of_error(operation, status, body):
         yield f"{code} comes with HTTP {status}"
 
 
-def wrongs_of_reply(operation, status, headers, raw):
-    """Everything that is wrong with a raw reply to the operation."""
+def wrongs_of_reply(target, status, headers, raw):
+    """Everything that is wrong with a raw reply to a request for the target. Of our own operations the model knows the
+    errors only."""
     headers = {name.lower(): value for name, value in headers.items()}
-    if headers.get("content-type") != "application/x-amz-json-1.1":
-        yield f"the content type is {headers.get('content-type')!r}"
     if len(headers.get("x-amzn-requestid", "")) < 8:
         yield "there is no request id"
+    if headers.get("content-type") != "application/x-amz-json-1.1":
+        yield f"the content type is {headers.get('content-type')!r}"
     try:
         body = json.loads(raw, parse_constant=lambda name: name)
     except ValueError as error:
@@ -87,31 +103,86 @@ def wrongs_of_reply(operation, status, headers, raw):
     if not isinstance(body, dict):
         yield f"the body is {type(body).__name__}"
     elif status >= 400:
-        yield from wrongs_of_error(operation, status, body)
+        yield from wrongs_of_error(target, status, body)
     elif status != 200:
         yield f"HTTP {status}"
-    else:
+    elif operation := modelled(target):
         yield from wrongs_of(operation.output_shape, body, operation.name)
+    elif not target.startswith(OWN):
+        yield f"{target} is no operation, and was answered"
 
 
-def watch(client):
-    """Checks every reply that this client gets; gives the set of the operations and errors that came by."""
-    seen = set()
+MODEL = botocore.session.get_session().get_service_model("sms")
 
-    def look(operation_model, response_dict, **_):
-        status, raw = response_dict["status_code"], response_dict["body"]
-        wrongs = list(wrongs_of_reply(operation_model, status, response_dict["headers"], raw))
-        seen.add((operation_model.name, status < 400))
+
+def modelled(target):
+    """The model's operation of a target, if it has it."""
+    name = target.removeprefix(SMS)
+    return MODEL.operation_model(name) if name != target and name in MODEL.operation_names else None
+
+
+def modelled_errors(target):
+    operation = modelled(target)
+    known = operation.error_shapes if operation else MODEL.error_shapes if target.startswith(OWN) else []
+    return {shape.name for shape in known}
+
+
+class Said(io.BytesIO):
+    """What one side said on a connection: message after message, as http.client reads them from a socket."""
+
+    def makefile(self, *_):
+        return self
+
+    def close(self):
+        """The next message is read from the same place."""
+
+
+def requests(said):
+    """Method, path and target of each request."""
+    while line := said.readline():
+        method, path, _ = line.decode("latin-1").split()
+        headers = http.client.parse_headers(said)
+        assert "transfer-encoding" not in headers, "a body in chunks, which no client sends here"
+        said.read(int(headers.get("content-length", 0)))
+        yield method, path, headers.get("x-amz-target", "")
+
+
+def exchanges(recording):
+    """Each request with its reply: status, headers and body, or None."""
+    for file in sorted(pathlib.Path(recording).glob("*.request")):
+        replies = Said(file.with_suffix(".reply").read_bytes())
+        for method, path, target in requests(Said(file.read_bytes())):
+            reply = http.client.HTTPResponse(replies, method=method)
+            try:
+                reply.begin()
+                yield method, path, target, (reply.status, dict(reply.getheaders()), reply.read())
+            except http.client.HTTPException:
+                yield method, path, target, None
+
+
+def recorded(recording, wanted, whole):
+    """Every reply of a recording is as the model says."""
+    well, refused, unanswered = collections.Counter(), collections.Counter(), []
+    for method, path, target, reply in exchanges(recording):
+        if (method, path) != ("POST", "/"):
+            continue
+        if reply is None:
+            unanswered.append(target)
+            continue
+        wrongs = list(wrongs_of_reply(target, *reply))
+        name = target.removeprefix(SMS)
+        (well if reply[0] < 400 else refused)[name] += 1
         # Thousands of good ones would say nothing.
         if wrongs:
-            check(f"the reply to {operation_model.name} is as botocore's model says", False, wrongs)
-
-    client.meta.events.register("before-parse.sms", look)
-    return seen
-
-
-def model():
-    return botocore.session.get_session().get_service_model("sms")
+            check(f"the reply to {target} is as the model says", False, wrongs)
+    equal("every request has its reply", unanswered, [])
+    for name in sorted(well | refused):
+        print(f"      {name or '(no target)'}: {well[name]} answered, {refused[name]} refused")
+    check(f"{(well | refused).total()} replies were held against the model", well, "there is none")
+    equal("a good reply of every operation that was to be called is among them", set(wanted) - well.keys(), set())
+    if whole:
+        seen = well.keys() | refused.keys()
+        equal("a reply of every operation of the model is among them", set(MODEL.operation_names) - seen, set())
 
 
 def good_job():
@@ -128,7 +199,7 @@ def spoilt(change):
 
 def self_test():
     """The validator takes a good reply and refuses one that is spoilt in each way."""
-    jobs = model().operation_model("GetReplicationJobs")
+    jobs = SMS + "GetReplicationJobs"
     headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": "0123456789"}
     error = lambda **members: json.dumps({"__type": "InvalidParameterException", "message": "it is wrong", **members})
     reply = lambda raw, status=200, headers=headers: list(wrongs_of_reply(jobs, status, headers, raw))
@@ -165,3 +236,19 @@ def self_test():
     }
     for name, wrongs in cases.items():
         equal(f"the validator refuses {name}, and finds nothing else", len(wrongs), 1)
+    request = f"POST / HTTP/1.1\r\nX-Amz-Target: {jobs}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "1.request").write_bytes(request * 3)
+        pathlib.Path(folder, "1.reply").write_bytes(answer * 2)
+        found = [reply and reply[2] for *_, reply in exchanges(folder)]
+    equal("each request of a connection has its own reply, or none", found, [b"{}", b"{}", None])
+
+
+def flow():
+    self_test()
+    recording, *wanted = [argument for argument in sys.argv[1:] if argument != "--all"]
+    recorded(recording, wanted, "--all" in sys.argv)
+
+
+finish(flow)

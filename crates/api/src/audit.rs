@@ -66,6 +66,8 @@ pub(crate) struct Note {
     pub source: String,
     /// Whether its begin is on record.
     pub begun: bool,
+    /// Of an operation that answers with bytes: which volume of which image they are of.
+    pub volume: String,
     at: Option<Timestamp>,
     unknown_target: Option<String>,
     shown: Shown,
@@ -109,6 +111,9 @@ impl Note {
             value = json!({ "(cut)": format!("{} members", request.len()) });
         }
         self.shown = Shown { parameters: Some(value), ..shown };
+        if entry.answers_bytes() {
+            self.volume = json!(["imageId", "volume"].map(|name| request.get(name))).to_string();
+        }
     }
 
     /// The record of a call whose caller is proven; without an outcome it is only about to begin.

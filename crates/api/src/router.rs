@@ -121,25 +121,28 @@ async fn put_on_record(
     outcome: Result<Answer, ApiError>,
     id: &str,
 ) -> Result<Answer, ApiError> {
-    let (record, begun) = {
+    let (record, begun, volume) = {
         let note = noted.lock();
         let record = note.record(Some(outcome.as_ref().map(|_| ())), id);
         if let (None, Err(error)) = (&record, &outcome) {
             service.audit_refused(error.code().as_str(), note.claimed_key.as_deref());
         }
-        (record, note.begun)
+        (record, note.begun, matches!(outcome, Ok(Answer::Octets(_))).then(|| note.volume.clone()))
     };
-    match record {
-        None => {}
-        Some(record) if begun => service.audit_end(record).await,
-        // What was refused tells nothing that a record could be wanted for before the reply.
-        Some(record) => {
-            if let Err(error) = service.audit_note(record).await {
-                return outcome.and(Err(error.into()));
-            }
+    let recorded = match (record, volume) {
+        (None, _) => Ok(()),
+        (Some(record), _) if begun => {
+            service.audit_end(record).await;
+            Ok(())
         }
+        (Some(record), Some(volume)) => service.audit_disclose(record, &volume).await,
+        // What was refused tells nothing that a record could be wanted for before the reply.
+        (Some(record), None) => service.audit_note(record).await,
+    };
+    match recorded {
+        Ok(()) => outcome,
+        Err(error) => outcome.and(Err(error.into())),
     }
-    outcome
 }
 
 /// What is known of a call, also to whoever has to tell that it broke.

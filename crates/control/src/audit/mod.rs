@@ -6,8 +6,10 @@
 mod chain;
 pub(crate) mod recorder;
 
+use crate::service::ServiceError;
 pub use chain::{Break, Hash, Link};
 use godwit_model::time::{Millis, Timestamp};
+use recorder::NotRecorded;
 
 /// The outcome of what succeeded.
 pub const OK: &str = "OK";
@@ -49,6 +51,12 @@ pub struct NewAuditRecord {
 }
 
 impl NewAuditRecord {
+    /// The same call, refused because it could not be put on record in time.
+    pub(crate) fn refused(self) -> Self {
+        let error = ServiceError::from(NotRecorded);
+        Self { outcome: error.code.as_str().to_owned(), message: error.message, ..self }
+    }
+
     /// Something that the service did by itself, and that succeeded.
     pub fn of_the_service(action: &str, parameters: &serde_json::Value, at: Timestamp) -> Self {
         Self {

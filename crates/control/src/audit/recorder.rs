@@ -8,17 +8,22 @@
 //! `UNKNOWN`. A call that only reads is put on record within moments after its reply: a crash may lose these, and
 //! nothing else.
 //!
+//! A call whose reply takes bytes of an image out of the house changes nothing either, but that it happened must not be
+//! lost. Its record is on disk before the reply is sent, unless another one of the same access key and the same volume
+//! was so a moment ago: an export makes a call for each mebibyte, and to wait for the disk each time would cost a third
+//! of its pace. So a crash may lose how far an export came in its last moments, and never who got at which volume.
+//!
 //! # Bounds
 //!
-//! So many records wait at most. When that many do, because the database does not take them, calls that read wait for a place, and
-//! are refused if they get none: nothing is read that cannot be put on record.
+//! So many records wait at most. When that many do, because the database does not take them, calls that read wait for a
+//! place, and are refused if they get none: nothing is read that cannot be put on record.
 
 use super::NewAuditRecord;
 use crate::control::Clock;
 use crate::store::Store;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -33,6 +38,9 @@ const BATCH: usize = 256;
 
 /// How long records of calls that only read wait for company: each transaction waits for the disk.
 const GATHER: Duration = Duration::from_millis(200);
+
+/// How long one record on disk stands for what else the same access key reads of the same volume.
+const STANDS: Duration = Duration::from_secs(1);
 
 /// Pause after the database did not take a batch.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +64,22 @@ pub(crate) struct NotRecorded;
 struct Waiting {
     what: NewAuditRecord,
     begun: bool,
+    /// Whether the call is refused if this is not on disk in time.
+    discloses: bool,
     done: Option<oneshot::Sender<bool>>,
+}
+
+impl Waiting {
+    /// Nobody waits for it.
+    fn of(what: NewAuditRecord) -> Waiting {
+        Waiting { what, begun: false, discloses: false, done: None }
+    }
+
+    /// The record, as it is true now: who waited in vain for it has been refused.
+    fn record(&self) -> NewAuditRecord {
+        let in_vain = self.discloses && self.done.as_ref().is_none_or(oneshot::Sender::is_closed);
+        if in_vain { self.what.clone().refused() } else { self.what.clone() }
+    }
 }
 
 /// Requests that nobody has proven to be theirs, since the last time that their number was put on record.
@@ -66,11 +89,15 @@ struct Refusals {
     keys: BTreeSet<String>,
 }
 
+/// Whose access key reads, and what: the volume of an image.
+type Disclosure = (String, String);
+
 /// The way to the recorder. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     store: Store,
     queue: mpsc::Sender<Waiting>,
+    disclosed: Arc<Mutex<HashMap<Disclosure, Instant>>>,
     refusals: Arc<Mutex<Refusals>>,
     refused: Arc<Notify>,
 }
@@ -91,7 +118,8 @@ impl Recorder {
     /// Starts it. Stopped, it puts on record what waits, then ends.
     pub fn start(store: Store, clock: Clock, stop: CancellationToken) -> (Recorder, JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let recorder = Recorder { store, queue, refusals: Arc::default(), refused: Arc::default() };
+        let recorder =
+            Recorder { store, queue, disclosed: Arc::default(), refusals: Arc::default(), refused: Arc::default() };
         let work = Work {
             store: recorder.store.clone(),
             clock,
@@ -114,18 +142,44 @@ impl Recorder {
 
     /// A call that began has ended: on disk when this returns, or at least the begin is, and this will be.
     pub async fn end(&self, what: NewAuditRecord) {
-        let (done, when_done) = oneshot::channel();
-        let waiting = Waiting { what, begun: true, done: Some(done) };
-        let sent = timeout(WAIT, self.queue.send(waiting)).await;
-        if !matches!(sent, Ok(Ok(()))) || !matches!(timeout(WAIT, when_done).await, Ok(Ok(true))) {
+        if self.on_disk(Waiting { begun: true, ..Waiting::of(what) }).await.is_err() {
             tracing::error!("how a call ended is not on record yet; that it began is");
         }
     }
 
+    /// Bytes of a volume are about to leave: when this returns, that its caller reads it is on disk. They must not leave
+    /// if it fails.
+    pub async fn disclose(&self, what: NewAuditRecord, volume: &str) -> Result<(), NotRecorded> {
+        let disclosure = (what.caller.access_key_id.clone(), volume.to_owned());
+        if self.stands(&disclosure) {
+            return self.note(what).await;
+        }
+        self.on_disk(Waiting { discloses: true, ..Waiting::of(what) }).await?;
+        self.disclosed().insert(disclosure, Instant::now());
+        Ok(())
+    }
+
+    fn stands(&self, disclosure: &Disclosure) -> bool {
+        let mut disclosed = self.disclosed();
+        disclosed.retain(|_, at| at.elapsed() < STANDS);
+        disclosed.contains_key(disclosure)
+    }
+
+    fn disclosed(&self) -> MutexGuard<'_, HashMap<Disclosure, Instant>> {
+        self.disclosed.lock().expect("no thread panics while it holds this")
+    }
+
     /// A call that changed nothing has ended.
     pub async fn note(&self, what: NewAuditRecord) -> Result<(), NotRecorded> {
-        let sent = timeout(WAIT, self.queue.send(Waiting { what, begun: false, done: None })).await;
+        let sent = timeout(WAIT, self.queue.send(Waiting::of(what))).await;
         if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(NotRecorded) }
+    }
+
+    async fn on_disk(&self, waiting: Waiting) -> Result<(), NotRecorded> {
+        let (done, when_done) = oneshot::channel();
+        let sent = timeout(WAIT, self.queue.send(Waiting { done: Some(done), ..waiting })).await;
+        let is_on_disk = matches!(sent, Ok(Ok(()))) && matches!(timeout(WAIT, when_done).await, Ok(Ok(true)));
+        if is_on_disk { Ok(()) } else { Err(NotRecorded) }
     }
 
     /// A request was refused before it was known whose it is. `key` is the access key that it names.
@@ -167,6 +221,8 @@ impl Work {
                 if self.stop.run_until_cancelled(sleep(PAUSE)).await.is_none() {
                     break;
                 }
+                // Who has come meanwhile need not wait longer than we do to hear that it does not work.
+                self.gather(&mut batch).await;
             }
         }
         self.last(batch).await;
@@ -191,7 +247,7 @@ impl Work {
 
     /// Writes a batch. If that fails it stays, and nobody waits for it any longer.
     async fn write(&self, batch: &mut Vec<Waiting>) -> bool {
-        let all: Vec<_> = batch.iter().map(|waiting| (waiting.what.clone(), waiting.begun)).collect();
+        let all: Vec<_> = batch.iter().map(|waiting| (waiting.record(), waiting.begun)).collect();
         let outcome = self.store.record_all(&all).await;
         if let Err(error) = &outcome {
             let records = all.len();
@@ -232,6 +288,6 @@ impl Work {
         }
         let parameters = json!({ "requests": counts, "accessKeysNamed": keys });
         let what = NewAuditRecord::of_the_service("godwit:RefuseRequests", &parameters, (self.clock)());
-        Some(Waiting { what, begun: false, done: None })
+        Some(Waiting::of(what))
     }
 }

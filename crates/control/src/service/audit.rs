@@ -35,6 +35,12 @@ impl Service {
         self.line.recorder.end(call).await;
     }
 
+    /// Bytes of a volume are about to be sent. That the caller reads it is on record when this returns; this very call
+    /// in a moment, if another one was on record a moment ago. Refused if it cannot be.
+    pub async fn audit_disclose(&self, call: NewAuditRecord, volume: &str) -> Answer<()> {
+        Ok(self.line.recorder.disclose(call, volume).await?)
+    }
+
     /// A call that changed nothing has ended. It is on record in a moment; refused if it cannot be.
     pub async fn audit_note(&self, call: NewAuditRecord) -> Answer<()> {
         Ok(self.line.recorder.note(call).await?)

@@ -97,7 +97,7 @@ impl Service {
         let catalog = store.catalog().await?;
         let servers = match ids {
             Some(ids) => {
-                let read = |id: ServerId| async move { Ok(store.server(&id).await?.map(|(server, _)| server)) };
+                let read = async |ids: &[ServerId]| store.servers_named(ids).await;
                 only(ids, "server", "all servers", page, read).await?
             }
             None => {

@@ -94,14 +94,8 @@ impl Service {
     pub async fn describe_connectors(&self, ids: Option<&[String]>, page: &Page) -> Answer<Paged<Connector>> {
         let store = &self.line.store;
         if let Some(ids) = ids {
-            return only(
-                ids,
-                "connector",
-                "connectors",
-                page,
-                |id: ConnectorId| async move { store.connector(&id).await },
-            )
-            .await;
+            let read = async |ids: &[ConnectorId]| store.connectors_named(ids).await;
+            return only(ids, "connector", "connectors", page, read).await;
         }
         let read = |after, limit| store.connectors(after, limit);
         paged(page, "connectors", read, |c| (c.associated_at.0, c.id.to_string())).await

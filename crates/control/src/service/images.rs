@@ -173,7 +173,8 @@ impl Service {
     pub async fn describe_images(&self, filter: &ImagesFilter, page: &Page) -> Answer<Paged<Image>> {
         let store = &self.line.store;
         if let Some(ids) = &filter.image_ids {
-            let found = only(ids, "image", "images", page, |id: ImageId| async move { store.image(&id).await }).await?;
+            let read = async |ids: &[ImageId]| store.images_named(ids).await;
+            let found = only(ids, "image", "images", page, read).await?;
             return Ok(found.map(|image| self.with_progress(image)));
         }
         let job = match &filter.job_id {
@@ -189,8 +190,8 @@ impl Service {
     pub async fn describe_snapshots(&self, filter: &SnapshotsFilter, page: &Page) -> Answer<Paged<Snapshot>> {
         let store = &self.line.store;
         if let Some(ids) = &filter.snapshot_ids {
-            return only(ids, "snapshot", "snapshots", page, |id: SnapshotId| async move { store.snapshot(&id).await })
-                .await;
+            let read = async |ids: &[SnapshotId]| store.snapshots_named(ids).await;
+            return only(ids, "snapshot", "snapshots", page, read).await;
         }
         let image = match &filter.image_id {
             Some(id) => Some(self.image_named(id).await?.id),

@@ -292,8 +292,7 @@ impl Service {
     /// `DescribeReplicationJobs`: the same. If `ids` are given: exactly these, on one page.
     pub async fn describe_replication_jobs(&self, ids: Option<&[String]>, page: &Page) -> Answer<Paged<Job>> {
         let Some(ids) = ids else { return self.get_replication_jobs(None, page).await };
-        let store = &self.line.store;
-        let read = |id: JobId| async move { store.job(&id).await };
+        let read = async |ids: &[JobId]| self.line.store.jobs_named(ids).await;
         let rows = only(ids, "replication job", "jobs", page, read).await?;
         Ok(Paged { items: self.jobs(rows.items).await?, next: None })
     }

@@ -68,7 +68,7 @@ impl Service {
     ) -> Answer<Paged<Notification>> {
         let (store, list) = (&self.line.store, "notifications");
         if let Some(ids) = &filter.notification_ids {
-            let read = |id: NotificationId| async move { store.notification(&id).await };
+            let read = async |ids: &[NotificationId]| store.notifications_named(ids).await;
             return Ok(only(ids, "notification", list, page, read).await?.map(notification));
         }
         let job = filter.job_id.as_deref().map(str::parse::<JobId>).transpose()?;

@@ -4,6 +4,9 @@ use super::{Answer, ServiceError};
 use crate::hex;
 use crate::store::{After, StoreError};
 use godwit_model::id::ParseIdError;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
 use std::str::FromStr;
 
 /// Items per page if the caller does not say.
@@ -101,28 +104,28 @@ fn cut<T>(mut rows: Vec<T>, size: usize, list: &str, at: impl Fn(&T) -> (i64, St
     Paged { items: rows, next }
 }
 
-/// Exactly the things with these ids, on one page of the list called `list`. One that does not exist is refused.
-pub(crate) async fn only<I, T, F>(
+/// Exactly the things with these ids, in their order and on one page of the list called `list`. One that does not exist
+/// is refused. `read` gives those that exist, all at once.
+pub(crate) async fn only<I, T>(
     ids: &[String],
     noun: &str,
     list: &str,
     page: &Page,
-    read: impl Fn(I) -> F,
+    read: impl AsyncFnOnce(&[I]) -> Result<HashMap<I, T>, StoreError>,
 ) -> Answer<Paged<T>>
 where
-    I: FromStr<Err = ParseIdError>,
-    F: Future<Output = Result<Option<T>, StoreError>>,
+    I: FromStr<Err = ParseIdError> + Display + Eq + Hash,
+    T: Clone,
 {
     page.check(list)?;
     if ids.len() > LONGEST_PAGE {
         return Err(ServiceError::invalid(format!("{} ids at once: give at most {LONGEST_PAGE}", ids.len())));
     }
-    let mut items = Vec::with_capacity(ids.len());
-    for id in ids {
-        let found = read(id.parse()?).await?;
-        items.push(found.ok_or_else(|| ServiceError::invalid(format!("there is no {noun} {id}")))?);
-    }
-    Ok(Paged { items, next: None })
+    let ids: Vec<I> = ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
+    let found = read(&ids).await?;
+    let unknown = |id: &I| ServiceError::invalid(format!("there is no {noun} {id}"));
+    let items = ids.iter().map(|id| found.get(id).cloned().ok_or_else(|| unknown(id)));
+    Ok(Paged { items: items.collect::<Answer<_>>()?, next: None })
 }
 
 fn encode(text: &str) -> String {
@@ -139,6 +142,7 @@ fn decode(token: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use godwit_model::id::ServerId;
     use proptest::prelude::*;
 
     fn walk(n: usize, size: usize) -> Vec<usize> {
@@ -175,6 +179,18 @@ mod tests {
         let page = Page { token: Some(token), limit: None };
         assert!(page.position("jobs").unwrap().is_some());
         assert!(page.position("runs").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_does_not_exist_is_named_and_refused() {
+        let id = |n| format!("s-{n:08x}");
+        let exist = async |ids: &[ServerId]| Ok(ids.iter().take(2).map(|id| (id.clone(), id.to_string())).collect());
+        let ask = async |ids: &[String]| only(ids, "server", "servers", &Page::default(), exist).await;
+        assert_eq!(ask(&[id(2), id(1), id(2)]).await.unwrap().items, [id(2), id(1), id(2)]);
+        assert_eq!(ask(&[id(2), id(1), id(3)]).await.unwrap_err().message, "there is no server s-00000003");
+        assert!(ask(&[id(1), "s-1".into()]).await.unwrap_err().message.contains("server id"));
+        assert!(ask(&vec![id(1); LONGEST_PAGE + 1]).await.unwrap_err().message.contains("at most"));
+        assert_eq!(ask(&[]).await.unwrap().items, [""; 0]);
     }
 
     #[test]

@@ -106,8 +106,8 @@ impl Service {
     pub async fn describe_replication_runs(&self, filter: &RunsFilter, page: &Page) -> Answer<Paged<Run>> {
         let store = &self.line.store;
         if let Some(ids) = &filter.run_ids {
-            let rows =
-                only(ids, "replication run", "runs", page, |id: RunId| async move { store.run(&id).await }).await?;
+            let read = async |ids: &[RunId]| store.runs_named(ids).await;
+            let rows = only(ids, "replication run", "runs", page, read).await?;
             return self.with_jobs(rows).await;
         }
         match &filter.job_id {

@@ -123,9 +123,7 @@ impl Service {
     pub async fn describe_sweeps(&self, ids: Option<&[String]>, page: &Page) -> Answer<Paged<Sweep>> {
         let store = &self.line.store;
         let found = match ids {
-            Some(ids) => {
-                only(ids, "sweep", "sweeps", page, |id: SweepId| async move { store.sweep(&id).await }).await?
-            }
+            Some(ids) => only(ids, "sweep", "sweeps", page, async |ids: &[_]| store.sweeps_named(ids).await).await?,
             None => {
                 let read = |after, limit| store.sweeps(after, limit);
                 paged(page, "sweeps", read, |s| (s.started_at.0, s.id.to_string())).await?

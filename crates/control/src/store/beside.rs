@@ -45,8 +45,7 @@ impl Store {
     pub(crate) async fn beside_jobs(&self, jobs: &[JobRecord]) -> Result<BesideJobs, StoreError> {
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
         let servers: Vec<ServerId> = jobs.iter().map(|job| job.settings.server.clone()).collect();
-        let server_head = format!("{SERVER_WITH_JOB} WHERE server.server_id IN ");
-        let servers = self.of_all(&server_head, &servers, "", "read the servers of jobs", server).await?;
+        let servers = self.servers_named(&servers);
         let next_starts = self.of_all(NEXT_START, &ids, "", "read the next runs", |row| {
             Ok((Fields(row).id("job_id")?, Fields(row).opt_time("next_start")?))
         });
@@ -55,7 +54,7 @@ impl Store {
         });
         let runs = self.of_all(LATEST_RUN, &ids, ")", "read the latest runs", run_record);
         Ok(BesideJobs {
-            servers: servers.into_iter().map(|server| (server.id.clone(), server)).collect(),
+            servers: servers.await?,
             next_starts: next_starts.await?.into_iter().filter_map(|(job, at)| Some((job, at?))).collect(),
             images: images.await?.into_iter().collect(),
             runs: runs.await?.into_iter().map(|run| (run.job.clone(), run)).collect(),
@@ -64,8 +63,18 @@ impl Store {
 
     /// The jobs of these ids, as far as they exist.
     pub(crate) async fn jobs_named(&self, ids: &[JobId]) -> Result<HashMap<JobId, JobRecord>, StoreError> {
-        let jobs = self.of_all("SELECT * FROM job WHERE job_id IN ", ids, "", "read jobs", job_record).await?;
-        Ok(jobs.into_iter().map(|job| (job.id.clone(), job)).collect())
+        self.named("SELECT * FROM job WHERE job_id IN ", ids, "read jobs", job_record, |job| &job.id).await
+    }
+
+    /// The runs of these ids, as far as they exist.
+    pub(crate) async fn runs_named(&self, ids: &[RunId]) -> Result<HashMap<RunId, RunRecord>, StoreError> {
+        self.named("SELECT * FROM run WHERE run_id IN ", ids, "read runs", run_record, |run| &run.id).await
+    }
+
+    /// The servers of these ids, as far as they exist.
+    pub(crate) async fn servers_named(&self, ids: &[ServerId]) -> Result<HashMap<ServerId, Server>, StoreError> {
+        let head = format!("{SERVER_WITH_JOB} WHERE server.server_id IN ");
+        self.named(&head, ids, "read servers", server, |server| &server.id).await
     }
 
     /// The volumes of these runs, boot disk first.
@@ -87,8 +96,21 @@ impl Store {
         self.of_all(&head, vm_ids, "", "read servers", server).await
     }
 
+    /// Rows of a statement that is `head` and a list of `ids`, each under its id, as far as they exist.
+    pub(super) async fn named<K: ToString + Clone + Eq + Hash, T>(
+        &self,
+        head: &str,
+        ids: &[K],
+        what: What,
+        read: Read<T>,
+        id: fn(&T) -> &K,
+    ) -> Result<HashMap<K, T>, StoreError> {
+        let rows = self.of_all(head, ids, "", what, read).await?;
+        Ok(rows.into_iter().map(|row| (id(&row).clone(), row)).collect())
+    }
+
     /// Rows of a statement that is `head`, a list of `keys` in parentheses, and `tail`. Each key is asked for once.
-    async fn of_all<K: ToString + Clone + Eq + Hash, T>(
+    pub(super) async fn of_all<K: ToString + Clone + Eq + Hash, T>(
         &self,
         head: &str,
         keys: &[K],

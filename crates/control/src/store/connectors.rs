@@ -10,6 +10,7 @@ use godwit_model::id::{ConnectorId, RunId};
 use godwit_model::server::Discovery;
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
+use std::collections::HashMap;
 
 /// What became of the wish to remove a connector.
 #[derive(Debug)]
@@ -65,6 +66,14 @@ impl Store {
             .bind(id.to_string())
             .find(self.reader(), "read a connector", connector)
             .await
+    }
+
+    /// The connectors of these ids, as far as they exist.
+    pub(crate) async fn connectors_named(
+        &self,
+        ids: &[ConnectorId],
+    ) -> Result<HashMap<ConnectorId, Connector>, StoreError> {
+        self.named("SELECT * FROM connector WHERE connector_id IN ", ids, "read connectors", connector, |c| &c.id).await
     }
 
     /// Up to `limit` connectors behind `after`, in the order of their association.

@@ -10,6 +10,7 @@ use crate::service::{Image, ImageVolume, Snapshot};
 use godwit_model::id::{ImageId, JobId, ServerId, SnapshotId};
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
+use std::collections::HashMap;
 
 const IMAGE_WITH_VERIFICATION: &str = "SELECT image.*, v.state AS v_state, v.verified_at, v.bytes_verified, \
     v.bytes_total, v.damaged, v.message FROM image LEFT JOIN image_verification v ON v.image_id = image.image_id \
@@ -23,9 +24,17 @@ impl Store {
             .find(self.reader(), "read an image", image_alone)
             .await?;
         match image {
-            Some(image) => Ok(Some(self.with_volumes(image).await?)),
+            Some(image) => Ok(self.with_volumes(vec![image]).await?.pop()),
             None => Ok(None),
         }
+    }
+
+    /// The images of these ids, as far as they exist.
+    pub(crate) async fn images_named(&self, ids: &[ImageId]) -> Result<HashMap<ImageId, Image>, StoreError> {
+        let head = format!("{IMAGE_WITH_VERIFICATION} AND image.image_id IN ");
+        let alone = self.of_all(&head, ids, "", "read images", image_alone).await?;
+        let images = self.with_volumes(alone).await?;
+        Ok(images.into_iter().map(|image| (image.id.clone(), image)).collect())
     }
 
     /// Up to `limit` images behind `after`, newest first; of one job if it is given.
@@ -46,11 +55,7 @@ impl Store {
             .page(after, Order::NewestFirst, limit)
             .all(self.reader(), "list images", image_alone)
             .await?;
-        let mut images = Vec::with_capacity(alone.len());
-        for image in alone {
-            images.push(self.with_volumes(image).await?);
-        }
-        Ok(images)
+        self.with_volumes(alone).await
     }
 
     /// Takes an image off all lists; false if there is none.
@@ -109,11 +114,12 @@ impl Store {
         tx.commit().await
     }
 
-    pub(crate) async fn snapshot(&self, id: &SnapshotId) -> Result<Option<Snapshot>, StoreError> {
-        sqlx::query("SELECT * FROM snapshot WHERE snapshot_id = $1")
-            .bind(id.to_string())
-            .find(self.reader(), "read a snapshot", snapshot)
-            .await
+    /// The snapshots of these ids, as far as they exist.
+    pub(crate) async fn snapshots_named(
+        &self,
+        ids: &[SnapshotId],
+    ) -> Result<HashMap<SnapshotId, Snapshot>, StoreError> {
+        self.named("SELECT * FROM snapshot WHERE snapshot_id IN ", ids, "read snapshots", snapshot, |s| &s.id).await
     }
 
     /// Up to `limit` snapshots behind `after`, newest first; of one image if it is given.
@@ -135,12 +141,19 @@ impl Store {
             .await
     }
 
-    async fn with_volumes(&self, alone: Image) -> Result<Image, StoreError> {
-        let volumes = sqlx::query("SELECT * FROM image_volume WHERE image_id = $1 ORDER BY volume")
-            .bind(alone.id.to_string())
-            .all(self.reader(), "read the volumes of an image", image_volume)
-            .await?;
-        Ok(Image { volumes, ..alone })
+    /// These images with their volumes, boot disk first.
+    async fn with_volumes(&self, alone: Vec<Image>) -> Result<Vec<Image>, StoreError> {
+        let ids: Vec<ImageId> = alone.iter().map(|image| image.id.clone()).collect();
+        let head = "SELECT * FROM image_volume WHERE image_id IN ";
+        let rows = self.of_all(head, &ids, " ORDER BY image_id, volume", "read the volumes of images", |row| {
+            Ok((Fields(row).id::<ImageId>("image_id")?, image_volume(row)?))
+        });
+        let mut volumes: HashMap<ImageId, Vec<ImageVolume>> = HashMap::with_capacity(ids.len());
+        for (image, volume) in rows.await? {
+            volumes.entry(image).or_default().push(volume);
+        }
+        let with = |image: Image| Image { volumes: volumes.remove(&image.id).unwrap_or_default(), ..image };
+        Ok(alone.into_iter().map(with).collect())
     }
 }
 

@@ -10,6 +10,7 @@ use godwit_model::failure::Failure;
 use godwit_model::id::{JobId, NotificationId};
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
+use std::collections::HashMap;
 
 /// A notification's row, with its event.
 #[derive(Clone, Debug)]
@@ -137,12 +138,13 @@ impl Store {
         Ok(changed == 1)
     }
 
-    pub(crate) async fn notification(&self, id: &NotificationId) -> Result<Option<NotificationRecord>, StoreError> {
-        let sql = format!("{COLUMNS} WHERE notification.notification_id = $1");
-        sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(id.to_string())
-            .find(self.reader(), "read a notification", notification_record)
-            .await
+    /// The notifications of these ids, as far as they exist.
+    pub(crate) async fn notifications_named(
+        &self,
+        ids: &[NotificationId],
+    ) -> Result<HashMap<NotificationId, NotificationRecord>, StoreError> {
+        let head = format!("{COLUMNS} WHERE notification.notification_id IN ");
+        self.named(&head, ids, "read notifications", notification_record, |n| &n.id).await
     }
 
     /// Up to `limit` notifications behind `after`, newest first; of one job, or in one state, if these are given.

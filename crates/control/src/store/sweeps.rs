@@ -9,6 +9,7 @@ use crate::service::{Sweep, SweepState};
 use godwit_model::id::{ImageId, PackId, SnapshotId, SweepId};
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
+use std::collections::HashMap;
 
 /// Rows of the ledger that are read at a time: a first copy of 10 TB has some 600,000 packs.
 const LEDGER_PAGE: i64 = 5_000;
@@ -210,11 +211,9 @@ impl Store {
         .await
     }
 
-    pub(crate) async fn sweep(&self, id: &SweepId) -> Result<Option<Sweep>, StoreError> {
-        sqlx::query("SELECT * FROM store_sweep WHERE sweep_id = $1")
-            .bind(id.to_string())
-            .find(self.reader(), "read a sweep", sweep)
-            .await
+    /// The sweeps of these ids, as far as they exist.
+    pub(crate) async fn sweeps_named(&self, ids: &[SweepId]) -> Result<HashMap<SweepId, Sweep>, StoreError> {
+        self.named("SELECT * FROM store_sweep WHERE sweep_id IN ", ids, "read sweeps", sweep, |s| &s.id).await
     }
 }
 

@@ -234,6 +234,52 @@ async fn a_change_that_cannot_be_put_on_record_is_refused() {
     control.shutdown().await;
 }
 
+fn read(n: i64) -> NewAuditRecord {
+    NewAuditRecord { action: "godwit:ReadImage".into(), ..call(n) }
+}
+
+#[tokio::test]
+async fn who_gets_bytes_of_a_volume_is_on_record_before_they_leave() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let (service, store) = (control.service(), h.store().await);
+    let reads = AuditQuery { what: "ReadImage".into(), ..everything() };
+    let newest = async || store.audit_records(&reads, i64::MAX, 1).await.unwrap()[0].what.request_id.clone();
+    let other_key = |n| NewAuditRecord { caller: Caller { access_key_id: "GW2".into(), user: None }, ..read(n) };
+    for (n, what, volume) in [(1, read(1), "a/0"), (2, read(2), "a/1"), (3, read(3), "b/0"), (4, other_key(4), "a/0")] {
+        service.audit_disclose(what, volume).await.unwrap();
+        assert_eq!(newest().await, format!("r-{n}"), "another key or volume waits for a record of its own");
+    }
+    // Many of the same: each of them is on record in the end.
+    for n in 5..100 {
+        service.audit_disclose(read(n), "a/0").await.unwrap();
+    }
+    control.shutdown().await;
+    assert_eq!(store.audit_records(&reads, i64::MAX, 200).await.unwrap().len(), 99);
+    assert_eq!(checked(&h, &store).await.broken, None);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn bytes_whose_reader_cannot_be_put_on_record_do_not_leave() {
+    let h = Harness::new();
+    let control = h.start().await;
+    let service = control.service();
+    tamper(&h, "ALTER TABLE audit RENAME TO away; UPDATE audit_chain SET chain = 1").await;
+    for n in 1..3 {
+        let refused = service.audit_disclose(read(n), "a/0").await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::TemporarilyUnavailable, "nor does the second one: {refused}");
+    }
+    tamper(&h, "ALTER TABLE away RENAME TO audit; UPDATE audit_chain SET chain = 1").await;
+    control.shutdown().await;
+    let store = h.store().await;
+    let records = store.audit_records(&everything(), i64::MAX, 10).await.unwrap();
+    let told: Vec<_> = records.iter().map(|r| (r.what.request_id.as_str(), r.what.outcome.as_str())).collect();
+    let refused = "TemporarilyUnavailableException";
+    assert_eq!(told, [("r-2", refused), ("r-1", refused)], "what is put on record later is that they were refused");
+    store.close().await;
+}
+
 #[tokio::test]
 async fn what_the_service_does_by_itself_is_on_record() {
     let mut h = Harness::new();

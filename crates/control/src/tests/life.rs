@@ -142,6 +142,31 @@ async fn nothing_is_built_on_what_proved_damaged() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_by_its_ids_is_as_it_is_listed_and_in_their_order() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
+    for runs in [2, 3] {
+        h.wait(Millis::HOUR, &service);
+        h.until_runs(&service, &job, runs, RunState::Completed).await;
+    }
+    let listed = h.images(&service).await;
+    assert_eq!(listed.len(), 3);
+    assert!(listed.iter().all(|image| image.volumes.iter().map(|v| v.volume).eq([0, 1])), "{listed:?}");
+    let wanted: Vec<_> = [1, 0, 2, 1].map(|n| listed[n].clone()).into();
+    let ids = |wanted: &[Image]| Some(wanted.iter().map(|image| image.id.to_string()).collect());
+    let filter = ImagesFilter { image_ids: ids(&wanted), ..Default::default() };
+    assert_eq!(service.describe_images(&filter, &Page::default()).await.unwrap().items, wanted);
+
+    let snapshots = h.snapshots(&service).await;
+    let wanted: Vec<_> = snapshots.into_iter().rev().collect();
+    let ids = Some(wanted.iter().map(|snapshot| snapshot.id.to_string()).collect());
+    let filter = SnapshotsFilter { snapshot_ids: ids, ..Default::default() };
+    assert_eq!(service.describe_snapshots(&filter, &Page::default()).await.unwrap().items, wanted);
+    control.shutdown().await;
+}
+
+#[tokio::test]
 async fn images_are_verified_read_and_deleted() {
     let h = Harness::new();
     let (control, service) = h.serve().await;

@@ -9,6 +9,7 @@
 mod bad_input;
 mod clients;
 mod daemon;
+mod disclosure;
 mod first_copy;
 mod guest;
 mod incremental;
@@ -16,6 +17,7 @@ mod keys;
 mod liar;
 mod memory;
 mod notifications;
+mod relay;
 mod resume;
 mod service;
 mod staging;

@@ -93,12 +93,18 @@ impl Service {
 
     /// Runs `godwit ARGS` as a user would.
     pub fn command(&self, args: &[&str]) -> Output {
+        self.command_at(&self.endpoint, args)
+    }
+
+    /// The same through what listens at `endpoint`.
+    pub fn command_at(&self, endpoint: &str, args: &[&str]) -> Output {
         Command::new(GODWIT)
             .args(args)
             .env_remove("AWS_ACCESS_KEY_ID")
             .env_remove("AWS_SECRET_ACCESS_KEY")
             .env_remove("AWS_PROFILE")
             .envs(self.environment())
+            .env("GODWIT_ENDPOINT", endpoint)
             .output()
             .expect("start godwit")
     }

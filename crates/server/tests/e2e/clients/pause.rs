@@ -37,7 +37,7 @@ async fn a_job_paused_on_failure_is_resumed_by_its_next_start_time() {
     // Minutes, and how many failures pause it, are beyond the seed service's API: our own command line has them.
     let created = service.json(&["jobs", "create", "--server", &server, "--every", "1m", "--pause-after", "1"]);
     let id = created["job_id"].as_str().expect("an id");
-    let sms = sdk(&service);
+    let sms = sdk(&service, &service.endpoint);
     let paused = job_in(&sms, id, JobState::PausedOnFailure).await;
     assert_eq!(paused.next_replication_run_start_time(), None, "nothing is listed ahead");
     assert_eq!(paused.frequency(), None, "a minute is no number of hours");

@@ -1,6 +1,6 @@
 //! The Rust SDK, whose answers and errors have types: what it cannot match, it cannot use.
 
-use super::{Scene, scene, subfolder};
+use super::{Scene, WORKS, scene, subfolder};
 use crate::daemon::Daemon;
 use crate::service::Service;
 use aws_sdk_sms::Client;
@@ -21,7 +21,8 @@ const DAY: u64 = 86_400;
 /// How long a job or the catalog may take to come into a state before it counts as hung.
 const BOUND: Duration = Duration::from_secs(120);
 
-pub(super) fn sdk(service: &Service) -> Client {
+/// The SDK as it comes, with a service's keys.
+pub(super) fn sdk(service: &Service, endpoint: &str) -> Client {
     let file = std::fs::read_to_string(service.data.join("credentials")).expect("the credentials file");
     let value = |key: &str| {
         let line = file.lines().find(|l| l.trim_start().starts_with(key)).expect("the key is in the file");
@@ -32,7 +33,7 @@ pub(super) fn sdk(service: &Service) -> Client {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .credentials_provider(keys)
-        .endpoint_url(&service.endpoint)
+        .endpoint_url(endpoint)
         .build();
     Client::from_conf(config)
 }
@@ -146,8 +147,9 @@ async fn run_on_demand(sms: &Client, job: &str) -> ReplicationRun {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_that_works_is_driven_by_the_rust_sdk() {
-    let Scene { service, .. } = &scene();
-    let sms = sdk(service);
+    let scene = scene();
+    let Scene { service, relay, .. } = &scene;
+    let sms = sdk(service, &relay.endpoint);
 
     let known = in_pages!(sms.get_connectors(), connector_list, connector_id);
     let ids = in_pages!(sms.get_servers(), server_list, server_id);
@@ -197,12 +199,14 @@ async fn every_operation_that_works_is_driven_by_the_rust_sdk() {
 
     sms.disassociate_connector().connector_id(&known[0]).send().await.expect("DisassociateConnector");
     assert_eq!(connectors(&sms).await, known[1..]);
+    scene.replies_are_as_the_model_says(&WORKS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_has_its_type_in_the_rust_sdk() {
-    let Scene { service, folder, .. } = &scene();
-    let sms = sdk(service);
+    let scene = scene();
+    let Scene { service, relay, folder, .. } = &scene;
+    let sms = sdk(service, &relay.endpoint);
     let ids = servers(&sms).await;
     let nobody = "sms-job-00000000";
 
@@ -250,12 +254,14 @@ async fn every_refusal_has_its_type_in_the_rust_sdk() {
     }
     let import = sms.import_server_catalog().send().await;
     assert!(refused(import).is_no_connectors_available_exception());
+    scene.replies_are_as_the_model_says(&[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_has_ended_is_not_changed_any_more() {
-    let Scene { service, .. } = &scene();
-    let sms = sdk(service);
+    let scene = scene();
+    let Scene { service, relay, .. } = &scene;
+    let sms = sdk(service, &relay.endpoint);
     let ids = servers(&sms).await;
 
     let done = one_time_job(&sms, &ids[0], now_plus(0)).await;
