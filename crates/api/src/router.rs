@@ -46,7 +46,7 @@ struct Shared {
 
 /// A request that is from whom it says.
 struct Proven {
-    caller: String,
+    caller: Caller,
     body: Bytes,
     /// The memory of the body, and of what it is parsed into.
     _room: OwnedSemaphorePermit,
@@ -168,8 +168,7 @@ async fn handle(shared: &Shared, request: Request, noted: &Noted, id: &str) -> R
             return Err(error);
         }
     };
-    let user = shared.state.service.user_of(&proven.caller).await?;
-    noted.lock().caller = Some(Caller { user, access_key_id: proven.caller.clone() });
+    noted.lock().caller = Some(proven.caller.clone());
 
     let entry: &'static Entry = wire::target(&head.headers).inspect_err(|_| {
         let target = head.headers.get(wire::TARGET).map(|target| target.as_bytes());
@@ -180,7 +179,7 @@ async fn handle(shared: &Shared, request: Request, noted: &Noted, id: &str) -> R
     let request = wire::members(&proven.body)?;
     noted.lock().parameters(entry, &request);
     // Behind what is noted: a refusal is on record with what was wanted.
-    shared.state.service.authorize(&proven.caller, entry.permission, now).await?;
+    shared.state.service.authorize(&proven.caller.access_key_id, entry.permission, now).await?;
     if entry.works() && !entry.only_reads() {
         begin(&shared.state.service, noted, id).await?;
     }
@@ -208,7 +207,7 @@ async fn prove(
     let uri = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let claim = Claim::read(SignedParts { method: head.method.as_str(), uri, headers: &head.headers }, now)?;
     noted.lock().claimed_key = Some(claim.access_key().to_owned());
-    let secret = shared.state.service.secret_of(claim.access_key()).await?.ok_or_else(sigv4::unknown_key)?;
+    let signer = shared.state.service.signer(claim.access_key()).await?.ok_or_else(sigv4::unknown_key)?;
     let size = wire::largest(body)?;
     let room = shared.turns.body(size).await;
     let bound = shared.turns.bounds.body_time;
@@ -216,8 +215,9 @@ async fn prove(
         let message = format!("The body did not arrive within {} s.", bound.as_secs());
         Err(ApiError::new(ErrorCode::SerializationException, message))
     })?;
-    claim.prove(secret.expose(), &body)?;
-    Ok(Proven { caller: claim.access_key().to_owned(), body, _room: room })
+    claim.prove(signer.secret.expose(), &body)?;
+    let caller = Caller { user: Some(signer.user), access_key_id: claim.access_key().to_owned() };
+    Ok(Proven { caller, body, _room: room })
 }
 
 /// One line per call; of reads that went well only for whoever looks closely. Parameters are never in it: some of them may be secret.

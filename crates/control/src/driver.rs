@@ -185,23 +185,22 @@ impl Driver {
     }
 
     async fn obey_the_plan(&mut self) -> Result<Facts, StoreError> {
-        let mut facts = self.line.store.facts(self.looked).await?;
+        let limits = Limits {
+            max_active: self.line.options.max_active_runs,
+            since: self.since,
+            late_start: span(self.line.options.late_start),
+        };
+        let mut facts = self.line.store.facts(&limits, self.looked).await?;
         for _ in 0..ROUNDS {
-            let limits = Limits {
-                max_active: self.line.options.max_active_runs,
-                since: self.since,
-                late_start: span(self.line.options.late_start),
-            };
             // The time of the look: what the clock does while we act is for the next one to judge.
             let decisions = plan(&facts.jobs, &facts.runs, &limits, self.looked);
-            let at_rest = decisions.is_empty();
+            if decisions.is_empty() {
+                break;
+            }
             for decision in decisions {
                 self.obey(&decision).await?;
             }
-            if at_rest {
-                break;
-            }
-            facts = self.line.store.facts(self.looked).await?;
+            facts = self.line.store.facts(&limits, self.looked).await?;
         }
         Ok(facts)
     }

@@ -14,7 +14,7 @@ pub async fn look(
     limits: &Limits,
     now: Timestamp,
 ) -> Result<(Vec<Decision>, Option<Timestamp>), StoreError> {
-    let facts = store.facts(now).await?;
+    let facts = store.facts(limits, now).await?;
     Ok((plan(&facts.jobs, &facts.runs, limits, now), store.next_due(now).await?))
 }
 

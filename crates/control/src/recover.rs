@@ -10,15 +10,13 @@ use crate::driver::Ended;
 use crate::run::bounded;
 use crate::store::StoreError;
 use godwit_model::id::ConnectorId;
-use godwit_model::run::RunState;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Says what goes on, and asks for a sweep of every source.
 pub(crate) async fn pick_up(line: &Line) -> Result<(), StoreError> {
-    let facts = line.store.facts(line.now()).await?;
-    for run in facts.runs.iter().filter(|r| r.state == RunState::Active) {
-        tracing::info!(run = %run.run, job = %run.job, "the run goes on from its record");
+    for (run, job) in line.store.active_runs().await? {
+        tracing::info!(%run, %job, "the run goes on from its record");
     }
     for connector in line.store.connectors(None, usize::MAX).await? {
         line.sweep_behind(connector.id, []);

@@ -61,6 +61,13 @@ pub struct Limits {
     pub late_start: Millis,
 }
 
+impl Limits {
+    /// What was due before this, and did not run, fell into an outage.
+    pub fn outage(&self) -> Timestamp {
+        self.since - self.late_start
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
@@ -191,7 +198,7 @@ fn is_missed(job: &JobFacts, run: &RunFacts, at_work: bool, limits: &Limits) -> 
     if job.interval == Interval::Once {
         return false;
     }
-    let fell_into_outage = run.scheduled < limits.since - limits.late_start && job.state != JobState::Pending;
+    let fell_into_outage = run.scheduled < limits.outage() && job.state != JobState::Pending;
     at_work || fell_into_outage
 }
 

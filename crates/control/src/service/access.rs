@@ -28,6 +28,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Who signs with an access key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signer {
+    /// Whose key it is.
+    pub user: String,
+    /// By which a signature is checked.
+    pub secret: Secret,
+}
+
 /// Wraps secrets for the store. Given by the server, so that this crate needs no cryptography.
 pub trait SecretBox: Send + Sync {
     /// Encrypts `secret`; `context` (the access key's id) is bound to the result.
@@ -37,16 +46,13 @@ pub trait SecretBox: Send + Sync {
 }
 
 impl Service {
-    /// The secret of an access key, by which a signature is checked; `None` if there is no such key, or if it or
-    /// its user is disabled.
-    pub async fn secret_of(&self, access_key_id: &str) -> Answer<Option<Secret>> {
-        let Some(wrapped) = self.line.store.wrapped_secret(access_key_id, self.line.now()).await? else {
-            return Ok(None);
-        };
-        let plain = self.line.secrets.unwrap(access_key_id, &wrapped).map_err(|f| refused(&f))?;
+    /// Who signs with an access key; `None` if there is no such key, or if it or its user is disabled.
+    pub async fn signer(&self, access_key_id: &str) -> Answer<Option<Signer>> {
+        let Some(signer) = self.line.store.signer(access_key_id, self.line.now()).await? else { return Ok(None) };
+        let plain = self.line.secrets.unwrap(access_key_id, &signer.wrapped_secret).map_err(|f| refused(&f))?;
         let text = String::from_utf8(plain.to_vec())
             .map_err(|_| ServiceError::new(super::ErrorCode::Internal, "a stored secret is not text"))?;
-        Ok(Some(Secret::new(text)))
+        Ok(Some(Signer { user: signer.user, secret: Secret::new(text) }))
     }
 
     /// Whether somebody can decide about users. If not: draw a key pair, write it to the credentials file, then call

@@ -21,7 +21,7 @@ mod runs;
 mod sweeps;
 mod users;
 
-pub use access::{Secret, SecretBox};
+pub use access::{Secret, SecretBox, Signer};
 pub use access_keys::{AccessKey, NewAccessKey};
 pub use audit::AuditFilter;
 pub use catalog::{Catalog, Server, VmAddress};

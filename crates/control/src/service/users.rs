@@ -72,11 +72,6 @@ impl Service {
         Ok(self.line.store.detach_policy(user, policy).await??)
     }
 
-    /// The user whose key this is.
-    pub async fn user_of(&self, access_key_id: &str) -> Answer<Option<String>> {
-        Ok(self.line.store.key_owner(access_key_id).await?.map(|owner| owner.user))
-    }
-
     /// The user whose key this is, if it may carry out `action`; else the refusal. Ask after the signature is proven.
     pub async fn authorize(&self, access_key_id: &str, action: &str, now: Timestamp) -> Answer<String> {
         use godwit_model::policy::{Verdict, evaluate};
@@ -85,8 +80,7 @@ impl Service {
         let Some(owner) = owner else {
             return refused(format!("the access key was removed; {action} was not carried out"));
         };
-        let user = owner.user;
-        let policies = self.line.store.policies_of(&user).await?;
+        let (user, policies) = (owner.user, owner.policies);
         match evaluate(policies.iter().map(|(_, policy)| policy), action) {
             Verdict::Allowed => {}
             Verdict::Denied => {

@@ -36,45 +36,61 @@ pub(crate) enum AccessDenied {
 /// Outcome of a change of who may do what.
 pub(crate) type Change<T = ()> = Result<Result<T, AccessDenied>, StoreError>;
 
-/// Whose key a request was signed with.
+/// By whom a request may be signed.
+#[derive(Clone)]
+pub(crate) struct Signer {
+    pub user: String,
+    pub wrapped_secret: Vec<u8>,
+}
+
+/// Whose key it is.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyOwner {
     pub user: String,
     pub last_used_at: Option<Timestamp>,
+    /// By name.
+    pub policies: Vec<(String, Policy)>,
 }
 
 impl Store {
-    /// The wrapped secret of a key that is valid now: enabled, not ended, of an enabled user.
-    pub(crate) async fn wrapped_secret(
-        &self,
-        access_key_id: &str,
-        now: Timestamp,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    /// Whose key it is, if it is valid now: enabled, not ended, of an enabled user.
+    pub(crate) async fn signer(&self, access_key_id: &str, now: Timestamp) -> Result<Option<Signer>, StoreError> {
         sqlx::query(
-            "SELECT access_key.secret FROM access_key JOIN service_user ON service_user.user_name = access_key.principal \
+            "SELECT access_key.secret, access_key.principal \
+             FROM access_key JOIN service_user ON service_user.user_name = access_key.principal \
              WHERE access_key.access_key_id = $1 AND access_key.enabled = 1 AND service_user.enabled = 1 \
              AND (access_key.ends_at IS NULL OR access_key.ends_at > $2)",
         )
         .bind(access_key_id.to_owned())
         .bind(now.0)
-        .find(self.reader(), "read an access key", wrapped_secret)
+        .find(self.reader(), "read an access key", |row| {
+            Ok(Signer { user: Fields(row).text("principal")?, wrapped_secret: wrapped_secret(row)? })
+        })
         .await
     }
 
-    /// Whose key it is.
+    /// Whose key it is, valid or not, and what that user may do.
     pub(crate) async fn key_owner(&self, access_key_id: &str) -> Result<Option<KeyOwner>, StoreError> {
-        sqlx::query("SELECT principal, last_used_at FROM access_key WHERE access_key_id = $1")
-            .bind(access_key_id.to_owned())
-            .find(self.reader(), "read the user of an access key", |row| {
-                let fields = Fields(row);
-                Ok(KeyOwner { user: fields.text("principal")?, last_used_at: fields.opt_time("last_used_at")? })
-            })
-            .await
-    }
-
-    /// The policies of a user, by name.
-    pub(crate) async fn policies_of(&self, user: &str) -> Result<Vec<(String, Policy)>, StoreError> {
-        policies_of(self.reader(), user).await
+        let rows = sqlx::query(
+            "SELECT access_key.principal, access_key.last_used_at, user_policy.policy_name, access_policy.document \
+             FROM access_key LEFT JOIN user_policy ON user_policy.user_name = access_key.principal \
+             LEFT JOIN access_policy ON access_policy.policy_name = user_policy.policy_name \
+             WHERE access_key.access_key_id = $1 ORDER BY user_policy.policy_name",
+        )
+        .bind(access_key_id.to_owned())
+        .all(self.reader(), "read what the user of an access key may do", |row| {
+            let fields = Fields(row);
+            let has_policy = fields.opt_text("policy_name")?.is_some();
+            let policy = if has_policy { Some(policy_of_user(row)?) } else { None };
+            Ok((fields.text("principal")?, fields.opt_time("last_used_at")?, policy))
+        })
+        .await?;
+        let mut owner: Option<KeyOwner> = None;
+        for (user, last_used_at, policy) in rows {
+            let owner = owner.get_or_insert(KeyOwner { user, last_used_at, policies: vec![] });
+            owner.policies.extend(policy);
+        }
+        Ok(owner)
     }
 
     /// Records that a key was used; never an earlier time than is known.
@@ -171,16 +187,18 @@ async fn policies_of<'c>(at: impl AnyExecutor<'c>, user: &str) -> Result<Vec<(St
          WHERE user_policy.user_name = $1 ORDER BY user_policy.policy_name",
     )
     .bind(user.to_owned())
-    .all(at, "read the policies of a user", |row| {
-        let (name, document) = (Fields(row).text("policy_name")?, Fields(row).opt_text("document")?);
-        let policy = match (BuiltIn::named(&name), document) {
-            (Some(built_in), _) => built_in.policy(),
-            (None, Some(document)) => understood(&document)?,
-            (None, None) => return Err(StoreError::unreadable("the policy of a user", name)),
-        };
-        Ok((name, policy))
-    })
+    .all(at, "read the policies of a user", policy_of_user)
     .await
+}
+
+fn policy_of_user(row: &AnyRow) -> Result<(String, Policy), StoreError> {
+    let (name, document) = (Fields(row).text("policy_name")?, Fields(row).opt_text("document")?);
+    let policy = match (BuiltIn::named(&name), document) {
+        (Some(built_in), _) => built_in.policy(),
+        (None, Some(document)) => understood(&document)?,
+        (None, None) => return Err(StoreError::unreadable("the policy of a user", name)),
+    };
+    Ok((name, policy))
 }
 
 /// A policy that was checked when it was written.

@@ -3,7 +3,7 @@
 use super::jobs::{insert_run, interval, locked_job};
 use super::keys::{RunKey, run_key};
 use super::query::{After, Order, Verbs, of};
-use super::row::Fields;
+use super::row::{Fields, to_sql};
 use super::{Store, StoreError};
 use crate::control::Draw;
 use godwit_model::failure::{Code, Failure};
@@ -11,7 +11,7 @@ use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, JobId, RunId, SnapshotId};
 use godwit_model::job::JobState;
 use godwit_model::run::{Position, RunState, RunType, Stage};
-use godwit_model::schedule::{JobFacts, ON_DEMAND_WINDOW, OnDemandDenied, RunFacts, may_run_on_demand};
+use godwit_model::schedule::{JobFacts, Limits, ON_DEMAND_WINDOW, OnDemandDenied, RunFacts, may_run_on_demand};
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
 
@@ -68,21 +68,27 @@ pub(crate) enum DemandDenied {
     ByRule(OnDemandDenied),
 }
 
-/// Jobs of which a run is at work, due at `$1`, or asked for.
+/// Jobs that the plan for `$1` can say something of: a run of them is at work or asked for; what was due up to `$2` fell
+/// into an outage; or theirs is among the first `$3` of those that are due and could start.
 macro_rules! with_something_to_do {
     () => {
         "SELECT job_id FROM run WHERE state IN ('ACTIVE', 'DELETING') \
          UNION SELECT job_id FROM run WHERE state = 'PENDING' AND kind = 'ON_DEMAND' \
-         UNION SELECT job_id FROM run WHERE state = 'PENDING' AND kind = 'AUTOMATIC' AND scheduled_at <= $1"
+         UNION SELECT job_id FROM run WHERE state = 'PENDING' AND kind = 'AUTOMATIC' AND scheduled_at <= $2 \
+         UNION SELECT job_id FROM (SELECT run.job_id AS job_id FROM run JOIN job ON job.job_id = run.job_id \
+             WHERE run.state = 'PENDING' AND run.kind = 'AUTOMATIC' AND run.scheduled_at > $2 AND run.scheduled_at <= $1 \
+             AND job.state IN ('PENDING', 'ACTIVE') AND NOT EXISTS (SELECT 1 FROM run AS other \
+                 WHERE other.job_id = run.job_id AND other.state IN ('ACTIVE', 'DELETING')) \
+             ORDER BY run.scheduled_at, run.run_id LIMIT $3) AS first"
     };
 }
 
 impl Store {
-    /// What the plan for `now` is made from. Most jobs only wait, so what they wait for is not read: a job counts if a
-    /// run of it is at work, due or asked for, or if nothing is listed ahead. The plan is the one that all jobs and runs
-    /// would give.
-    pub(crate) async fn facts(&self, now: Timestamp) -> Result<Facts, StoreError> {
+    /// What the plan for `now` is made from. Most jobs only wait, for their time or for a free slot, so what they wait for
+    /// is not read. The plan is the one that all jobs and runs would give.
+    pub(crate) async fn facts(&self, limits: &Limits, now: Timestamp) -> Result<Facts, StoreError> {
         let what = "read what is due";
+        let outage = limits.outage().min(now);
         let jobs = sqlx::query(concat!(
             "SELECT job_id, state, start_at, interval_minutes, (SELECT MAX(run.scheduled_at) FROM run \
              WHERE run.job_id = job.job_id AND run.kind = 'AUTOMATIC') AS last_scheduled \
@@ -92,6 +98,8 @@ impl Store {
              AND run.kind = 'AUTOMATIC'))"
         ))
         .bind(now.0)
+        .bind(outage.0)
+        .bind(to_sql(limits.max_active))
         .all(self.reader(), what, job_facts)
         .await?;
         let runs = sqlx::query(concat!(
@@ -101,9 +109,20 @@ impl Store {
             ")"
         ))
         .bind(now.0)
+        .bind(outage.0)
+        .bind(to_sql(limits.max_active))
         .all(self.reader(), what, run_facts)
         .await?;
         Ok(Facts { jobs, runs })
+    }
+
+    /// Runs that are at work, with their jobs.
+    pub(crate) async fn active_runs(&self) -> Result<Vec<(RunId, JobId)>, StoreError> {
+        sqlx::query("SELECT run_id, job_id FROM run WHERE state = 'ACTIVE'")
+            .all(self.reader(), "read the runs at work", |row| {
+                Ok((Fields(row).id("run_id")?, Fields(row).id("job_id")?))
+            })
+            .await
     }
 
     /// When the next listed run behind `now` is due.

@@ -58,10 +58,10 @@ async fn a_rotated_key_ends_after_its_grace_and_its_use_is_noted_coarsely() {
     service.authorize(&second.id, "sms:GetServers", h.now()).await.unwrap();
     assert_eq!(used().await, Some(h.now()));
 
-    assert!(service.secret_of(&first.id).await.unwrap().is_some());
+    assert!(service.signer(&first.id).await.unwrap().is_some());
     h.wait(Millis::DAY, &service);
-    assert!(service.secret_of(&first.id).await.unwrap().is_none());
-    assert_eq!(service.secret_of(&second.id).await.unwrap(), Some(second.secret));
+    assert!(service.signer(&first.id).await.unwrap().is_none());
+    assert_eq!(service.signer(&second.id).await.unwrap().map(|signer| signer.secret), Some(second.secret));
     let keys = service.describe_access_keys(None, &Page::default(), h.now()).await.unwrap().items;
     assert_eq!(keys.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), [second.id.as_str()]);
     control.shutdown().await;
@@ -102,7 +102,7 @@ async fn keys_and_jobs_that_are_older_than_users_and_roles_go_on() {
 
     let (control, service) = h.serve().await;
     assert!(service.has_administrator().await.unwrap());
-    assert_eq!(service.secret_of("AKIA1").await.unwrap().unwrap().expose(), "very secret");
+    assert_eq!(service.signer("AKIA1").await.unwrap().unwrap().secret.expose(), "very secret");
     assert_eq!(service.authorize("AKIA1", "godwit:CreateUser", h.now()).await.unwrap(), "administrator");
     let role = service.describe_roles(Some(&["anything".to_owned()]), &Page::default()).await.unwrap().items.remove(0);
     assert_eq!(role.document, role::DEFAULT_DOCUMENT);

@@ -307,8 +307,8 @@ async fn secrets_are_wrapped_and_come_back() {
         service.create_administrator("AKIA1", &secret, h.now()).await.unwrap();
     }
     assert!(service.has_administrator().await.unwrap());
-    assert_eq!(service.secret_of("AKIA1").await.unwrap().unwrap().expose(), "very secret");
-    assert!(service.secret_of("AKIA2").await.unwrap().is_none());
+    assert_eq!(service.signer("AKIA1").await.unwrap().unwrap().secret.expose(), "very secret");
+    assert!(service.signer("AKIA2").await.unwrap().is_none());
     assert!(!format!("{secret:?}").contains("very"));
     control.shutdown().await;
     let file = std::fs::read(h.path()).unwrap();
