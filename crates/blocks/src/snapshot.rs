@@ -290,7 +290,8 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
 }
 
 /// Replaces the manifest `was` by one of the same content whose root page is elsewhere, under the newest version of the
-/// store's keys at the latest. Everything that the new root names is durable. False if the snapshot was deleted or replaced since `was` was read: then it stays as it is.
+/// store's keys at the latest. Everything that the new root names is durable. False if the snapshot was deleted or
+/// replaced since `was` was read: then it stays as it is.
 pub(crate) async fn replace(
     store: &BlockStore,
     was: &SnapshotManifest,

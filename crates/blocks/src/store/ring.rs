@@ -48,6 +48,8 @@ struct Held {
     keys: Option<Arc<Keys>>,
     is_disabled: bool,
     leave: Leave,
+    /// The newest version that was made here: keys that were read before it are not kept.
+    made: u32,
 }
 
 impl KeyRing {
@@ -101,7 +103,10 @@ impl KeyRing {
             self.read(id, version).await?;
         }
         // Read anew when it is needed next.
-        self.held().entry(id.clone()).or_default().keys = None;
+        let mut held = self.held();
+        let known = held.entry(id.clone()).or_default();
+        known.keys = None;
+        known.made = known.made.max(version);
         Ok(())
     }
 
@@ -147,7 +152,10 @@ impl KeyRing {
             return Err(disabled(id));
         }
         let keys = Arc::new(Keys::of_versions(id.clone(), first, later, known.leave.clone()));
-        known.keys = Some(keys.clone());
+        // A version may have been made while it was read.
+        if keys.newest() >= known.made {
+            known.keys = Some(keys.clone());
+        }
         Ok(keys)
     }
 

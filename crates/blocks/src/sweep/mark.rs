@@ -2,9 +2,12 @@
 
 use crate::damage::Damage;
 use crate::pack::{MAX_RECORDS, Place};
+use crate::page::Entry;
 use crate::snapshot::SnapshotManifest;
 use crate::store::{BlockStore, pack_path};
 use crate::tree::walker::{Name, Tree, children};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use godwit_model::failure::Failure;
 use godwit_model::id::{PackId, SnapshotId};
 use std::collections::HashMap;
@@ -51,8 +54,8 @@ impl Marks {
         self.packs.insert(pack, Mark { live, seen: Vec::new() });
     }
 
-    /// Marks a record; whether it was not marked before.
-    fn add(&mut self, place: &Place) -> Result<bool, Damage> {
+    /// Marks a record.
+    fn add(&mut self, place: &Place) -> Result<(), Damage> {
         let ordinal = place.ordinal as usize;
         if ordinal >= MAX_RECORDS {
             return Err(Damage::Field { part: "a page", field: "ordinal of an entry" });
@@ -63,54 +66,48 @@ impl Marks {
             mark.seen.resize(ordinal / 64 + 1, 0);
         }
         let (word, bit) = (&mut mark.seen[ordinal / 64], 1u64 << (ordinal % 64));
-        let is_new = *word & bit == 0;
-        if is_new {
+        if *word & bit == 0 {
             *word |= bit;
             mark.live.bytes += u64::from(place.stored);
             mark.live.records += 1;
         }
-        Ok(is_new)
-    }
-
-    /// Marks everything that a snapshot names. A page that was marked before has its subtree marked already.
-    pub(super) async fn walk(&mut self, store: &BlockStore, manifest: &SnapshotManifest) -> Result<(), Failure> {
-        let tree = manifest.tree(store);
-        let top = (manifest.geometry().height() - 1, 0);
-        let Some(root) = manifest.root_entry() else { return Ok(()) };
-        let of = |place: &Place| pack_path(&PackId::from_bits(place.pack));
-        let mut open: Vec<(Name, crate::page::Entry)> = Vec::new();
-        if self.add(&root.place).map_err(|damage| damage.of(&of(&root.place)))? {
-            open.push((top, root));
-        }
-        while let Some((name, entry)) = open.pop() {
-            let below = self.page(&tree, name, entry).await?;
-            open.extend(below);
-        }
         Ok(())
     }
 
-    /// Marks what one page names; gives the pages among it that are new.
-    async fn page(
-        &mut self,
-        tree: &Tree,
-        name: Name,
-        entry: crate::page::Entry,
-    ) -> Result<Vec<(Name, crate::page::Entry)>, Failure> {
-        let page = tree.load(name, entry).await?;
-        let damaged = |damage: Damage| damage.of(&pack_path(&PackId::from_bits(entry.place.pack)));
-        let mut new = Vec::new();
-        if name.0 == 0 {
-            for (_, block) in page.entries() {
-                self.add(&block.place).map_err(damaged)?;
+    fn has(&self, place: &Place) -> bool {
+        let ordinal = place.ordinal as usize;
+        let word = self.packs.get(&place.pack).and_then(|mark| mark.seen.get(ordinal / 64));
+        word.is_some_and(|word| word & (1 << (ordinal % 64)) != 0)
+    }
+
+    /// Marks everything that a snapshot names.
+    pub(super) async fn walk(&mut self, store: &BlockStore, manifest: &SnapshotManifest) -> Result<(), Failure> {
+        let tree = manifest.tree(store);
+        let Some(root) = manifest.root_entry() else { return Ok(()) };
+        self.page(&tree, (manifest.geometry().height() - 1, 0), root).await
+    }
+
+    /// Marks what is below a page, then the page itself: whoever finds it marked need not look into it, also if the walk
+    /// that marked it failed elsewhere.
+    fn page<'f>(&'f mut self, tree: &'f Tree, name: Name, entry: Entry) -> BoxFuture<'f, Result<(), Failure>> {
+        async move {
+            if self.has(&entry.place) {
+                return Ok(());
             }
-            return Ok(new);
-        }
-        for (child_name, child) in children(name, &page).rev() {
-            if self.add(&child.place).map_err(damaged)? {
-                new.push((child_name, child));
+            let damaged = |damage: Damage| damage.of(&pack_path(&PackId::from_bits(entry.place.pack)));
+            let page = tree.load(name, entry).await?;
+            if name.0 == 0 {
+                for (_, block) in page.entries() {
+                    self.add(&block.place).map_err(damaged)?;
+                }
+            } else {
+                for (child_name, child) in children(name, &page) {
+                    self.page(tree, child_name, child).await?;
+                }
             }
+            self.add(&entry.place).map_err(damaged)
         }
-        Ok(new)
+        .boxed()
     }
 }
 
@@ -124,9 +121,10 @@ mod tests {
         let mut marks = Marks::default();
         let place =
             |ordinal| Place { pack: 3, offset: 40, stored: 100, raw: 84, ordinal, codec: Codec::Raw, key_version: 1 };
-        assert_eq!(marks.add(&place(70)), Ok(true));
-        assert_eq!(marks.add(&place(70)), Ok(false));
-        assert_eq!(marks.add(&place(1)), Ok(true));
+        for ordinal in [70, 70, 1] {
+            assert_eq!(marks.add(&place(ordinal)), Ok(()));
+        }
+        assert!(marks.has(&place(70)) && !marks.has(&place(6)) && !marks.has(&place(700)));
         assert!(marks.add(&place(MAX_RECORDS as u32)).is_err());
         assert_eq!(marks.live(3), Some(Live { bytes: 200, records: 2, pinned: false }));
         assert_eq!(marks.live(4), None);

@@ -22,6 +22,8 @@
 //! | verify, export, read | what they read is named | they find a place empty, read the manifest again and go on at the new place |
 //! | delete an image | its packs are unneeded from the next look on; a reader of it ends with "missing" | the manifest is replaced only if it is still there, under the lock that deletions take |
 //! | delete a job | its ledger becomes void, its snapshots stay with their images | as above |
+//! | rotate a key | nothing is encrypted | what is moved from then on is under the new version, and the manifest says so before anybody reads it |
+//! | disable a key | what cannot be read may name anything: nothing is doomed | its snapshots stay as they are, and so do their packs; no other domain names these |
 //! | sweep, repack | one at a time: `control` has one task for both | the same |
 //! | kill | deleted is deleted; the next sweep looks anew | new packs that nothing names are swept when their time comes; each manifest is the old or the new one |
 //!

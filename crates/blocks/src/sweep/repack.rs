@@ -1,9 +1,12 @@
 //! Empties packs that are mostly dead: their live records move into new packs, and the pages that name them are written
 //! anew. Digests stay the same all the way up, so a snapshot keeps its root digest; only its manifest, which names the
 //! place of the root page, is replaced. The emptied packs are unneeded then, and go at the next sweep.
+//!
+//! Where records went is known only while the repack lasts. What snapshots share is stored twice if it ends after it
+//! moved some of them and before it came to the others: more room for a while, never less content.
 
 use super::execute::{Swept, stop_if};
-use super::survey::Survey;
+use super::survey::{Survey, is_closed};
 use crate::damage::Damage;
 use crate::pack::builder::{PackBuilder, Record};
 use crate::pack::reader::{Span, Wanted, open_block, open_content, plan_spans, read_span};
@@ -17,8 +20,8 @@ use bytes::BytesMut;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use godwit_model::failure::{Code, Failure};
-use godwit_model::id::PackId;
-use std::collections::{HashMap, HashSet};
+use godwit_model::id::{PackId, SnapshotId};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use tokio_util::sync::CancellationToken;
 
 /// What was repacked.
@@ -43,37 +46,31 @@ pub(super) async fn repack(
     progress: &(dyn Fn(&Swept) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<(), Failure> {
-    let mut mover = Mover::new(store, survey.plan.repack.iter().copied().collect(), cancel);
-    let mut is_whole = true;
-    for id in &survey.movable {
-        stop_if(cancel)?;
-        match mover.snapshot(id).await {
-            Ok(replaced) => swept.repacked.snapshots += u64::from(replaced),
-            Err(failure) if failure.code == Code::Cancelled => return Err(failure),
-            Err(failure) => {
-                // The packs that it names keep what it needs.
-                is_whole = false;
-                swept.leave(&failure);
-                if failure.code != Code::StoreCorrupt {
-                    break;
-                }
-            }
+    let from: HashSet<u128> = survey.plan.repack.iter().copied().collect();
+    let mut emptied = BTreeSet::new();
+    for snapshots in survey.movable.values() {
+        let left = swept.left;
+        let mut mover = Mover::new(store, &from, cancel);
+        let goes_on = mover.domain(snapshots, swept, progress).await?;
+        // What could not be moved keeps what it needs, and nothing of it is in another domain's packs.
+        if swept.left == left {
+            emptied.extend(mover.found());
         }
-        swept.repacked.bytes_moved = mover.bytes_moved;
-        progress(swept);
+        if !goes_on {
+            break;
+        }
     }
-    if is_whole {
-        swept.repacked.emptied = survey.plan.repack.iter().map(|pack| PackId::from_bits(*pack)).collect();
-    }
+    swept.repacked.emptied = emptied.into_iter().map(PackId::from_bits).collect();
     progress(swept);
     Ok(())
 }
 
+/// Moves the records of one key domain.
 struct Mover<'a> {
-    /// Reads and writes in the key domain of the snapshot that is being moved.
+    /// Reads and writes with the domain's keys, as they were when a snapshot was last begun.
     store: BlockStore,
     cancel: &'a CancellationToken,
-    from: HashSet<u128>,
+    from: &'a HashSet<u128>,
     /// Where blocks went.
     blocks: HashMap<Key, Place>,
     /// Where pages went, or that they stay: each is looked at once.
@@ -87,7 +84,7 @@ struct Mover<'a> {
 }
 
 impl<'a> Mover<'a> {
-    fn new(store: &'a BlockStore, from: HashSet<u128>, cancel: &'a CancellationToken) -> Self {
+    fn new(store: &BlockStore, from: &'a HashSet<u128>, cancel: &'a CancellationToken) -> Self {
         Self {
             store: store.clone(),
             cancel,
@@ -102,15 +99,44 @@ impl<'a> Mover<'a> {
         }
     }
 
-    /// Rewrites one snapshot; whether there was anything to rewrite.
-    async fn snapshot(&mut self, id: &godwit_model::id::SnapshotId) -> Result<bool, Failure> {
-        let Some((_, manifest)) = snapshot::load_with_store(&self.store, id).await? else { return Ok(false) };
-        let Some(root) = manifest.root_entry() else { return Ok(false) };
-        if manifest.key != *self.store.keys().id() || manifest.key_version > self.store.keys().newest() {
-            // A pack is of one key and of one version of it.
-            self.flush().await?;
-            self.store = self.store.under(&manifest.key).await?;
+    /// Rewrites the snapshots of a domain, as far as possible; whether those of another one are worth an attempt.
+    async fn domain(
+        &mut self,
+        snapshots: &[SnapshotId],
+        swept: &mut Swept,
+        progress: &(dyn Fn(&Swept) + Send + Sync),
+    ) -> Result<bool, Failure> {
+        let moved_before = swept.repacked.bytes_moved;
+        for id in snapshots {
+            stop_if(self.cancel)?;
+            match self.snapshot(id).await {
+                Ok(replaced) => swept.repacked.snapshots += u64::from(replaced),
+                Err(failure) if failure.code == Code::Cancelled => return Err(failure),
+                Err(failure) => {
+                    swept.leave(&failure);
+                    if !is_closed(&failure) {
+                        return Ok(false);
+                    }
+                }
+            }
+            swept.repacked.bytes_moved = moved_before + self.bytes_moved;
+            progress(swept);
         }
+        Ok(true)
+    }
+
+    /// The packs to empty that the snapshots named.
+    fn found(&self) -> impl Iterator<Item = u128> {
+        let packs = self.blocks.keys().chain(self.pages.keys()).map(|(pack, _)| *pack);
+        packs.filter(|pack| self.from.contains(pack))
+    }
+
+    /// Rewrites one snapshot; whether there was anything to rewrite.
+    async fn snapshot(&mut self, id: &SnapshotId) -> Result<bool, Failure> {
+        let Some(manifest) = snapshot::load(&self.store, id).await? else { return Ok(false) };
+        let Some(root) = manifest.root_entry() else { return Ok(false) };
+        // In its newest version, whatever `self.store` began with. An open pack stays under the version of its beginning.
+        self.store = self.store.under(&manifest.key).await?;
         let tree = manifest.tree(&self.store);
         let moved = self.page(&tree, (manifest.geometry().height() - 1, 0), root).await?;
         if moved.place == root.place {
@@ -121,7 +147,7 @@ impl<'a> Mover<'a> {
         snapshot::replace(&self.store, &manifest, moved, &self.packs(&manifest)).await
     }
 
-    /// The packs of the manifest, with those of this repack: they are released together.
+    /// The packs of the manifest, with those that this repack made of the domain: they are released together.
     fn packs(&self, manifest: &SnapshotManifest) -> PackSet {
         let mut packs = manifest.packs.clone();
         packs.insert(self.first, self.n_packs);

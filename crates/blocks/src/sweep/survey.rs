@@ -5,9 +5,9 @@ use crate::image;
 use crate::snapshot::{self, SnapshotManifest};
 use crate::store::BlockStore;
 use godwit_model::failure::{Code, Failure};
-use godwit_model::id::SnapshotId;
+use godwit_model::id::{KeyId, SnapshotId};
 use godwit_model::time::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use tokio_util::sync::CancellationToken;
 
 /// The packs of the store, as they were before claims were asked for.
@@ -26,8 +26,8 @@ impl Listed {
 pub struct Survey {
     /// The decisions.
     pub plan: Plan,
-    /// Snapshots whose records may be moved.
-    pub(super) movable: Vec<SnapshotId>,
+    /// Snapshots whose records may be moved, by key domain: domains share no record.
+    pub(super) movable: BTreeMap<KeyId, Vec<SnapshotId>>,
 }
 
 /// Walks all snapshots and decides. `claims` were asked for after `listed` was made. `progress` is told how many
@@ -46,7 +46,7 @@ pub async fn survey(
     snapshots.sort_by_key(|id| (!claims.in_use.contains(id), id.clone()));
     let n_in_use = snapshots.partition_point(|id| claims.in_use.contains(id));
     let mut marks = Marks::default();
-    let mut movable = Vec::new();
+    let mut movable: BTreeMap<KeyId, Vec<SnapshotId>> = BTreeMap::new();
     let mut old_strays = Vec::new();
     for (n, id) in snapshots.iter().enumerate() {
         if cancel.is_cancelled() {
@@ -58,7 +58,7 @@ pub async fn survey(
         progress(n as u64, snapshots.len() as u64);
         let Some(manifest) = mark(store, id, &mut marks).await? else { continue };
         if n >= n_in_use {
-            movable.push(id.clone());
+            movable.entry(manifest.key.clone()).or_default().push(id.clone());
         }
         if !claims.snapshots.contains(id) && !claims.in_use.contains(id) && manifest.created_at + limits.staging <= now
         {
@@ -71,7 +71,7 @@ pub async fn survey(
     progress(snapshots.len() as u64, snapshots.len() as u64);
     let mut plan = plan(&listed.0, &marks, claims, limits, now);
     plan.strays = strays(store, old_strays).await?;
-    movable.retain(|id| !plan.strays.contains(id));
+    movable.values_mut().for_each(|snapshots| snapshots.retain(|id| !plan.strays.contains(id)));
     Ok(Survey { plan, movable })
 }
 
@@ -112,7 +112,8 @@ async fn strays(store: &BlockStore, candidates: Vec<SnapshotId>) -> Result<Vec<S
     Ok(candidates.into_iter().filter(|id| !named.contains(id)).collect())
 }
 
-/// Whether what is stored cannot be read as it is: damaged, or under a key that is disabled. Then it may name anything.
-fn is_closed(failure: &Failure) -> bool {
-    matches!(failure.code, Code::StoreCorrupt | Code::KeyDisabled)
+/// Whether what is stored cannot be read as it is: damaged, or under a key that is disabled or lost. Then it may name
+/// anything; what else is in the store can be read nevertheless.
+pub(super) fn is_closed(failure: &Failure) -> bool {
+    matches!(failure.code, Code::StoreCorrupt | Code::KeyDisabled | Code::KeyUnavailable)
 }

@@ -49,6 +49,11 @@ impl Counted {
         Self::new(inner, after, At::Do(Mutex::new(Some(what))))
     }
 
+    /// It happens after so many more calls.
+    pub fn after(&self, calls: i64) {
+        self.0.left.store(calls, Ordering::SeqCst);
+    }
+
     /// Whether the call came.
     pub fn is_over(&self) -> bool {
         self.0.left.load(Ordering::SeqCst) < 0

@@ -1,5 +1,6 @@
 //! Named keys: rotated in the middle of a chain of snapshots, side by side, disabled and enabled.
 
+use crate::beside::Counted;
 use crate::faults::{Fault, Faulty};
 use crate::stage::{Book, Volume, content, noise, objects, open, request, run};
 use futures::TryStreamExt;
@@ -20,7 +21,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 const PACK: usize = 150_000;
@@ -280,6 +281,35 @@ async fn what_was_staged_under_another_key_is_not_used() {
     assert_eq!(done.unused.len(), wanted.staged.len());
     assert!(done.notes[0].contains("another key"), "{:?}", done.notes);
     is_right(&store, 1).await;
+}
+
+/// Whoever reads a key's versions while a new one is made must not keep the old ones for the newest.
+#[tokio::test]
+async fn a_rotation_while_the_key_is_read_counts_from_the_next_use_on() {
+    let mut n_done = 0;
+    for n in 0.. {
+        let of_hook: Arc<OnceLock<BlockStore>> = Arc::default();
+        let hook = {
+            let of_hook = of_hook.clone();
+            move || async move { of_hook.get().unwrap().make_key(&KeyId::from_bits(77), 3).await.unwrap() }
+        };
+        let counted = Counted::doing(Arc::new(InMemory::new()), i64::MAX, hook);
+        let store = open(counted.clone(), 1, PACK).await;
+        for version in 1..3 {
+            store.make_key(&KeyId::from_bits(77), version).await.unwrap();
+        }
+        assert!(of_hook.set(store.clone()).is_ok());
+        counted.after(n);
+        store.under(&KeyId::from_bits(77)).await.unwrap();
+        if !counted.is_over() {
+            break;
+        }
+        n_done += 1;
+        let rotated = store.under(&KeyId::from_bits(77)).await.unwrap();
+        assert_eq!(replicated(&rotated, 1, None).await.unwrap().0.key_version, 3, "rotated at call {n}");
+        is_right(&store, 1).await;
+    }
+    assert!(n_done > 2, "only {n_done} calls");
 }
 
 #[tokio::test]

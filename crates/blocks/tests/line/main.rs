@@ -11,3 +11,5 @@ mod resume;
 mod round_trip;
 mod stage;
 mod sweep;
+mod sweep_history;
+mod sweep_keys;

@@ -22,23 +22,23 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
 
-const PACK: usize = 100_000;
-const BLOCK: BlockSize = BlockSize::MIN;
+pub const PACK: usize = 100_000;
+pub const BLOCK: BlockSize = BlockSize::MIN;
 const SIZE: usize = 1_200_000;
-const LIMITS: Limits =
+pub const LIMITS: Limits =
     Limits { staging: Millis::DAY.times(7), repack_percent: 30, repack_floor: 30_000, repack_bytes: 1 << 30 };
 
 /// Nothing is old.
-const EARLY: Timestamp = Timestamp(0);
+pub const EARLY: Timestamp = Timestamp(0);
 /// Everything is.
-const LATE: Timestamp = Timestamp(i64::MAX / 2);
+pub const LATE: Timestamp = Timestamp(i64::MAX / 2);
 
-async fn look(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Plan, Failure> {
+pub async fn look(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Plan, Failure> {
     let listed = Listed::packs(store).await?;
     Ok(survey(store, listed, claims, &LIMITS, now, &|_, _| {}, &CancellationToken::new()).await?.plan)
 }
 
-async fn sweep(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Swept, Failure> {
+pub async fn sweep(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Swept, Failure> {
     let listed = Listed::packs(store).await?;
     let cancel = CancellationToken::new();
     let found = survey(store, listed, claims, &LIMITS, now, &|_, _| {}, &cancel).await?;
@@ -46,7 +46,7 @@ async fn sweep(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Sw
 }
 
 /// A sweep, and one behind it that removes what the first one emptied.
-async fn sweep_twice(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Swept, Failure> {
+pub async fn sweep_twice(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Swept, Failure> {
     let first = sweep(store, claims, now).await?;
     let mut claims = claims.clone();
     first.repacked.emptied.iter().for_each(|pack| claims.released.add(pack, 1));
@@ -54,7 +54,7 @@ async fn sweep_twice(store: &BlockStore, claims: &Claims, now: Timestamp) -> Res
     Ok(first)
 }
 
-fn known(ids: impl IntoIterator<Item = SnapshotId>) -> Claims {
+pub fn known(ids: impl IntoIterator<Item = SnapshotId>) -> Claims {
     Claims { snapshots: ids.into_iter().collect(), ..Claims::default() }
 }
 
@@ -64,12 +64,21 @@ fn ledger(book: &Book) -> PackSet {
     packs
 }
 
-async fn pack_bytes(objects_of: &Arc<dyn ObjectStore>) -> u64 {
+pub async fn pack_bytes(objects_of: &Arc<dyn ObjectStore>) -> u64 {
     objects(&**objects_of).await.iter().filter(|(path, _)| path.as_ref().starts_with("packs/")).map(|(_, n)| n).sum()
 }
 
+pub async fn copied(from: &dyn ObjectStore) -> Arc<dyn ObjectStore> {
+    let copy = InMemory::new();
+    for (path, _) in objects(from).await {
+        let bytes = from.get(&path).await.unwrap().bytes().await.unwrap();
+        copy.put(&path, bytes.into()).await.unwrap();
+    }
+    Arc::new(copy)
+}
+
 /// The volume with three of four blocks changed.
-fn mostly_changed(base: &[u8], seed: u64) -> Vec<u8> {
+pub fn mostly_changed(base: &[u8], seed: u64) -> Vec<u8> {
     let mut changed = base.to_vec();
     for (n, block) in changed.chunks_mut(4096).enumerate() {
         if n % 4 != 0 {
@@ -112,16 +121,11 @@ impl Scene {
     }
 
     async fn copy(&self) -> Arc<dyn ObjectStore> {
-        let copy = InMemory::new();
-        for (path, _) in objects(&*self.objects).await {
-            let bytes = self.objects.get(&path).await.unwrap().bytes().await.unwrap();
-            copy.put(&path, bytes.into()).await.unwrap();
-        }
-        Arc::new(copy)
+        copied(&*self.objects).await
     }
 }
 
-async fn check(store: &BlockStore, id: &SnapshotId, model: &[u8], when: &str) {
+pub async fn check(store: &BlockStore, id: &SnapshotId, model: &[u8], when: &str) {
     assert!(content(store, id).await.unwrap() == model, "{when}: {id} differs");
     let found = verify(store, id, Scope::Everything, &|_, _| {}, &CancellationToken::new()).await.unwrap();
     assert_eq!(found.damaged, [], "{when}: {:?}", found.first_problem);
