@@ -85,10 +85,6 @@ async fn update(sim: &mut Sim, service: &Service, now: Timestamp) {
         3 => changes.pause_after = Some(*dice.pick(&[0, 1, 3])),
         _ => changes.description = Some("changed".into()),
     }
-    if changes.interval_minutes.is_some() || changes.next_start.is_some() {
-        // From now on, whether the call is answered or not.
-        sim.record.schedule_changes(&id, now);
-    }
     settle("update", service.update_replication_job(id.as_str(), changes, now).await);
 }
 
@@ -100,14 +96,13 @@ async fn demand(sim: &mut Sim, service: &Service, now: Timestamp) {
 async fn resume(sim: &mut Sim, service: &Service, now: Timestamp) {
     let jobs = service.store().jobs(None, 1_000).await.unwrap();
     let Some(job) = jobs.iter().find(|j| j.state == JobState::PausedOnFailure) else { return };
-    sim.record.schedule_changes(&job.id, now);
     let at = sim.dice.chance(300).then(|| start(&mut sim.dice, now));
     settle("resume", service.resume_replication_job(job.id.as_str(), at, now).await);
 }
 
 async fn delete(sim: &mut Sim, service: &Service, now: Timestamp) {
     let Some(id) = some_job(sim, service).await else { return };
-    sim.record.deleted_by_hand(&id);
+    sim.record.unwanted_job(&id);
     settle("delete", service.delete_replication_job(id.as_str(), now).await);
 }
 
@@ -115,8 +110,11 @@ async fn change_image(sim: &mut Sim, service: &Service, now: Timestamp) {
     let images = service.store().images(None, None, 40).await.unwrap();
     let Some(image) = (!images.is_empty()).then(|| sim.dice.pick(&images).id.clone()) else { return };
     if sim.dice.chance(600) {
-        sim.record.image_deleted_by_hand(&image);
-        settle("delete an image", service.delete_image(image.as_str(), now).await);
+        // Before the call: it may be cut off behind its effect.
+        sim.record.unwanted_image(&image, false);
+        let answer = service.delete_image(image.as_str(), now).await;
+        sim.record.unwanted_image(&image, answer.is_err());
+        settle("delete an image", answer);
     } else {
         settle("verify", service.start_image_verification(image.as_str(), now).await);
     }

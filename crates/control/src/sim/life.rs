@@ -3,6 +3,7 @@
 use super::actor;
 use super::checks::Record;
 use super::dice::Dice;
+use super::journal::Journal;
 use super::storm::{Storm, Weather};
 use super::telling;
 use crate::notify::NotifyOptions;
@@ -42,6 +43,8 @@ pub(super) struct Sim {
 pub(super) struct Clock {
     /// What it showed when this life began, in milliseconds, corrections included.
     base: AtomicI64,
+    /// The latest that it has ever shown.
+    latest: AtomicI64,
     /// Virtual time of all lives before.
     lived: AtomicI64,
     began: Mutex<Option<Instant>>,
@@ -49,7 +52,13 @@ pub(super) struct Clock {
 
 impl Clock {
     pub fn now(&self) -> Timestamp {
-        Timestamp(self.base.load(Ordering::SeqCst) + self.of_this_life())
+        let now = self.base.load(Ordering::SeqCst) + self.of_this_life();
+        self.latest.fetch_max(now, Ordering::SeqCst);
+        Timestamp(now)
+    }
+
+    pub fn latest(&self) -> Timestamp {
+        Timestamp(self.latest.load(Ordering::SeqCst))
     }
 
     /// How long the service has been up in all, in milliseconds.
@@ -105,14 +114,18 @@ impl Sim {
             retry: Retry { attempts: 4, first: Duration::from_secs(2), longest: Duration::from_secs(120) },
             ..Options::default()
         };
-        let clock =
-            Arc::new(Clock { base: AtomicI64::new(START.0), lived: AtomicI64::new(0), began: Mutex::new(None) });
+        let clock = Arc::new(Clock {
+            base: AtomicI64::new(START.0),
+            latest: AtomicI64::new(START.0),
+            lived: AtomicI64::new(0),
+            began: Mutex::new(None),
+        });
         Sim {
             storm: Arc::new(Storm::new(world.clone(), clock.clone(), dice.fork())),
             drawn: Arc::new(Mutex::new(dice.fork())),
             clock,
             folder: folder(),
-            record: Record::new(options.pause_after),
+            record: Record::new(options),
             key_dice: Dice::new(!seed),
             dice,
             world,
@@ -175,6 +188,7 @@ impl Sim {
         let store = at_once(Store::open(&self.folder.path().join("state.db"))).await;
         let mut store = store.unwrap();
         store.gate = self.world.gate.clone();
+        Journal::begin_life(&store, self.clock.now()).await;
         let (clock, drawn) = (self.clock.clone(), self.drawn.clone());
         let parts = Parts {
             store,
@@ -208,16 +222,12 @@ impl Sim {
                 actor::act(self, service).await;
                 // Time for the driver to see it, and hardly for anything to end.
                 sleep(Duration::from_millis(50)).await;
-                self.record.note_grids(service).await;
-                if self.dice.chance(300) {
-                    self.record.look(service, &self.clock).await;
-                }
             }
             if self.key_dice.chance(100) {
                 actor::change_key(self, service).await;
             }
             sleep(Duration::from_secs(self.dice.within(60, 12 * 3_600))).await;
-            self.record.look(service, &self.clock).await;
+            self.record.look(service, &self.world, &self.clock).await;
             telling::look(service, &self.storm, self.clock.now()).await;
             if self.dice.chance(80) {
                 self.come_to_rest(service).await;
@@ -232,9 +242,10 @@ impl Sim {
     /// With good weather, what is left of bad days is gone after some hours.
     async fn come_to_rest(&mut self, service: &Service) {
         self.storm.set(Weather::CALM);
+        let calm = self.clock.now();
         sleep(Duration::from_secs(8 * 3_600)).await;
-        self.record.look(service, &self.clock).await;
-        self.record.look_at_rest(service, &self.world, self.clock.now()).await;
+        self.record.look(service, &self.world, &self.clock).await;
+        self.record.look_at_rest(service, &self.world, calm, self.clock.now()).await;
         telling::look_at_rest(service, self.clock.now()).await;
     }
 

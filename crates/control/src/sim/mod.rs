@@ -16,6 +16,7 @@
 mod actor;
 mod checks;
 mod dice;
+mod journal;
 mod life;
 mod storm;
 mod telling;
