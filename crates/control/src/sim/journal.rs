@@ -78,6 +78,7 @@ pub(super) struct EventRow {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct PackRow {
+    #[expect(dead_code, reason = "told by a check that fails")]
     pub pack_id: PackId,
     pub job_id: JobId,
     /// Why its run failed.

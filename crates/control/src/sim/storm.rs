@@ -103,7 +103,8 @@ impl Storm {
             (slow, dice.chance(weather.hang), before, dice.chance(weather.after), code)
         };
         tokio::time::sleep(Duration::from_millis(wait)).await;
-        if hangs {
+        // Of a broken world the next look tells.
+        if hangs || self.world.is_broken() {
             return std::future::pending().await;
         }
         let failure = || Failure::new(code, "the weather");
