@@ -1,5 +1,6 @@
 //! One history: lives of the service, one after the other, on the same files and the same world.
 
+use super::access;
 use super::actor;
 use super::checks::Record;
 use super::dice::Dice;
@@ -10,7 +11,7 @@ use crate::notify::NotifyOptions;
 use crate::options::{Options, Retry};
 use crate::service::Service;
 use crate::store::Store;
-use crate::testing::{Database, Reversing, START, World, at_once, server};
+use crate::testing::{Database, Reversing, Room, START, World, at_once, server};
 use crate::{Control, Parts};
 use godwit_model::retention::Retention;
 use godwit_model::time::{Millis, Timestamp};
@@ -30,6 +31,11 @@ pub(super) struct Sim {
     pub dice: Dice,
     /// A stream of its own: what becomes of keys moves no other throw.
     pub key_dice: Dice,
+    /// The same of users and policies, and of the disk.
+    pub access_dice: Dice,
+    disk_dice: Dice,
+    /// There is somebody who may decide about users.
+    pub is_administered: bool,
     pub world: Arc<World>,
     pub storm: Arc<Storm>,
     pub clock: Arc<Clock>,
@@ -127,6 +133,9 @@ impl Sim {
             folder: folder(),
             record: Record::new(options),
             key_dice: Dice::new(!seed),
+            access_dice: Dice::new(!seed ^ 1),
+            disk_dice: Dice::new(!seed ^ 2),
+            is_administered: false,
             dice,
             world,
             options,
@@ -226,6 +235,12 @@ impl Sim {
             if self.key_dice.chance(100) {
                 actor::change_key(self, service).await;
             }
+            if self.access_dice.chance(300) {
+                access::act(self, service).await;
+            }
+            if self.disk_dice.chance(60) {
+                self.fill_the_disk(service).await;
+            }
             sleep(Duration::from_secs(self.dice.within(60, 12 * 3_600))).await;
             self.record.look(service, &self.world, &self.clock).await;
             telling::look(service, &self.storm, self.clock.now()).await;
@@ -247,6 +262,25 @@ impl Sim {
         self.record.look(service, &self.world, &self.clock).await;
         self.record.look_at_rest(service, &self.world, calm, self.clock.now()).await;
         telling::look_at_rest(service, self.clock.now()).await;
+    }
+
+    /// The disk under the database is full for a while, and callers go on; then somebody makes room.
+    async fn fill_the_disk(&mut self, service: &Service) {
+        let disk = service.store().disk.clone();
+        let seconds = self.disk_dice.within(10, 900);
+        let from = self.clock.now();
+        // Runs are not begun meanwhile. Behind it the driver looks as soon as its trouble is over.
+        self.record.excuse(from, from + Millis::SECOND.times(seconds as i64) + Millis::MINUTE);
+        disk.set(*self.disk_dice.pick(&[Room::ForNoPage, Room::None]));
+        std::mem::swap(&mut self.dice, &mut self.disk_dice);
+        for _ in 0..self.dice.below(5) {
+            actor::act(self, service).await;
+            sleep(Duration::from_millis(50)).await;
+        }
+        std::mem::swap(&mut self.dice, &mut self.disk_dice);
+        sleep(Duration::from_secs(seconds)).await;
+        disk.set(Room::Plenty);
+        self.record.disk_was_full(disk.refused());
     }
 
     fn set_the_clock(&mut self) {

@@ -1,9 +1,9 @@
 //! The simulator: the real decision line on a real database, through simulated months, from one seed.
 //!
 //! ```text
-//!  dice ──► actor: API calls at random ──► Service ──► Store (SQLite) ◄── Driver, runs
+//!  dice ──► actor: API calls at random ──► Service ──► Store (SQLite on a disk that may be full) ◄── Driver, runs
 //!    └────► weather: faults, slow runs, kills, clock steps ──► Storm ──► World (source and target in memory)
-//!                                   after each step: checks against what the promises say
+//!                  after each step: checks of every change in the journal, against what the promises say
 //! ```
 //!
 //! Time is tokio's, paused: it goes on by itself when nothing can run, so a month takes a second. The wall clock is
@@ -13,6 +13,7 @@
 //! A failure prints its seed; `GODWIT_SIM_SEED=… cargo test -p godwit-control sim` repeats it, and
 //! `GODWIT_SIM_DAYS=…` makes each history longer.
 
+mod access;
 mod actor;
 mod checks;
 mod dice;
@@ -58,8 +59,13 @@ fn simulate(kind: u64) {
     if whole {
         let jobs = JobState::ALL.map(|state| format!("a job {}", state.as_str()));
         let runs = RunState::ALL.map(|state| format!("a run {}", state.as_str()));
-        let unseen: Vec<_> = jobs.into_iter().chain(runs).filter(|state| !seen.contains(state)).collect();
-        assert!(unseen.is_empty(), "states that no history came to: {unseen:?}");
+        let unseen: Vec<_> = jobs
+            .into_iter()
+            .chain(runs)
+            .chain([checks::FULL.to_owned()])
+            .filter(|state| !seen.contains(state))
+            .collect();
+        assert!(unseen.is_empty(), "what no history came to: {unseen:?}");
     }
 }
 

@@ -55,18 +55,47 @@ impl Weather {
     }
 }
 
+/// What becomes of one call.
+struct Fate {
+    /// In milliseconds.
+    wait: u64,
+    hangs: bool,
+    before: bool,
+    after: bool,
+    code: Code,
+}
+
+impl Fate {
+    fn roll(weather: &Weather, dice: &mut Dice, longest: u64, at_source: bool) -> Fate {
+        let codes: &[Code] = match at_source {
+            true => &[Code::SourceUnreachable, Code::SourceRead, Code::SourceRefused],
+            false => &[Code::StoreFull, Code::StoreUnavailable],
+        };
+        Fate {
+            wait: dice.below(longest * 1_000 + 1),
+            code: if weather.dark { Code::SourceUnreachable } else { *dice.pick(codes) },
+            hangs: dice.chance(weather.hang),
+            before: dice.chance(weather.before) || (weather.dark && at_source),
+            after: dice.chance(weather.after),
+        }
+    }
+}
+
 /// The world behind the weather.
 pub(super) struct Storm {
     world: Arc<World>,
     clock: Arc<Clock>,
     sky: Mutex<(Weather, Dice)>,
+    /// Deliveries throw dice of their own: who is told moves nothing else.
+    post: Mutex<Dice>,
     /// Events that somebody was told.
     told: Mutex<BTreeSet<EventId>>,
 }
 
 impl Storm {
-    pub fn new(world: Arc<World>, clock: Arc<Clock>, dice: Dice) -> Storm {
-        Storm { world, clock, sky: Mutex::new((Weather::CALM, dice)), told: Mutex::default() }
+    pub fn new(world: Arc<World>, clock: Arc<Clock>, mut dice: Dice) -> Storm {
+        let post = Mutex::new(dice.fork());
+        Storm { world, clock, sky: Mutex::new((Weather::CALM, dice)), post, told: Mutex::default() }
     }
 
     pub fn set(&self, weather: Weather) {
@@ -91,30 +120,27 @@ impl Storm {
         at_source: bool,
         call: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let (wait, hangs, before, after, code) = {
+        let fate = {
             let (weather, dice) = &mut *self.sky.lock().unwrap();
-            let slow = dice.below(longest * 1_000 + 1);
-            let codes: &[Code] = match at_source {
-                true => &[Code::SourceUnreachable, Code::SourceRead, Code::SourceRefused],
-                false => &[Code::StoreFull, Code::StoreUnavailable],
-            };
-            let code = if weather.dark { Code::SourceUnreachable } else { *dice.pick(codes) };
-            let before = dice.chance(weather.before) || (weather.dark && at_source);
-            (slow, dice.chance(weather.hang), before, dice.chance(weather.after), code)
+            Fate::roll(weather, dice, longest, at_source)
         };
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        self.meet(fate, call).await
+    }
+
+    async fn meet<T>(&self, fate: Fate, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::time::sleep(Duration::from_millis(fate.wait)).await;
         // Of a broken world the next look tells.
-        if hangs || self.world.is_broken() {
+        if fate.hangs || self.world.is_broken() {
             return std::future::pending().await;
         }
-        let failure = || Failure::new(code, "the weather");
-        if before {
+        let failure = || Failure::new(fate.code, "the weather");
+        if fate.before {
             return Err(failure());
         }
         // The store dates what is put.
         self.world.look().clock.store(self.clock.now().0, Ordering::SeqCst);
         let done = call.await?;
-        if after { Err(failure()) } else { Ok(done) }
+        if fate.after { Err(failure()) } else { Ok(done) }
     }
 }
 
@@ -189,7 +215,9 @@ impl Notifier for Storm {
             Ok(())
         };
         let unreachable = |_| Failure::new(Code::RecipientUnreachable, "the weather");
-        self.pass(false, taken).await.map_err(unreachable)
+        let weather = self.sky.lock().unwrap().0;
+        let fate = Fate::roll(&weather, &mut self.post.lock().unwrap(), weather.slow, false);
+        self.meet(fate, taken).await.map_err(unreachable)
     }
 }
 

@@ -38,6 +38,9 @@ const LONGEST_RUN: i64 = 96;
 const LONGEST_ENDING: i64 = 48;
 const LONGEST_IMPORT: i64 = 12;
 
+/// A disk under the database that took nothing more.
+pub(super) const FULL: &str = "a full disk";
+
 /// What is known of everything that was committed.
 pub(super) struct Record {
     options: Options,
@@ -101,6 +104,7 @@ struct Counts {
     failed: usize,
     missed: usize,
     paused: usize,
+    refused: usize,
     /// The longest times that something was not final, in hours.
     longest: BTreeMap<&'static str, i64>,
     /// States of jobs and runs that were seen.
@@ -130,6 +134,14 @@ impl Record {
     /// The service was down, or its clock was set, or its disk was full.
     pub fn excuse(&mut self, from: Timestamp, to: Timestamp) {
         self.excuses.push((from, to));
+    }
+
+    /// So many transactions were refused by a full disk.
+    pub fn disk_was_full(&mut self, refused: usize) {
+        if refused > 0 {
+            self.counts.states.insert(FULL.to_owned());
+        }
+        self.counts.refused += refused;
     }
 
     /// Somebody is about to delete this.
