@@ -36,6 +36,8 @@ pub(super) struct Sim {
     disk_dice: Dice,
     /// There is somebody who may decide about users.
     pub is_administered: bool,
+    /// The life before was ended by a kill.
+    was_killed: bool,
     pub world: Arc<World>,
     pub storm: Arc<Storm>,
     pub clock: Arc<Clock>,
@@ -136,6 +138,7 @@ impl Sim {
             access_dice: Dice::new(!seed ^ 1),
             disk_dice: Dice::new(!seed ^ 2),
             is_administered: false,
+            was_killed: false,
             dice,
             world,
             options,
@@ -157,6 +160,7 @@ impl Sim {
             let from = self.clock.now();
             self.clock.shift(outage as i64);
             // What a kill cut off may have been in the middle of its turn.
+            self.was_killed = killed;
             let slack = if killed { Millis::MINUTE } else { Millis(0) };
             self.record.excuse(from - slack, self.clock.now() + slack);
         }
@@ -218,6 +222,10 @@ impl Sim {
 
     /// Weather, callers and clocks do what they want, for a while.
     async fn troubled_life(&mut self, _: &Control, service: &Service) {
+        // What a kill left is found by the start alone.
+        if self.was_killed && self.dice.chance(500) {
+            self.come_to_rest(service).await;
+        }
         let turns = self.dice.within(1, 60);
         let killed_at = self.dice.chance(700).then(|| self.dice.within(1, turns));
         for turn in 1..=turns {
@@ -244,7 +252,7 @@ impl Sim {
             sleep(Duration::from_secs(self.dice.within(60, 12 * 3_600))).await;
             self.record.look(service, &self.world, &self.clock).await;
             telling::look(service, &self.storm, self.clock.now()).await;
-            if self.dice.chance(80) {
+            if self.dice.chance(60) {
                 self.come_to_rest(service).await;
             }
         }

@@ -16,6 +16,7 @@ use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{EventId, ImageId, KeyId, PackId, RunId, SnapshotId};
 use godwit_model::recipient::Recipient;
 use godwit_model::server::Discovery;
+use godwit_model::time::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -125,6 +126,12 @@ impl Storm {
             Fate::roll(weather, dice, longest, at_source)
         };
         self.meet(fate, call).await
+    }
+
+    /// What nobody knows is kept for seven days, by the clock.
+    fn is_patient(&self, order: &SweepOrder<'_>) {
+        assert_eq!(order.staging, Millis::DAY.times(7));
+        assert!(order.now <= self.clock.latest(), "swept as of {:?}", order.now);
     }
 
     async fn meet<T>(&self, fate: Fate, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -263,6 +270,7 @@ impl ImageStore for Storm {
     }
 
     async fn plan_sweep(&self, order: &SweepOrder<'_>, cancel: &CancellationToken) -> Result<SweepPlan, Failure> {
+        self.is_patient(order);
         self.pass(false, self.world.plan_sweep(order, cancel)).await
     }
 
@@ -272,6 +280,7 @@ impl ImageStore for Storm {
         report: &(dyn Fn(SweepProgress) + Send + Sync),
         cancel: &CancellationToken,
     ) -> Result<SweepEnd, Failure> {
+        self.is_patient(order);
         self.pass(false, self.world.sweep(order, report, cancel)).await
     }
 
