@@ -4,6 +4,7 @@ use super::access;
 use super::actor;
 use super::checks::Record;
 use super::dice::Dice;
+use super::is_broken;
 use super::journal::Journal;
 use super::storm::{Storm, Weather};
 use super::telling;
@@ -192,6 +193,7 @@ impl Sim {
         });
         runtime.shutdown_timeout(Duration::ZERO);
         self.world.gate.reopen();
+        assert!(!is_broken(), "a task broke: see above");
         killed
     }
 

@@ -25,7 +25,9 @@ mod telling;
 use godwit_model::job::JobState;
 use godwit_model::run::RunState;
 use life::Sim;
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::sync::Once;
 
 /// Virtual days of one history.
 const DAYS: u64 = 100;
@@ -33,12 +35,33 @@ const DAYS: u64 = 100;
 /// Histories of each kind in the usual tests.
 const HISTORIES: u64 = 10;
 
+thread_local! {
+    static PANICS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether something broke in this thread: the driver outlives a task that does.
+fn is_broken() -> bool {
+    PANICS.get() > 0
+}
+
+fn count_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let _ = PANICS.try_with(|n| n.set(n.get() + 1));
+            tell(panic);
+        }));
+    });
+}
+
 #[expect(clippy::disallowed_methods, reason = "whoever runs the simulator chooses its seed")]
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
 fn simulate(kind: u64) {
+    count_panics();
     let days = number("GODWIT_SIM_DAYS").unwrap_or(DAYS);
     let seeds = match number("GODWIT_SIM_SEED") {
         Some(seed) => vec![seed],

@@ -2,6 +2,7 @@
 //! time, that never come back.
 
 use super::dice::Dice;
+use super::is_broken;
 use super::life::Clock;
 use crate::keys::KeyStore;
 use crate::notify::Notifier;
@@ -136,8 +137,8 @@ impl Storm {
 
     async fn meet<T>(&self, fate: Fate, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         tokio::time::sleep(Duration::from_millis(fate.wait)).await;
-        // Of a broken world the next look tells.
-        if fate.hangs || self.world.is_broken() {
+        // What broke is told at the next look, once.
+        if fate.hangs || is_broken() {
             return std::future::pending().await;
         }
         let failure = || Failure::new(fate.code, "the weather");

@@ -122,11 +122,6 @@ impl World {
         self.state.lock().unwrap()
     }
 
-    /// Whether a rule of the world was broken.
-    pub fn is_broken(&self) -> bool {
-        self.state.is_poisoned()
-    }
-
     /// What happens at the next calls of this name.
     pub fn script(&self, call: &'static str, acts: impl IntoIterator<Item = Act>) {
         self.look().script.insert(call, acts.into_iter().collect());

@@ -20,6 +20,7 @@ mod rest;
 mod runs;
 mod schedule;
 
+use super::is_broken;
 use super::journal::{Change, JobRow, Journal, RunRow};
 use super::life::Clock;
 use crate::options::Options;
@@ -161,6 +162,7 @@ impl Record {
     /// Looks at everything that was committed since the last look.
     pub async fn look(&mut self, service: &Service, world: &World, clock: &Clock) {
         self.counts.looks += 1;
+        assert!(!is_broken(), "a task broke: see above");
         let changes = self.journal.read(service.store()).await;
         self.counts.changes += changes.len();
         for change in changes {
