@@ -54,6 +54,8 @@ pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationTok
 /// left may name. What fails is tried again later.
 pub(crate) async fn remove_unneeded(line: Arc<Line>, cancel: CancellationToken) -> Result<Ended, StoreError> {
     let mut ended = Ended::Done;
+    // Asked for first: what names them was on record by then, so it is seen below, and goes before them or keeps them.
+    let packs = line.store.unneeded_packs().await?;
     for image in line.store.images_to_delete().await? {
         let work = line.images.delete_image(&image);
         match bounded("removing an image", line.options.register, &cancel, work).await {
@@ -75,7 +77,6 @@ pub(crate) async fn remove_unneeded(line: Arc<Line>, cancel: CancellationToken) 
         }
     }
     remove_leftovers(&line, &cancel, &mut ended).await?;
-    let packs = line.store.unneeded_packs().await?;
     if !packs.is_empty() && ended == Ended::Done {
         let work = line.images.discard_staged(&packs);
         match bounded("removing packs", line.options.register, &cancel, work).await {

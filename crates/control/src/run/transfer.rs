@@ -68,8 +68,7 @@ async fn one_volume(
         return Err(Failure::new(Code::Internal, evidence).into());
     }
     line.progress.update(&run.id, &volume.device, result.figures, line.now());
-    let (digest, version) = (&result.root_digest, result.key_version);
-    line.store.record_volume(run, &volume.device, digest, &result.figures, version, &result.notes).await?;
+    line.store.record_volume(run, &volume.device, &result, line.now()).await?;
     Ok(())
 }
 

@@ -14,6 +14,9 @@ use godwit_model::time::{Millis, Timestamp};
 /// Intervals of jobs in minutes, the rare ones being quick.
 const INTERVALS: [i64; 8] = [20, 60, 240, 360, 720, 720, 1_440, 1_440];
 
+/// Nobody, people, programs.
+const RECIPIENTS: [&[&str]; 3] = [&[], &["ops@example.org"], &["https://example.org/hook"]];
+
 /// One thing that somebody does.
 pub(super) async fn act(sim: &mut Sim, service: &Service) {
     let now = sim.clock.now();
@@ -36,7 +39,7 @@ pub(super) async fn act(sim: &mut Sim, service: &Service) {
 }
 
 /// What the service says to something that may be refused.
-fn settle<T>(what: &str, answer: Answer<T>) {
+pub(super) fn settle<T>(what: &str, answer: Answer<T>) {
     if let Err(refused) = answer {
         assert_ne!(refused.code, ErrorCode::Internal, "{what}: {refused}");
         assert!(refused.message.len() > 10, "{what}: '{refused}' says nothing");
@@ -56,11 +59,10 @@ async fn create(sim: &mut Sim, service: &Service, now: Timestamp) {
         interval_minutes: (!once).then(|| *dice.pick(&INTERVALS)),
         license: *dice.pick(&[None, None, Some(LicenseType::Byol), Some(LicenseType::Aws)]),
         keep_images: *dice.pick(&[None, Some(1), Some(2), Some(3), Some(5)]),
+        role_name: dice.chance(60).then(|| "ours".to_owned()),
         pause_on_failure: if once { None } else { *dice.pick(&[None, Some(true), Some(false)]) },
         pause_after: if once { None } else { *dice.pick(&[None, Some(1), Some(2), Some(4)]) },
-        recipients: dice
-            .pick(&[vec![], vec!["ops@example.org".to_owned()], vec!["https://example.org/hook".to_owned()]])
-            .clone(),
+        recipients: dice.pick(&RECIPIENTS).iter().map(ToString::to_string).collect(),
         ..NewJob::new(server.as_str(), start(dice, now))
     };
     settle("create", service.create_replication_job(new, now).await);
@@ -78,16 +80,13 @@ async fn update(sim: &mut Sim, service: &Service, now: Timestamp) {
     let Some(id) = some_job(sim, service).await else { return };
     let dice = &mut sim.dice;
     let mut changes = JobChanges::default();
-    match dice.below(5) {
+    match dice.below(6) {
         0 => changes.interval_minutes = Some(*dice.pick(&INTERVALS)),
         1 => changes.next_start = Some(start(dice, now)),
         2 => changes.keep_images = Some(*dice.pick(&[0, 1, 2, 4])),
         3 => changes.pause_after = Some(*dice.pick(&[0, 1, 3])),
+        4 => changes.recipients = Some(dice.pick(&RECIPIENTS).iter().map(ToString::to_string).collect()),
         _ => changes.description = Some("changed".into()),
-    }
-    if changes.interval_minutes.is_some() || changes.next_start.is_some() {
-        // From now on, whether the call is answered or not.
-        sim.record.schedule_changes(&id, now);
     }
     settle("update", service.update_replication_job(id.as_str(), changes, now).await);
 }
@@ -100,14 +99,13 @@ async fn demand(sim: &mut Sim, service: &Service, now: Timestamp) {
 async fn resume(sim: &mut Sim, service: &Service, now: Timestamp) {
     let jobs = service.store().jobs(None, 1_000).await.unwrap();
     let Some(job) = jobs.iter().find(|j| j.state == JobState::PausedOnFailure) else { return };
-    sim.record.schedule_changes(&job.id, now);
     let at = sim.dice.chance(300).then(|| start(&mut sim.dice, now));
     settle("resume", service.resume_replication_job(job.id.as_str(), at, now).await);
 }
 
 async fn delete(sim: &mut Sim, service: &Service, now: Timestamp) {
     let Some(id) = some_job(sim, service).await else { return };
-    sim.record.deleted_by_hand(&id);
+    sim.record.unwanted_job(&id);
     settle("delete", service.delete_replication_job(id.as_str(), now).await);
 }
 
@@ -115,8 +113,11 @@ async fn change_image(sim: &mut Sim, service: &Service, now: Timestamp) {
     let images = service.store().images(None, None, 40).await.unwrap();
     let Some(image) = (!images.is_empty()).then(|| sim.dice.pick(&images).id.clone()) else { return };
     if sim.dice.chance(600) {
-        sim.record.image_deleted_by_hand(&image);
-        settle("delete an image", service.delete_image(image.as_str(), now).await);
+        // Before the call: it may be cut off behind its effect.
+        sim.record.unwanted_image(&image, false);
+        let answer = service.delete_image(image.as_str(), now).await;
+        sim.record.unwanted_image(&image, answer.is_err());
+        settle("delete an image", answer);
     } else {
         settle("verify", service.start_image_verification(image.as_str(), now).await);
     }

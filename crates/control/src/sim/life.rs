@@ -1,15 +1,18 @@
 //! One history: lives of the service, one after the other, on the same files and the same world.
 
+use super::access;
 use super::actor;
 use super::checks::Record;
 use super::dice::Dice;
+use super::is_broken;
+use super::journal::Journal;
 use super::storm::{Storm, Weather};
 use super::telling;
 use crate::notify::NotifyOptions;
 use crate::options::{Options, Retry};
 use crate::service::Service;
 use crate::store::Store;
-use crate::testing::{Database, Reversing, START, World, at_once, server};
+use crate::testing::{Database, Reversing, Room, START, World, at_once, server};
 use crate::{Control, Parts};
 use godwit_model::retention::Retention;
 use godwit_model::time::{Millis, Timestamp};
@@ -29,6 +32,13 @@ pub(super) struct Sim {
     pub dice: Dice,
     /// A stream of its own: what becomes of keys moves no other throw.
     pub key_dice: Dice,
+    /// The same of users and policies, and of the disk.
+    pub access_dice: Dice,
+    disk_dice: Dice,
+    /// There is somebody who may decide about users.
+    pub is_administered: bool,
+    /// The life before was ended by a kill.
+    was_killed: bool,
     pub world: Arc<World>,
     pub storm: Arc<Storm>,
     pub clock: Arc<Clock>,
@@ -42,6 +52,8 @@ pub(super) struct Sim {
 pub(super) struct Clock {
     /// What it showed when this life began, in milliseconds, corrections included.
     base: AtomicI64,
+    /// The latest that it has ever shown.
+    latest: AtomicI64,
     /// Virtual time of all lives before.
     lived: AtomicI64,
     began: Mutex<Option<Instant>>,
@@ -49,7 +61,13 @@ pub(super) struct Clock {
 
 impl Clock {
     pub fn now(&self) -> Timestamp {
-        Timestamp(self.base.load(Ordering::SeqCst) + self.of_this_life())
+        let now = self.base.load(Ordering::SeqCst) + self.of_this_life();
+        self.latest.fetch_max(now, Ordering::SeqCst);
+        Timestamp(now)
+    }
+
+    pub fn latest(&self) -> Timestamp {
+        Timestamp(self.latest.load(Ordering::SeqCst))
     }
 
     /// How long the service has been up in all, in milliseconds.
@@ -105,15 +123,23 @@ impl Sim {
             retry: Retry { attempts: 4, first: Duration::from_secs(2), longest: Duration::from_secs(120) },
             ..Options::default()
         };
-        let clock =
-            Arc::new(Clock { base: AtomicI64::new(START.0), lived: AtomicI64::new(0), began: Mutex::new(None) });
+        let clock = Arc::new(Clock {
+            base: AtomicI64::new(START.0),
+            latest: AtomicI64::new(START.0),
+            lived: AtomicI64::new(0),
+            began: Mutex::new(None),
+        });
         Sim {
             storm: Arc::new(Storm::new(world.clone(), clock.clone(), dice.fork())),
             drawn: Arc::new(Mutex::new(dice.fork())),
             clock,
             folder: folder(),
-            record: Record::new(options.pause_after),
+            record: Record::new(options),
             key_dice: Dice::new(!seed),
+            access_dice: Dice::new(!seed ^ 1),
+            disk_dice: Dice::new(!seed ^ 2),
+            is_administered: false,
+            was_killed: false,
             dice,
             world,
             options,
@@ -135,6 +161,7 @@ impl Sim {
             let from = self.clock.now();
             self.clock.shift(outage as i64);
             // What a kill cut off may have been in the middle of its turn.
+            self.was_killed = killed;
             let slack = if killed { Millis::MINUTE } else { Millis(0) };
             self.record.excuse(from - slack, self.clock.now() + slack);
         }
@@ -166,6 +193,7 @@ impl Sim {
         });
         runtime.shutdown_timeout(Duration::ZERO);
         self.world.gate.reopen();
+        assert!(!is_broken(), "a task broke: see above");
         killed
     }
 
@@ -175,6 +203,7 @@ impl Sim {
         let store = at_once(Store::open(&self.folder.path().join("state.db"))).await;
         let mut store = store.unwrap();
         store.gate = self.world.gate.clone();
+        Journal::begin_life(&store, self.clock.now()).await;
         let (clock, drawn) = (self.clock.clone(), self.drawn.clone());
         let parts = Parts {
             store,
@@ -195,6 +224,10 @@ impl Sim {
 
     /// Weather, callers and clocks do what they want, for a while.
     async fn troubled_life(&mut self, _: &Control, service: &Service) {
+        // What a kill left is found by the start alone.
+        if self.was_killed && self.dice.chance(500) {
+            self.come_to_rest(service).await;
+        }
         let turns = self.dice.within(1, 60);
         let killed_at = self.dice.chance(700).then(|| self.dice.within(1, turns));
         for turn in 1..=turns {
@@ -208,18 +241,20 @@ impl Sim {
                 actor::act(self, service).await;
                 // Time for the driver to see it, and hardly for anything to end.
                 sleep(Duration::from_millis(50)).await;
-                self.record.note_grids(service).await;
-                if self.dice.chance(300) {
-                    self.record.look(service, &self.clock).await;
-                }
             }
             if self.key_dice.chance(100) {
                 actor::change_key(self, service).await;
             }
+            if self.access_dice.chance(300) {
+                access::act(self, service).await;
+            }
+            if self.disk_dice.chance(60) {
+                self.fill_the_disk(service).await;
+            }
             sleep(Duration::from_secs(self.dice.within(60, 12 * 3_600))).await;
-            self.record.look(service, &self.clock).await;
+            self.record.look(service, &self.world, &self.clock).await;
             telling::look(service, &self.storm, self.clock.now()).await;
-            if self.dice.chance(80) {
+            if self.dice.chance(60) {
                 self.come_to_rest(service).await;
             }
         }
@@ -232,10 +267,30 @@ impl Sim {
     /// With good weather, what is left of bad days is gone after some hours.
     async fn come_to_rest(&mut self, service: &Service) {
         self.storm.set(Weather::CALM);
+        let calm = self.clock.now();
         sleep(Duration::from_secs(8 * 3_600)).await;
-        self.record.look(service, &self.clock).await;
-        self.record.look_at_rest(service, &self.world, self.clock.now()).await;
+        self.record.look(service, &self.world, &self.clock).await;
+        self.record.look_at_rest(service, &self.world, calm, self.clock.now()).await;
         telling::look_at_rest(service, self.clock.now()).await;
+    }
+
+    /// The disk under the database is full for a while, and callers go on; then somebody makes room.
+    async fn fill_the_disk(&mut self, service: &Service) {
+        let disk = service.store().disk.clone();
+        let seconds = self.disk_dice.within(10, 900);
+        let from = self.clock.now();
+        // Runs are not begun meanwhile. Behind it the driver looks as soon as its trouble is over.
+        self.record.excuse(from, from + Millis::SECOND.times(seconds as i64) + Millis::MINUTE);
+        disk.set(*self.disk_dice.pick(&[Room::ForNoPage, Room::None]));
+        std::mem::swap(&mut self.dice, &mut self.disk_dice);
+        for _ in 0..self.dice.below(5) {
+            actor::act(self, service).await;
+            sleep(Duration::from_millis(50)).await;
+        }
+        std::mem::swap(&mut self.dice, &mut self.disk_dice);
+        sleep(Duration::from_secs(seconds)).await;
+        disk.set(Room::Plenty);
+        self.record.disk_was_full(disk.refused());
     }
 
     fn set_the_clock(&mut self) {

@@ -2,6 +2,7 @@
 //! time, that never come back.
 
 use super::dice::Dice;
+use super::is_broken;
 use super::life::Clock;
 use crate::keys::KeyStore;
 use crate::notify::Notifier;
@@ -16,6 +17,7 @@ use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{EventId, ImageId, KeyId, PackId, RunId, SnapshotId};
 use godwit_model::recipient::Recipient;
 use godwit_model::server::Discovery;
+use godwit_model::time::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -55,18 +57,47 @@ impl Weather {
     }
 }
 
+/// What becomes of one call.
+struct Fate {
+    /// In milliseconds.
+    wait: u64,
+    hangs: bool,
+    before: bool,
+    after: bool,
+    code: Code,
+}
+
+impl Fate {
+    fn roll(weather: &Weather, dice: &mut Dice, longest: u64, at_source: bool) -> Fate {
+        let codes: &[Code] = match at_source {
+            true => &[Code::SourceUnreachable, Code::SourceRead, Code::SourceRefused],
+            false => &[Code::StoreFull, Code::StoreUnavailable],
+        };
+        Fate {
+            wait: dice.below(longest * 1_000 + 1),
+            code: if weather.dark { Code::SourceUnreachable } else { *dice.pick(codes) },
+            hangs: dice.chance(weather.hang),
+            before: dice.chance(weather.before) || (weather.dark && at_source),
+            after: dice.chance(weather.after),
+        }
+    }
+}
+
 /// The world behind the weather.
 pub(super) struct Storm {
     world: Arc<World>,
     clock: Arc<Clock>,
     sky: Mutex<(Weather, Dice)>,
+    /// Deliveries throw dice of their own: who is told moves nothing else.
+    post: Mutex<Dice>,
     /// Events that somebody was told.
     told: Mutex<BTreeSet<EventId>>,
 }
 
 impl Storm {
-    pub fn new(world: Arc<World>, clock: Arc<Clock>, dice: Dice) -> Storm {
-        Storm { world, clock, sky: Mutex::new((Weather::CALM, dice)), told: Mutex::default() }
+    pub fn new(world: Arc<World>, clock: Arc<Clock>, mut dice: Dice) -> Storm {
+        let post = Mutex::new(dice.fork());
+        Storm { world, clock, sky: Mutex::new((Weather::CALM, dice)), post, told: Mutex::default() }
     }
 
     pub fn set(&self, weather: Weather) {
@@ -91,29 +122,33 @@ impl Storm {
         at_source: bool,
         call: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let (wait, hangs, before, after, code) = {
+        let fate = {
             let (weather, dice) = &mut *self.sky.lock().unwrap();
-            let slow = dice.below(longest * 1_000 + 1);
-            let codes: &[Code] = match at_source {
-                true => &[Code::SourceUnreachable, Code::SourceRead, Code::SourceRefused],
-                false => &[Code::StoreFull, Code::StoreUnavailable],
-            };
-            let code = if weather.dark { Code::SourceUnreachable } else { *dice.pick(codes) };
-            let before = dice.chance(weather.before) || (weather.dark && at_source);
-            (slow, dice.chance(weather.hang), before, dice.chance(weather.after), code)
+            Fate::roll(weather, dice, longest, at_source)
         };
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        if hangs {
+        self.meet(fate, call).await
+    }
+
+    /// What nobody knows is kept for seven days, by the clock.
+    fn is_patient(&self, order: &SweepOrder<'_>) {
+        assert_eq!(order.staging, Millis::DAY.times(7));
+        assert!(order.now <= self.clock.latest(), "swept as of {:?}", order.now);
+    }
+
+    async fn meet<T>(&self, fate: Fate, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::time::sleep(Duration::from_millis(fate.wait)).await;
+        // What broke is told at the next look, once.
+        if fate.hangs || is_broken() {
             return std::future::pending().await;
         }
-        let failure = || Failure::new(code, "the weather");
-        if before {
+        let failure = || Failure::new(fate.code, "the weather");
+        if fate.before {
             return Err(failure());
         }
         // The store dates what is put.
         self.world.look().clock.store(self.clock.now().0, Ordering::SeqCst);
         let done = call.await?;
-        if after { Err(failure()) } else { Ok(done) }
+        if fate.after { Err(failure()) } else { Ok(done) }
     }
 }
 
@@ -188,7 +223,9 @@ impl Notifier for Storm {
             Ok(())
         };
         let unreachable = |_| Failure::new(Code::RecipientUnreachable, "the weather");
-        self.pass(false, taken).await.map_err(unreachable)
+        let weather = self.sky.lock().unwrap().0;
+        let fate = Fate::roll(&weather, &mut self.post.lock().unwrap(), weather.slow, false);
+        self.meet(fate, taken).await.map_err(unreachable)
     }
 }
 
@@ -234,6 +271,7 @@ impl ImageStore for Storm {
     }
 
     async fn plan_sweep(&self, order: &SweepOrder<'_>, cancel: &CancellationToken) -> Result<SweepPlan, Failure> {
+        self.is_patient(order);
         self.pass(false, self.world.plan_sweep(order, cancel)).await
     }
 
@@ -243,6 +281,7 @@ impl ImageStore for Storm {
         report: &(dyn Fn(SweepProgress) + Send + Sync),
         cancel: &CancellationToken,
     ) -> Result<SweepEnd, Failure> {
+        self.is_patient(order);
         self.pass(false, self.world.sweep(order, report, cancel)).await
     }
 

@@ -276,7 +276,10 @@ impl Store {
 }
 
 /// Records under which version a run's packs are at the latest.
-pub(super) async fn note_version(tx: &mut Tx, run: &RunRecord, version: u32) -> Result<(), StoreError> {
+///
+/// The key has it then, too: a rotation that seemed to fail may have made it all the same.
+pub(super) async fn note_version(tx: &mut Tx, run: &RunRecord, version: u32, now: Timestamp) -> Result<(), StoreError> {
+    write_version(tx, &id_of(run)?, version, now).await?;
     sqlx::query("UPDATE run SET key_version = $1 WHERE run_id = $2 AND (key_version IS NULL OR key_version < $1)")
         .bind(i64::from(version))
         .bind(run.id.to_string())

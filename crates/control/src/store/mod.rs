@@ -114,6 +114,8 @@ pub struct Store {
     writer: AnyPool,
     #[cfg(test)]
     pub(crate) gate: crate::testing::Gate,
+    #[cfg(test)]
+    pub(crate) disk: crate::testing::Disk,
 }
 
 /// A transaction that writes. Dropped without [`Tx::commit`] it changes nothing.
@@ -122,6 +124,8 @@ pub(crate) struct Tx {
     inner: Option<Transaction<'static, Any>>,
     #[cfg(test)]
     gate: crate::testing::Gate,
+    #[cfg(test)]
+    disk: crate::testing::Disk,
 }
 
 impl Store {
@@ -143,6 +147,8 @@ impl Store {
             writer,
             #[cfg(test)]
             gate: crate::testing::Gate::open(),
+            #[cfg(test)]
+            disk: crate::testing::Disk::default(),
         })
     }
 
@@ -164,11 +170,15 @@ impl Store {
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         #[cfg(test)]
         self.gate.pass("begin").await;
+        #[cfg(test)]
+        self.disk.begin(&self.writer).await;
         let begun = at_once(self.writer.begin_with("BEGIN IMMEDIATE")).await;
         Ok(Tx {
             inner: Some(begun.map_err(|e| StoreError::database("begin", e))?),
             #[cfg(test)]
             gate: self.gate.clone(),
+            #[cfg(test)]
+            disk: self.disk.clone(),
         })
     }
 
@@ -180,7 +190,11 @@ impl Store {
 impl Tx {
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         #[cfg(test)]
-        self.gate.pass("commit").await;
+        {
+            self.gate.pass("commit").await;
+            let disk = self.disk.clone();
+            disk.commit(&mut self).await.map_err(|e| StoreError::database("commit", e))?;
+        }
         if let Some(inner) = self.inner.take() {
             at_once(inner.commit()).await.map_err(|e| StoreError::database("commit", e))?;
         }

@@ -11,6 +11,7 @@ use super::row::{to_json, to_sql};
 use super::runs::{RunRecord, run_record, volume_record};
 use super::{JobRecord, Store, StoreError, Tx};
 use crate::control::Draw;
+use crate::replicator::VolumeResult;
 use godwit_model::event::EventKind;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
@@ -192,10 +193,8 @@ impl Store {
         &self,
         was: &RunRecord,
         device: &str,
-        root_digest: &str,
-        figures: &VolumeFigures,
-        key_version: u32,
-        notes: &[String],
+        result: &VolumeResult,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         check_fence(&mut tx, was).await?;
@@ -206,16 +205,16 @@ impl Store {
             .one(&mut *tx, what, volume_record)
             .await?;
         let mut all = volume.notes;
-        all.extend(notes.iter().filter(|n| !all.contains(n)).cloned().collect::<Vec<_>>());
+        all.extend(result.notes.iter().filter(|n| !all.contains(n)).cloned().collect::<Vec<_>>());
         sqlx::query("UPDATE run_volume SET root_digest = $1, notes = $2 WHERE run_id = $3 AND device = $4")
-            .bind(root_digest.to_owned())
+            .bind(result.root_digest.clone())
             .bind(to_json(&all))
             .bind(was.id.to_string())
             .bind(device.to_owned())
             .run(&mut *tx, what)
             .await?;
-        write_figures(&mut tx, &was.id, device, figures).await?;
-        note_version(&mut tx, was, key_version).await?;
+        write_figures(&mut tx, &was.id, device, &result.figures).await?;
+        note_version(&mut tx, was, result.key_version, now).await?;
         tx.commit().await
     }
 }

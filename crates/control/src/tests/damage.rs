@@ -137,3 +137,31 @@ async fn a_machine_is_listed_through_one_connector_only() {
     assert_eq!(left.iter().map(|server| server.address.manager_id.as_str()).collect::<Vec<_>>(), ["manager-2"; 2]);
     control.shutdown().await;
 }
+
+#[tokio::test]
+async fn packs_of_a_job_that_ends_meanwhile_stay_as_long_as_what_names_them() {
+    let mut h = Harness::new();
+    h.options.heartbeat = Duration::from_millis(30);
+    h.world.look().servers.push(crate::testing::server("vm-2", "two"));
+    let (control, service) = h.serve().await;
+    let servers = h.catalog(&service).await;
+    let told = Arc::new(Notify::new());
+    let down = || Act::Fail(Code::StoreUnavailable);
+    // Twice when the first run ends; the removal of what it left waits; twice when the second job ends.
+    h.world.script("delete_snapshots", [down(), down(), Act::Wait(told.clone()), down(), down()]);
+    h.world.script("verify", [Act::Fail(Code::SourceRefused), Act::Wait(Arc::new(Notify::new()))]);
+    let first = h.hourly_of(&service, &servers[0].id).await;
+    h.until_runs(&service, &first, 1, RunState::Failed).await;
+    h.until_calls("delete_snapshots", 3).await;
+
+    let second = h.once_of(&service, &servers[1].id).await;
+    h.until_calls("verify", 2).await;
+    service.delete_replication_job(second.as_str(), h.now()).await.unwrap();
+    h.until_job(&service, &second, JobState::Deleted).await;
+    assert_eq!(h.world.calls("delete_snapshots"), 5);
+    told.notify_one();
+    // What the first run staged waits for the next one.
+    until("the removal", async || h.world.n_packs() == (2 * PACKS) as usize).await;
+    assert!(h.world.look().snapshots.is_empty());
+    control.shutdown().await;
+}

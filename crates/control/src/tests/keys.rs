@@ -446,3 +446,18 @@ fn every_change_of_a_key_survives_a_kill_at_every_step() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_version_that_seemed_not_to_be_made_is_known_once_a_run_has_used_it() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
+    // The answer was lost, and with it the second step of the rotation.
+    h.world.look().keys.insert(first_key(), 2);
+    next_run(&h, &service, &job, 2, RunState::Completed).await;
+    assert_eq!(h.images(&service).await[0].key_version, 2);
+    let known = one(&service, first_key().as_str()).await;
+    assert_eq!((known.version, known.rotated_at), (2, Some(h.now())));
+    assert_eq!(service.rotate_key(first_key().as_str(), h.now()).await.unwrap(), 3);
+    control.shutdown().await;
+}

@@ -1,0 +1,268 @@
+//! What must be true whatever happens, looked at after every turn.
+//!
+//! The journal gives every change in the order of the commits; from it the record knows what was so at each of them:
+//!
+//! - States go along the arrows of `model` only, one by one (`jobs`, `runs`).
+//! - Jobs are paused, ended and deleted when their rules say so, and whoever is to be told is told with it (`jobs`).
+//! - A job has one run at work at most, one listed ahead while it runs, and two on demand in any 24 hours; runs begin when
+//!   they are due and there is a place for them (`runs`).
+//! - Scheduled runs are on the grid of that moment, and no point of it is passed over but in an outage or a pause, and
+//!   none is missed but in an outage or while another run works (`schedule`).
+//! - An image vanishes only by hand, or because its job keeps fewer: the oldest first, and never one too many (`images`).
+//! - Staged packs are kept for seven days (`images`).
+//!
+//! Besides, at each look: whatever is not final ends within a bound of the service's own time; every image on record is
+//! whole; in good weather nothing is left at the source or in the store that nothing needs (`rest`).
+
+mod images;
+mod jobs;
+mod rest;
+mod runs;
+mod schedule;
+
+use super::is_broken;
+use super::journal::{Change, JobRow, Journal, RunRow};
+use super::life::Clock;
+use crate::options::Options;
+use crate::service::Service;
+use crate::testing::{World, at_once};
+use godwit_model::catalog::CatalogStatus;
+use godwit_model::id::{ImageId, JobId, RunId};
+use godwit_model::job::JobState;
+use godwit_model::time::{Millis, Timestamp};
+use sqlx::Row;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+/// Bounds of what is not final, in hours of the service's own time. The longest call of the weather times all attempts.
+const LONGEST_RUN: i64 = 96;
+const LONGEST_ENDING: i64 = 48;
+const LONGEST_IMPORT: i64 = 12;
+
+/// A disk under the database that took nothing more.
+pub(super) const FULL: &str = "a full disk";
+
+/// What is known of everything that was committed.
+pub(super) struct Record {
+    options: Options,
+    journal: Journal,
+    jobs: BTreeMap<JobId, Known>,
+    /// Images on the lists, by the job that made them, oldest first. Jobs may be forgotten before.
+    images: BTreeMap<JobId, Vec<ImageId>>,
+    /// The job that has a new image, and so may lose its oldest ones, in the transaction at hand.
+    counted: Option<JobId>,
+    /// What the transaction at hand has to bring yet.
+    owed: BTreeSet<Owed>,
+    /// What somebody has asked to delete.
+    unwanted_images: BTreeSet<ImageId>,
+    unwanted_jobs: BTreeSet<JobId>,
+    /// Spans of the clock in which nobody may be relied on.
+    excuses: Vec<(Timestamp, Timestamp)>,
+    /// When the life at hand began.
+    born: Timestamp,
+    /// Runs at work, over all jobs.
+    at_work: usize,
+    /// Since when there is a place for another one.
+    free_since: Timestamp,
+    /// Since when, in the service's own time, something is not final.
+    busy: BTreeMap<String, i64>,
+    counts: Counts,
+}
+
+/// What a transaction has to bring, once a part of it is seen.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Owed {
+    Event(JobId, Option<RunId>, &'static str, Timestamp),
+    Image(RunId),
+    /// The job is paused, or ends.
+    Pause(JobId),
+}
+
+/// A job as of the last change.
+struct Known {
+    row: JobRow,
+    /// Those that have not ended.
+    runs: BTreeMap<RunId, RunRow>,
+    /// When its automatic runs were due, or are.
+    scheduled: BTreeSet<(Timestamp, RunId)>,
+    /// When runs on demand were asked for, in order.
+    demanded: Vec<Timestamp>,
+    /// Whether one of its runs has ever begun.
+    has_begun: bool,
+    /// Scheduled runs that have failed one behind the other.
+    failed_in_a_row: u32,
+    /// The grid began anew: its next point follows from the moment alone.
+    new_grid: bool,
+}
+
+/// What a history was made of: a simulator in which nothing happens proves nothing.
+#[derive(Default, Debug)]
+struct Counts {
+    looks: usize,
+    rests: usize,
+    changes: usize,
+    completed: usize,
+    failed: usize,
+    missed: usize,
+    paused: usize,
+    refused: usize,
+    /// The longest times that something was not final, in hours.
+    longest: BTreeMap<&'static str, i64>,
+    /// States of jobs and runs that were seen.
+    states: BTreeSet<String>,
+}
+
+impl Record {
+    pub fn new(options: Options) -> Record {
+        Record {
+            options,
+            journal: Journal::default(),
+            jobs: BTreeMap::new(),
+            images: BTreeMap::new(),
+            counted: None,
+            owed: BTreeSet::new(),
+            unwanted_images: BTreeSet::new(),
+            unwanted_jobs: BTreeSet::new(),
+            excuses: vec![],
+            born: Timestamp(0),
+            at_work: 0,
+            free_since: Timestamp(0),
+            busy: BTreeMap::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The service was down, or its clock was set, or its disk was full.
+    pub fn excuse(&mut self, from: Timestamp, to: Timestamp) {
+        self.excuses.push((from, to));
+    }
+
+    /// So many transactions were refused by a full disk.
+    pub fn disk_was_full(&mut self, refused: usize) {
+        if refused > 0 {
+            self.counts.states.insert(FULL.to_owned());
+        }
+        self.counts.refused += refused;
+    }
+
+    /// Somebody is about to delete this.
+    pub fn unwanted_job(&mut self, job: &JobId) {
+        self.unwanted_jobs.insert(job.clone());
+    }
+
+    /// The same of an image; `is_refused`: it was not deleted after all.
+    pub fn unwanted_image(&mut self, image: &ImageId, is_refused: bool) {
+        if is_refused {
+            self.unwanted_images.remove(image)
+        } else {
+            self.unwanted_images.insert(image.clone())
+        };
+    }
+
+    /// Looks at everything that was committed since the last look.
+    pub async fn look(&mut self, service: &Service, world: &World, clock: &Clock) {
+        self.counts.looks += 1;
+        assert!(!is_broken(), "a task broke: see above");
+        let changes = self.journal.read(service.store()).await;
+        self.counts.changes += changes.len();
+        for change in changes {
+            self.take(change, clock.latest());
+        }
+        self.end_of_images();
+        assert!(self.owed.is_empty(), "a transaction has not brought {:?}", self.owed);
+        for (id, known) in &self.jobs {
+            known.look(id);
+        }
+        self.nothing_is_stuck(service, clock.up()).await;
+        images::look(service, world).await;
+    }
+
+    /// `latest`: what the clock has shown at most.
+    fn take(&mut self, change: Change, latest: Timestamp) {
+        if !matches!(change, Change::Image(_)) {
+            self.end_of_images();
+        }
+        match change {
+            Change::Life(born) => self.born = born,
+            Change::Job(step) => self.take_job(step, latest),
+            Change::Run(step) => self.take_run(step),
+            Change::Image(step) => self.take_image(step),
+            Change::Event(event) => self.take_event(&event),
+            Change::Void(pack) => self.take_void(&pack, latest),
+        }
+    }
+
+    fn known(&mut self, job: &JobId) -> &mut Known {
+        self.jobs.get_mut(job).unwrap_or_else(|| panic!("{job} is not there"))
+    }
+
+    fn is_excused(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.excuses.iter().any(|(a, b)| *a <= to && *b >= from)
+    }
+
+    async fn nothing_is_stuck(&mut self, service: &Service, up: i64) {
+        let mut busy: BTreeMap<String, (&'static str, i64)> = BTreeMap::new();
+        for (id, known) in &self.jobs {
+            let at_work = known.runs.values().filter(|run| run.state.is_at_work());
+            busy.extend(at_work.map(|run| (run.run_id.to_string(), ("a run", LONGEST_RUN))));
+            if matches!(known.row.state, JobState::Failing | JobState::Deleting) {
+                busy.insert(id.to_string(), ("the end of a job", LONGEST_ENDING));
+            }
+        }
+        if service.store().catalog().await.unwrap().status == CatalogStatus::Importing {
+            busy.insert("the import".to_owned(), ("an import", LONGEST_IMPORT));
+        }
+        self.busy.retain(|what, _| busy.contains_key(what));
+        for (what, (kind, hours)) in busy {
+            let since = *self.busy.entry(what.clone()).or_insert(up);
+            let longest = self.counts.longest.entry(kind).or_default();
+            *longest = (*longest).max((up - since) / Millis::HOUR.0);
+            assert!(up - since <= Millis::HOUR.times(hours).0, "{what} is not done after {hours} hours");
+        }
+    }
+
+    /// Says what the history was made of; gives the states that were seen.
+    pub fn sum_up(&self) -> BTreeSet<String> {
+        let counts = &self.counts;
+        println!("{counts:?}; {} jobs at the end", self.jobs.len());
+        assert!(counts.completed > counts.looks / 20, "hardly a run completed: {counts:?}");
+        counts.states.clone()
+    }
+}
+
+impl Known {
+    /// What is true between transactions.
+    fn look(&self, id: &JobId) {
+        let ahead = self.runs.values().filter(|run| is_listed(run)).count();
+        if self.row.state.is_running() && self.row.interval_minutes.is_some() {
+            assert_eq!(ahead, 1, "{id} is {:?}, and runs are listed ahead", self.row.state);
+        }
+        if !self.row.state.is_live() {
+            assert!(self.runs.is_empty(), "{id} has ended, its runs have not: {:?}", self.runs);
+        }
+        assert_eq!(self.row.failures, self.failed_in_a_row, "{id}: failures in a row");
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.runs.values().any(|run| run.state.is_at_work())
+    }
+}
+
+/// Whether it is listed ahead by the schedule.
+fn is_listed(run: &RunRow) -> bool {
+    use godwit_model::run::{RunState, RunType};
+    run.state == RunState::Pending && run.kind == RunType::Automatic
+}
+
+async fn rows(service: &Service, sql: &'static str) -> Vec<sqlx::any::AnyRow> {
+    at_once(sqlx::query(sql).fetch_all(service.store().reader())).await.unwrap()
+}
+
+async fn ids<I: FromStr + Ord>(service: &Service, sql: &'static str) -> BTreeSet<I> {
+    rows(service, sql).await.iter().map(|row| id(row, 0)).collect()
+}
+
+fn id<I: FromStr>(row: &sqlx::any::AnyRow, column: usize) -> I {
+    let text: String = row.get(column);
+    text.parse().unwrap_or_else(|_| panic!("'{text}' is no id"))
+}

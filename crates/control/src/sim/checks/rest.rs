@@ -1,0 +1,104 @@
+//! What is left when the weather has been good for hours.
+
+use super::{Record, id, ids, rows};
+use crate::service::Service;
+use crate::testing::World;
+use godwit_model::id::{ImageId, PackId, SnapshotId};
+use godwit_model::key::KeyState;
+use godwit_model::time::{Millis, Timestamp};
+use sqlx::Row;
+use std::collections::BTreeSet;
+
+impl Record {
+    /// The weather has been good since `calm`, for hours: everything that is anywhere is needed by something on record.
+    pub async fn look_at_rest(&mut self, service: &Service, world: &World, calm: Timestamp, now: Timestamp) {
+        self.counts.rests += 1;
+        let store = service.store();
+        let claims = store.claims().await.unwrap();
+        let at_work: BTreeSet<SnapshotId> = ids(
+            service,
+            "SELECT snapshot_id FROM run_volume WHERE run_id IN (SELECT run_id FROM run WHERE state IN ('ACTIVE', 'DELETING'))",
+        )
+        .await;
+        let known: BTreeSet<SnapshotId> = ids(service, "SELECT snapshot_id FROM snapshot").await;
+        let images: BTreeSet<ImageId> = ids(service, "SELECT image_id FROM image").await;
+        let drawn: BTreeSet<ImageId> =
+            ids(service, "SELECT image_id FROM run WHERE state = 'ACTIVE' AND image_id IS NOT NULL").await;
+        let packs: BTreeSet<PackId> = ids(service, "SELECT pack_id FROM pack_ledger").await;
+        let connected = !rows(service, "SELECT connector_id FROM connector").await.is_empty();
+        {
+            let state = world.look();
+            if connected {
+                assert!(
+                    state.points.keys().all(|run| claims.all_of(run)),
+                    "left at the source: {:?}, {claims:?}",
+                    state.points
+                );
+                assert!(
+                    state.trackers.values().all(|run| claims.trackers_of(run)),
+                    "trackers left: {:?}, {claims:?}",
+                    state.trackers
+                );
+            }
+            let unneeded: Vec<_> =
+                state.snapshots.keys().filter(|s| !known.contains(s) && !at_work.contains(s)).collect();
+            assert!(unneeded.is_empty(), "snapshots that nothing needs: {unneeded:?}");
+            assert!(known.iter().all(|s| state.snapshots.contains_key(s)), "a snapshot on record is not in the store");
+            let unneeded: Vec<_> = state.images.keys().filter(|i| !images.contains(i) && !drawn.contains(i)).collect();
+            assert!(unneeded.is_empty(), "images that nothing needs: {unneeded:?}");
+            assert!(images.iter().all(|i| state.images.contains_key(i)), "an image on record is not in the store");
+        }
+        // The driver looks once in a tick whether a sweep is due.
+        let overdue = now - Millis::DAY - Millis(2 * self.options.tick.as_millis() as i64);
+        look_at_sweeps(service, world, &packs, overdue, calm).await;
+        let ending = rows(service, "SELECT job_id FROM job WHERE state IN ('FAILING', 'DELETING')").await;
+        assert!(ending.is_empty(), "a job does not come to its end in good weather");
+        look_at_keys(service, world).await;
+    }
+}
+
+/// The store is swept every day, in good weather with success, and nothing that nobody knows is older than a sweep allows.
+async fn look_at_sweeps(
+    service: &Service,
+    world: &World,
+    ledger: &BTreeSet<PackId>,
+    overdue: Timestamp,
+    calm: Timestamp,
+) {
+    let sweeps = rows(service, "SELECT started_at, state, left_behind FROM store_sweep ORDER BY started_at DESC").await;
+    let began = |row: &sqlx::any::AnyRow| Timestamp(row.get(0));
+    let is_done = |row: &&sqlx::any::AnyRow| row.get::<&str, _>(1) == "COMPLETED" && row.get::<i64, _>(2) == 0;
+    let Some(last) = sweeps.first() else { return };
+    assert!(began(last) > overdue, "not swept since {:?}", began(last));
+    assert!(began(last) <= calm || is_done(&last), "a sweep fails in good weather: {}", last.get::<&str, _>(1));
+    // What a later sweep looked at is older by that time alone, so the last one decides.
+    if let Some(swept) = sweeps.iter().find(is_done).map(began) {
+        let old = swept - Millis::DAY.times(7);
+        let stray: Vec<_> = world.stray_packs(old).into_iter().filter(|pack| !ledger.contains(pack)).collect();
+        assert!(stray.is_empty(), "packs that nobody knows are not swept: {stray:?}");
+        let staged = "SELECT pack_id, durable_at FROM pack_ledger WHERE durable_at IS NOT NULL AND run_id IN \
+                      (SELECT run_id FROM run WHERE state = 'FAILED')";
+        for row in rows(service, staged).await {
+            assert!(Timestamp(row.get(1)) > old, "staged for too long: {}", id::<PackId>(&row, 0));
+        }
+    }
+}
+
+/// One key is the default, and may be used; names and material agree; every image is under the key that it says.
+async fn look_at_keys(service: &Service, world: &World) {
+    let keys = service.store().keys(None, 10_000).await.unwrap();
+    let images = service.store().images(None, None, 10_000).await.unwrap();
+    let state = world.look();
+    let defaults: Vec<_> = keys.iter().filter(|key| key.is_default).collect();
+    assert!(defaults.len() == 1 && defaults[0].state == KeyState::Enabled, "{defaults:?}");
+    for key in &keys {
+        assert!(state.keys.get(&key.id).is_some_and(|made| *made >= key.version), "{key:?} has no material");
+        assert_eq!(state.disabled_keys.contains(&key.id), key.state == KeyState::Disabled, "{key:?}");
+    }
+    for image in &images {
+        assert_eq!(state.images[&image.id].key, image.key, "{}", image.id);
+        let snapshots = image.volumes.iter().map(|volume| &state.snapshots[&volume.snapshot]);
+        assert!(snapshots.into_iter().all(|snapshot| snapshot.key == image.key), "{}", image.id);
+        assert!(keys.iter().any(|key| key.id == image.key && key.version >= image.key_version), "{image:?}: {keys:?}");
+    }
+}
