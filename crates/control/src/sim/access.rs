@@ -67,7 +67,7 @@ async fn change_access_key(sim: &mut Sim, service: &Service, user: &str, now: Ti
 /// Whether some key that does not end by itself lets its user decide about users.
 async fn is_administered(service: &Service, now: Timestamp) -> bool {
     for key in service.describe_access_keys(None, &Page::default(), now).await.unwrap().items {
-        let is_good = key.ends_at.is_none() && service.secret_of(&key.id).await.unwrap().is_some();
+        let is_good = key.ends_at.is_none() && service.signer(&key.id).await.unwrap().is_some();
         if is_good && service.authorize(&key.id, "godwit:AttachPolicy", now).await.is_ok() {
             return true;
         }
