@@ -87,6 +87,8 @@ struct Known {
     scheduled: BTreeSet<(Timestamp, RunId)>,
     /// When runs on demand were asked for, in order.
     demanded: Vec<Timestamp>,
+    /// Since when none of its runs is at work.
+    idle_since: Timestamp,
     /// Whether one of its runs has ever begun.
     has_begun: bool,
     /// Scheduled runs that have failed one behind the other.
