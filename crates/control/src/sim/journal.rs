@@ -81,7 +81,9 @@ pub(super) struct PackRow {
     #[expect(dead_code, reason = "told by a check that fails")]
     pub pack_id: PackId,
     pub job_id: JobId,
-    /// Why its run failed.
+    /// The state of its run.
+    pub run: RunState,
+    /// Why that failed.
     pub failure: Option<String>,
     pub durable_at: Option<Timestamp>,
 }
@@ -163,8 +165,8 @@ impl Journal {
         }
         sql += "CREATE TRIGGER IF NOT EXISTS sim_pack_void AFTER UPDATE OF state ON pack_ledger \
                 WHEN NEW.state = 'VOID' AND OLD.state <> 'VOID' BEGIN INSERT INTO sim_journal (what, became) VALUES \
-                ('pack_ledger', (SELECT json_object('pack_id', OLD.pack_id, 'job_id', job_id, 'failure', failure_code, \
-                'durable_at', OLD.durable_at) FROM run WHERE run_id = OLD.run_id)); END;";
+                ('pack_ledger', (SELECT json_object('pack_id', OLD.pack_id, 'job_id', job_id, 'run', state, \
+                'failure', failure_code, 'durable_at', OLD.durable_at) FROM run WHERE run_id = OLD.run_id)); END;";
         sql += &format!("INSERT INTO sim_journal (what, became) VALUES ('life', '{}');", now.0);
         let mut tx = store.begin().await.unwrap();
         at_once(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *tx)).await.unwrap();

@@ -277,7 +277,7 @@ impl Sim {
     /// The disk under the database is full for a while, and callers go on; then somebody makes room.
     async fn fill_the_disk(&mut self, service: &Service) {
         let disk = service.store().disk.clone();
-        let seconds = self.disk_dice.within(10, 900);
+        let seconds = self.disk_dice.within(10, 300);
         let from = self.clock.now();
         // Runs are not begun meanwhile. Behind it the driver looks as soon as its trouble is over.
         self.record.excuse(from, from + Millis::SECOND.times(seconds as i64) + Millis::MINUTE);

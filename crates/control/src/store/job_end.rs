@@ -71,6 +71,13 @@ impl Store {
         for run in runs {
             step_run(&mut tx, &run, Event::Removed, now).await?;
         }
+        // What a run sent whose image stays belongs to the image: it was completed by the deletion of its job.
+        sqlx::query(
+            "DELETE FROM pack_ledger WHERE run_id IN (SELECT run_id FROM run WHERE job_id = $1 AND state = 'COMPLETED')",
+        )
+        .bind(job.to_string())
+        .run(&mut *tx, what)
+        .await?;
         // What could not be removed yet is tried again in the background.
         sqlx::query("UPDATE pack_ledger SET state = 'VOID' WHERE run_id IN (SELECT run_id FROM run WHERE job_id = $1)")
             .bind(job.to_string())

@@ -165,3 +165,19 @@ async fn packs_of_a_job_that_ends_meanwhile_stay_as_long_as_what_names_them() {
     assert!(h.world.look().snapshots.is_empty());
     control.shutdown().await;
 }
+
+#[tokio::test]
+async fn an_image_stays_whole_if_its_job_is_deleted_while_its_run_cleans_up() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    h.world.script("settle", [Act::Wait(Arc::new(Notify::new()))]);
+    let job = h.hourly(&service).await;
+    h.until_calls("settle", 1).await;
+    service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
+    h.until_job(&service, &job, JobState::Deleted).await;
+    until("the end of the ledger", async || h.rows("pack_ledger").await == 0).await;
+    assert_eq!(h.images(&service).await.len(), 1);
+    assert!(h.world.every_snapshot_is_whole());
+    assert_eq!((h.world.n_packs(), h.world.loose_packs()), ((2 * PACKS) as usize, 0));
+    control.shutdown().await;
+}

@@ -6,6 +6,7 @@ use crate::sim::journal::{ImageRow, PackRow, Step};
 use crate::testing::World;
 use godwit_model::failure::Code;
 use godwit_model::job::JobState;
+use godwit_model::run::RunState;
 use godwit_model::time::Timestamp;
 use std::collections::BTreeSet;
 
@@ -51,6 +52,7 @@ impl Record {
 
     /// What a run staged is kept for the next one, unless the job ends or it proved damaged.
     pub(super) fn take_void(&mut self, pack: &PackRow, latest: Timestamp) {
+        assert_ne!(pack.run, RunState::Completed, "an image needs it: {pack:?}");
         let is_old = pack.durable_at.is_none_or(|at| at + self.options.sweeping.staging <= latest);
         let is_damaged = pack.failure.as_deref() == Some(Code::VerifyMismatch.as_str());
         let job = &self.known(&pack.job_id).row;

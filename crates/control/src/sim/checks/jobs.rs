@@ -122,6 +122,7 @@ impl Known {
             runs: BTreeMap::new(),
             scheduled: BTreeSet::new(),
             demanded: vec![],
+            idle_since: Timestamp(0),
             has_begun: false,
             failed_in_a_row: 0,
             new_grid: true,

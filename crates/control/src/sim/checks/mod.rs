@@ -34,9 +34,10 @@ use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-/// Bounds of what is not final, in hours of the service's own time. The longest call of the weather times all attempts.
-const LONGEST_RUN: i64 = 96;
-const LONGEST_ENDING: i64 = 48;
+/// Bounds of what is not final, in hours of the service's own time: the longest transfer and verification of the weather
+/// for each volume, and a turn of bad weather. An end and an import have only short calls, within one turn.
+const LONGEST_RUN: i64 = 48;
+const LONGEST_ENDING: i64 = 12;
 const LONGEST_IMPORT: i64 = 12;
 
 /// A disk under the database that took nothing more.
@@ -87,6 +88,8 @@ struct Known {
     scheduled: BTreeSet<(Timestamp, RunId)>,
     /// When runs on demand were asked for, in order.
     demanded: Vec<Timestamp>,
+    /// Since when none of its runs is at work.
+    idle_since: Timestamp,
     /// Whether one of its runs has ever begun.
     has_begun: bool,
     /// Scheduled runs that have failed one behind the other.

@@ -75,10 +75,12 @@ impl Record {
         match (was.state.is_at_work(), is.state.is_at_work()) {
             (false, true) => self.run_begins(is),
             (true, false) => {
+                let now = is.completed_at.expect("it has ended");
                 if self.at_work == self.options.max_active_runs {
-                    self.free_since = is.completed_at.expect("it has ended");
+                    self.free_since = now;
                 }
                 self.at_work -= 1;
+                self.known(&is.job_id).idle_since = now;
             }
             _ => {}
         }
@@ -105,8 +107,8 @@ impl Record {
         let (started, free_since) = (is.started_at.expect("it has begun"), self.free_since);
         let is_excused = self.is_excused(is.scheduled_at, started);
         assert!(started >= is.scheduled_at || is_excused, "begun before its time: {is:?}");
-        let due = is.scheduled_at.max(free_since);
         let known = self.known(&is.job_id);
+        let due = is.scheduled_at.max(free_since).max(known.idle_since);
         assert_eq!(known.row.state, JobState::Active, "{is:?}");
         let at_work = known.runs.values().filter(|run| run.state.is_at_work()).count();
         assert_eq!(at_work, 1, "two runs of a job: {:?}", known.runs);
