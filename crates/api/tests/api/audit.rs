@@ -96,15 +96,7 @@ async fn a_change_is_on_record_before_its_reply() {
 #[tokio::test]
 async fn who_reads_an_image_is_on_record_before_the_reply() {
     let scene = Scene::new().await;
-    let server = scene.with_servers().await.remove(0);
-    let create = json!({"serverId": server, "runOnce": true, "seedReplicationTime": NOW / 1_000});
-    scene.sms("CreateReplicationJob", create).await;
-    let image = scene
-        .until("there is an image", || async {
-            let answer = scene.own("DescribeImages", json!({})).await;
-            answer["images"][0]["imageId"].as_str().map(str::to_owned)
-        })
-        .await;
+    let image = scene.with_image().await;
     let read = json!({"imageId": image, "volume": 0, "offset": 0, "length": 1});
     let beyond = json!({"imageId": image, "volume": 1, "offset": 0, "length": 1});
     scene.refused(&format!("{OWN}ReadImage"), beyond, "InvalidParameterException", "volume").await;

@@ -188,15 +188,7 @@ async fn a_read_waits_until_the_one_before_it_was_sent() {
 
 /// Makes signed requests that read the whole volume of an image.
 async fn read_request(scene: &Scene) -> impl Fn() -> Request<Body> + use<> {
-    let server = scene.with_servers().await.remove(0);
-    let create = json!({"serverId": server, "seedReplicationTime": 0, "runOnce": true});
-    scene.sms("CreateReplicationJob", create).await;
-    let image = scene
-        .until("there is an image", || async {
-            let answer = scene.own("DescribeImages", json!({})).await;
-            answer["images"][0]["imageId"].as_str().map(str::to_owned)
-        })
-        .await;
+    let image = scene.with_image().await;
     let read = json!({"imageId": image, "volume": 0, "offset": 0, "length": DISK}).to_string();
     move || {
         let draft = Draft::new(&format!("{OWN}ReadImage"), TIME, read.as_bytes());

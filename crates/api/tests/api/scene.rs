@@ -340,6 +340,18 @@ impl Scene {
         servers.iter().map(|server| server["serverId"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Lets one of the servers become an image; its id.
+    pub async fn with_image(&self) -> String {
+        let server = self.with_servers().await.remove(0);
+        let create = json!({"serverId": server, "seedReplicationTime": 0, "runOnce": true});
+        self.sms("CreateReplicationJob", create).await;
+        self.until("there is an image", || async {
+            let answer = self.own("DescribeImages", json!({})).await;
+            answer["images"][0]["imageId"].as_str().map(str::to_owned)
+        })
+        .await
+    }
+
     /// Polls until there is something; panics after half a minute.
     pub async fn until<T, F: Future<Output = Option<T>>>(&self, what: &str, mut probe: impl FnMut() -> F) -> T {
         for _ in 0..1_500 {

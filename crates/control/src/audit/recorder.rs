@@ -40,7 +40,7 @@ const BATCH: usize = 256;
 const GATHER: Duration = Duration::from_millis(200);
 
 /// How long one record on disk stands for what else the same access key reads of the same volume.
-const STANDS: Duration = Duration::from_secs(1);
+pub(crate) const STANDS: Duration = Duration::from_secs(1);
 
 /// Pause after the database did not take a batch.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -151,8 +151,13 @@ impl Recorder {
     /// if it fails.
     pub async fn disclose(&self, what: NewAuditRecord, volume: &str) -> Result<(), NotRecorded> {
         let disclosure = (what.caller.access_key_id.clone(), volume.to_owned());
+        let mut what = what;
         if self.stands(&disclosure) {
-            return self.note(what).await;
+            // Only if there is a place at once: what stands for it would grow old meanwhile.
+            match self.queue.try_send(Waiting::of(what)) {
+                Ok(()) => return Ok(()),
+                Err(refused) => what = refused.into_inner().what,
+            }
         }
         self.on_disk(Waiting { discloses: true, ..Waiting::of(what) }).await?;
         self.disclosed().insert(disclosure, Instant::now());

@@ -1,5 +1,6 @@
 //! The audit trail: what is done to its rows from outside is found; what is pruned can be proven all the same.
 
+use crate::audit::recorder::STANDS;
 use crate::audit::{AuditLimits, AuditRecord, Caller, NewAuditRecord, OK, UNKNOWN};
 use crate::audit::{Break, Hash, Link};
 use crate::service::*;
@@ -254,8 +255,12 @@ async fn who_gets_bytes_of_a_volume_is_on_record_before_they_leave() {
     for n in 5..100 {
         service.audit_disclose(read(n), "a/0").await.unwrap();
     }
+    // What stands for others does so for a moment only.
+    tokio::time::sleep(STANDS).await;
+    service.audit_disclose(read(100), "a/0").await.unwrap();
+    assert_eq!(newest().await, "r-100");
     control.shutdown().await;
-    assert_eq!(store.audit_records(&reads, i64::MAX, 200).await.unwrap().len(), 99);
+    assert_eq!(store.audit_records(&reads, i64::MAX, 200).await.unwrap().len(), 100);
     assert_eq!(checked(&h, &store).await.broken, None);
     store.close().await;
 }

@@ -289,4 +289,5 @@ async fn a_job_that_has_ended_is_not_changed_any_more() {
         assert!(refused(start).is_operation_not_permitted_exception());
         assert_eq!(job(&sms, id).await, before, "nothing has changed");
     }
+    scene.replies_are_as_the_model_says(&[]);
 }
