@@ -72,7 +72,14 @@ pub(crate) struct Driver {
     at_work: HashMap<Task, CancellationToken>,
     /// Tasks that are not started again before this.
     resting: HashMap<Task, Instant>,
-    heartbeats: HashMap<ConnectorId, Instant>,
+    connectors: HashMap<ConnectorId, Rounds>,
+}
+
+/// When a connector's next turns are.
+#[derive(Clone, Copy)]
+struct Rounds {
+    heartbeat: Instant,
+    sweep: Instant,
 }
 
 impl Driver {
@@ -87,7 +94,7 @@ impl Driver {
             names: HashMap::new(),
             at_work: HashMap::new(),
             resting: HashMap::new(),
-            heartbeats: HashMap::new(),
+            connectors: HashMap::new(),
         }
     }
 
@@ -294,13 +301,18 @@ impl Driver {
     /// Heartbeats and sweeps. Gives when the next heartbeat is due.
     async fn connectors(&mut self, facts: &Facts) -> Result<Option<Duration>, StoreError> {
         let connectors = self.line.store.connectors(None, usize::MAX).await?;
-        self.heartbeats.retain(|id, _| connectors.iter().any(|c| c.id == *id));
-        let now = Instant::now();
+        self.connectors.retain(|id, _| connectors.iter().any(|c| c.id == *id));
+        let (now, heartbeat, sweep) = (Instant::now(), self.line.options.heartbeat, self.line.options.sweep_sources);
         for connector in connectors {
             let id = connector.id;
-            let due = *self.heartbeats.entry(id.clone()).or_insert(now + self.line.options.heartbeat);
-            if due <= now {
-                self.heartbeats.insert(id.clone(), now + self.line.options.heartbeat);
+            let next = Rounds { heartbeat: now + heartbeat, sweep: now + sweep };
+            let due = self.connectors.entry(id.clone()).or_insert(next);
+            if due.sweep <= now {
+                due.sweep = next.sweep;
+                self.line.sweep_behind(id.clone(), []);
+            }
+            if due.heartbeat <= now {
+                due.heartbeat = next.heartbeat;
                 let (line, beat) = (self.line.clone(), id.clone());
                 self.ensure(Task::Heartbeat(id.clone()), |cancel| import::heartbeat(line, beat, cancel));
             }
@@ -310,7 +322,7 @@ impl Driver {
                 self.ensure(Task::Sweep(id), |cancel| recover::sweep(line, swept, cancel));
             }
         }
-        Ok(self.heartbeats.values().min().map(|at| at.saturating_duration_since(now)))
+        Ok(self.connectors.values().map(|due| due.heartbeat.saturating_duration_since(now)).min())
     }
 
     /// Tells recipients what is due to them. Gives when the next one will be.

@@ -40,6 +40,9 @@ pub struct Options {
     pub longest_gap: Duration,
     /// How often a connector is asked whether it is well.
     pub heartbeat: Duration,
+    /// How often a source is looked through for things of ours that nothing needs. A start, and whatever could not be
+    /// cleaned up, ask for it besides; what a source lost or kept behind our back is found by this one alone.
+    pub sweep_sources: Duration,
     /// Bound of asking a VM manager what it offers: imports, associations, heartbeats.
     pub discover: Duration,
     /// Bound of taking a point in time.
@@ -85,6 +88,7 @@ impl Default for Options {
             late_start: minutes(5),
             longest_gap: minutes(10),
             heartbeat: minutes(1),
+            sweep_sources: minutes(6 * 60),
             discover: seconds(45),
             take_point: minutes(5),
             no_progress: minutes(10),

@@ -6,6 +6,7 @@ use crate::testing::{Act, Harness, until};
 use godwit_model::job::JobState;
 use godwit_model::run::{RunState, RunType};
 use godwit_model::time::Millis;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_run_that_is_due_while_another_works_is_missed() {
@@ -119,6 +120,21 @@ async fn a_job_is_deleted_even_if_its_source_is_gone() {
     service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
     h.until_job(&service, &job, JobState::Deleted).await;
     until("the sweep", async || h.world.look().trackers.is_empty()).await;
+    control.shutdown().await;
+}
+
+/// A VM manager that was restarted may have kept an old tracker and lost the point of the run that would have ended it.
+#[tokio::test]
+async fn what_a_source_kept_behind_our_back_is_swept() {
+    let mut h = Harness::new();
+    h.options.sweep_sources = Duration::from_millis(100);
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
+    let old = h.runs(&service, &job).await.remove(0).id;
+    h.world.look().trackers.insert("vm-1".to_owned(), "sms-run-0badcafe".parse().unwrap());
+    h.world.look().trackers.insert("vm-2".to_owned(), old.clone());
+    until("the sweep", async || !h.world.look().trackers.contains_key("vm-1")).await;
+    assert_eq!(h.world.look().trackers.get("vm-2"), Some(&old), "what a baseline needs stays");
     control.shutdown().await;
 }
 

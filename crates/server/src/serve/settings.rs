@@ -83,6 +83,8 @@ pub struct Catalog {
 pub struct Connectors {
     /// How often a connector is asked whether it is well.
     pub heartbeat: Span,
+    /// How often a VM manager is looked through for things of ours that nothing needs.
+    pub sweep_every: Span,
 }
 
 /// Section `[audit]`.
@@ -194,10 +196,13 @@ impl Settings {
             return Err(format!("store.repack_percent is {}: give 0 to 100", self.store.repack_percent));
         }
         self.notifications.check()?;
-        match self.connectors.heartbeat.0 < Duration::from_secs(1) {
-            true => Err("connectors.heartbeat is shorter than a second: give 1s or more".to_owned()),
-            false => Ok(()),
+        if self.connectors.heartbeat.0 < Duration::from_secs(1) {
+            return Err("connectors.heartbeat is shorter than a second: give 1s or more".to_owned());
         }
+        if self.connectors.sweep_every.0 < Duration::from_secs(60) {
+            return Err("connectors.sweep_every is shorter than a minute: give 1m or more".to_owned());
+        }
+        Ok(())
     }
 
     /// The bounds of the decision line that follow.
@@ -208,6 +213,7 @@ impl Settings {
             pause_after: self.jobs.pause_after_failures,
             late_start: self.jobs.late_start.0,
             heartbeat: self.connectors.heartbeat.0,
+            sweep_sources: self.connectors.sweep_every.0,
             retention: Retention {
                 paused_jobs: self.jobs.keep_paused.millis(),
                 deleted_jobs: self.jobs.keep_deleted.millis(),
@@ -259,7 +265,8 @@ impl Default for Catalog {
 
 impl Default for Connectors {
     fn default() -> Self {
-        Self { heartbeat: Span(Options::default().heartbeat) }
+        let options = Options::default();
+        Self { heartbeat: Span(options.heartbeat), sweep_every: Span(options.sweep_sources) }
     }
 }
 
@@ -384,6 +391,7 @@ mod tests {
             ("[jobs]\npause_after_failures = 101", "1 to 100"),
             ("[audit]\nmax_records = 10", "1000 to"),
             ("[connectors]\nheartbeat = '0s'", "shorter than a second"),
+            ("[connectors]\nsweep_every = '59s'", "shorter than a minute"),
             ("[store]\nrepack_percent = 101", "0 to 100"),
             ("[store]\nrepack_gib = 0", "1 to"),
             ("jobs", "line 1"),
