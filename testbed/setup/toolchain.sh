@@ -8,6 +8,20 @@ setup_rust() {
     command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
     command -v cargo >/dev/null || die "no Rust toolchain: install rustup (https://rustup.rs) and run this again"
     install_packages "${PACKAGES_BUILD[@]}"
+    own_target_folder
+}
+
+# Cargo tells builds of a crate apart by its name and the age of its files, not by where they lie: what another clone has
+# built into a shared target folder would count as ours, though it is of another state and looks for its files there.
+own_target_folder() {
+    local owner=$CARGO_TARGET_DIR/godwit-clone
+    [ "$(cat "$owner" 2>/dev/null)" != "$PWD" ] || return 0
+    if compgen -G "$CARGO_TARGET_DIR/*/.fingerprint/godwit-*" >/dev/null; then
+        note "another clone has built into $CARGO_TARGET_DIR: building the crates of this one anew"
+        rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/godwit-*
+    fi
+    mkdir -p "$CARGO_TARGET_DIR"
+    say "$PWD" >"$owner"
 }
 
 # Any Python will do for the scripts of this repository: they use its standard library only.

@@ -146,9 +146,17 @@ fn twist(turns: &Turns, chance: &mut Chance) -> Turns {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let at = chance.below(lines.len());
         let mut message: Value = serde_json::from_str(&lines[at]).unwrap();
-        match chance.below(6) {
-            0 => message["id"] = chance.one_of(&[json!(null), json!(0), json!(-1), json!("1"), json!(u64::MAX)]),
-            1 => drop(message.as_object_mut().unwrap().remove("id")),
+        let what = chance.below(6);
+        match what {
+            0 | 1 => {
+                let ids = [json!(null), json!(0), json!(-1), json!("1"), json!(u64::MAX)];
+                let id = if what == 0 { Some(chance.one_of(&ids)) } else { None };
+                // An earlier change may have made something else of the whole message.
+                if let Some(members) = message.as_object_mut() {
+                    members.remove("id");
+                    members.extend(id.map(|id| ("id".to_owned(), id)));
+                }
+            }
             2 => lines.insert(at, json!({ "event": "JOB_STATUS_CHANGE", "data": {}, "timestamp": {} }).to_string()),
             3 => lines.insert(at, lines[at].clone()),
             _ => {
