@@ -1,5 +1,6 @@
 //! Callers: whatever anybody may ask for, at random. Nothing that they ask is answered with "broke a rule of ours".
 
+use super::checks;
 use super::life::Sim;
 use crate::service::*;
 use crate::testing::server;
@@ -10,6 +11,7 @@ use godwit_model::key::KeyState;
 use godwit_model::licence::LicenseType;
 use godwit_model::server::Platform;
 use godwit_model::time::{Millis, Timestamp};
+use std::collections::BTreeSet;
 
 /// Intervals of jobs in minutes, the rare ones being quick.
 const INTERVALS: [i64; 8] = [20, 60, 240, 360, 720, 720, 1_440, 1_440];
@@ -104,19 +106,28 @@ async fn resume(sim: &mut Sim, service: &Service, now: Timestamp) {
 }
 
 async fn delete(sim: &mut Sim, service: &Service, now: Timestamp) {
-    let Some(id) = some_job(sim, service).await else { return };
-    sim.record.unwanted_job(&id);
-    settle("delete", service.delete_replication_job(id.as_str(), now).await);
+    let id = match sim.dice.chance(500) {
+        true => some_busy_job(sim, service).await,
+        false => some_job(sim, service).await,
+    };
+    let Some(id) = id else { return };
+    let is_first = sim.record.unwanted_job(&id);
+    let answer = service.delete_replication_job(id.as_str(), now).await;
+    if answer.is_err() && is_first {
+        sim.record.wanted_job(&id);
+    }
+    settle("delete", answer);
 }
 
 async fn change_image(sim: &mut Sim, service: &Service, now: Timestamp) {
     let images = service.store().images(None, None, 40).await.unwrap();
     let Some(image) = (!images.is_empty()).then(|| sim.dice.pick(&images).id.clone()) else { return };
     if sim.dice.chance(600) {
-        // Before the call: it may be cut off behind its effect.
-        sim.record.unwanted_image(&image, false);
+        let is_first = sim.record.unwanted_image(&image);
         let answer = service.delete_image(image.as_str(), now).await;
-        sim.record.unwanted_image(&image, answer.is_err());
+        if answer.is_err() && is_first {
+            sim.record.wanted_image(&image);
+        }
         settle("delete an image", answer);
     } else {
         settle("verify", service.start_image_verification(image.as_str(), now).await);
@@ -202,4 +213,15 @@ async fn read(sim: &mut Sim, service: &Service) {
 async fn some_job(sim: &mut Sim, service: &Service) -> Option<JobId> {
     let jobs = service.store().jobs(None, 30).await.unwrap();
     (!jobs.is_empty()).then(|| sim.dice.pick(&jobs).id.clone())
+}
+
+/// One that is being stopped, or else one whose run is at work.
+async fn some_busy_job(sim: &mut Sim, service: &Service) -> Option<JobId> {
+    let ending = "SELECT job_id FROM run WHERE abandoning = 1 UNION SELECT job_id FROM job WHERE state = 'FAILING'";
+    let mut busy: BTreeSet<JobId> = checks::ids(service, ending).await;
+    if busy.is_empty() {
+        busy = checks::ids(service, "SELECT job_id FROM run WHERE state = 'ACTIVE'").await;
+    }
+    let busy: Vec<JobId> = busy.into_iter().collect();
+    (!busy.is_empty()).then(|| sim.dice.pick(&busy).clone())
 }

@@ -1,10 +1,12 @@
 //! Everything that the decision line has committed, change by change.
 //!
 //! Triggers of the database write it, in the transaction of the change itself. So what was so for a moment between two
-//! looks is seen too, in the order of the commits, and nothing of a transaction that a kill cut off.
+//! looks is seen too, in the order of the commits, and nothing of a transaction that a kill cut off. Each transaction
+//! ends with a row of its own.
 
 use crate::store::Store;
 use crate::testing::at_once;
+use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{ImageId, JobId, PackId, RunId};
 use godwit_model::job::{Interval, JobState};
 use godwit_model::run::{Position, RunState, RunType, Stage};
@@ -31,6 +33,9 @@ pub(super) enum Change {
     Event(EventRow),
     /// A pack of the ledger may not be used any more.
     Void(PackRow),
+    Catalog(Step<CatalogRow>),
+    /// A transaction ends here.
+    Committed,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -88,6 +93,14 @@ pub(super) struct PackRow {
     pub durable_at: Option<Timestamp>,
 }
 
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub(super) struct CatalogRow {
+    pub status: CatalogStatus,
+    pub status_before: CatalogStatus,
+    pub import_number: i64,
+    pub modified_at: Timestamp,
+}
+
 impl JobRow {
     pub fn interval(&self) -> Interval {
         self.interval_minutes.map_or(Interval::Once, Interval::EveryMinutes)
@@ -110,7 +123,7 @@ impl RunRow {
 }
 
 /// What is written down: a table, its columns, and which of its changes.
-const WRITTEN: [(&str, &[&str], &[&str]); 4] = [
+const WRITTEN: [(&str, &[&str], &[&str]); 5] = [
     (
         "job",
         &[
@@ -133,6 +146,7 @@ const WRITTEN: [(&str, &[&str], &[&str]); 4] = [
         &["INSERT", "UPDATE OF state, stage, abandoning, scheduled_at", "DELETE"],
     ),
     ("image", &["image_id", "job_id", "run_id", "deleting"], &["INSERT", "UPDATE", "DELETE"]),
+    ("catalog", &["status", "status_before", "import_number", "modified_at"], &["UPDATE"]),
     ("job_event", &["job_id", "run_id", "kind", "happened_at"], &["INSERT"]),
 ];
 
@@ -144,7 +158,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Begins to write, or goes on: a life begins.
-    pub async fn begin_life(store: &Store, now: Timestamp) {
+    pub async fn begin_life(store: &mut Store, now: Timestamp) {
         let mut sql =
             "CREATE TABLE IF NOT EXISTS sim_journal (n INTEGER PRIMARY KEY, what TEXT, was TEXT, became TEXT);"
                 .to_owned();
@@ -171,6 +185,7 @@ impl Journal {
         let mut tx = store.begin().await.unwrap();
         at_once(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *tx)).await.unwrap();
         tx.commit().await.unwrap();
+        store.probe.last_word = Some("INSERT INTO sim_journal (what) VALUES ('committed')");
     }
 
     /// What was committed since this was asked last, oldest first.
@@ -190,6 +205,8 @@ fn change(what: &str, was: Option<&str>, is: Option<&str>) -> Change {
         "image" => Change::Image(step(was, is)),
         "job_event" => Change::Event(only(is)),
         "pack_ledger" => Change::Void(only(is)),
+        "catalog" => Change::Catalog(step(was, is)),
+        "committed" => Change::Committed,
         other => panic!("nobody writes down {other}"),
     }
 }

@@ -147,7 +147,7 @@ impl Sim {
     }
 
     /// Lives until so many days have passed, then one calm life in which everything comes to rest.
-    /// Gives the states of jobs and runs that were seen.
+    /// Gives the arrows that were gone along.
     pub fn run(mut self, days: u64) -> BTreeSet<String> {
         let _database = Database::apart();
         let end = START + Millis::DAY.times(days as i64);
@@ -202,8 +202,8 @@ impl Sim {
         self.world.look().disabled_keys.clear();
         let store = at_once(Store::open(&self.folder.path().join("state.db"))).await;
         let mut store = store.unwrap();
-        store.gate = self.world.gate.clone();
-        Journal::begin_life(&store, self.clock.now()).await;
+        store.probe.gate = self.world.gate.clone();
+        Journal::begin_life(&mut store, self.clock.now()).await;
         let (clock, drawn) = (self.clock.clone(), self.drawn.clone());
         let parts = Parts {
             store,
@@ -242,6 +242,11 @@ impl Sim {
                 // Time for the driver to see it, and hardly for anything to end.
                 sleep(Duration::from_millis(50)).await;
             }
+            // Some come when much is at work.
+            for _ in 0..self.dice.below(3) {
+                sleep(Duration::from_secs(self.dice.within(1, 400))).await;
+                actor::act(self, service).await;
+            }
             if self.key_dice.chance(100) {
                 actor::change_key(self, service).await;
             }
@@ -276,7 +281,7 @@ impl Sim {
 
     /// The disk under the database is full for a while, and callers go on; then somebody makes room.
     async fn fill_the_disk(&mut self, service: &Service) {
-        let disk = service.store().disk.clone();
+        let disk = service.store().probe.disk.clone();
         let seconds = self.disk_dice.within(10, 300);
         let from = self.clock.now();
         // Runs are not begun meanwhile. Behind it the driver looks as soon as its trouble is over.

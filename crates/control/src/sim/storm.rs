@@ -37,21 +37,23 @@ pub(super) struct Weather {
     pub slow: u64,
     /// Longest time that a transfer or a verification takes, in seconds.
     pub long: u64,
+    /// Find that the VM manager has lost the point in time.
+    pub lost: u64,
     /// The VM manager does not answer at all.
     pub dark: bool,
 }
 
 impl Weather {
-    pub const CALM: Weather = Weather { before: 0, after: 0, hang: 0, slow: 2, long: 60, dark: false };
+    pub const CALM: Weather = Weather { before: 0, after: 0, hang: 0, slow: 2, long: 60, lost: 0, dark: false };
 
     pub fn roll(dice: &mut Dice) -> Weather {
         match dice.below(10) {
             0..=3 => Weather { long: 600, ..Weather::CALM },
             4 => Weather { long: 9_000, ..Weather::CALM },
             5 => Weather { long: 30_000, slow: 20, ..Weather::CALM },
-            6 => Weather { before: 40, after: 40, hang: 4, slow: 10, long: 900, dark: false },
+            6 => Weather { before: 40, after: 40, hang: 4, slow: 10, long: 900, lost: 200, dark: false },
             7 => Weather { slow: 200, ..Weather::CALM },
-            8 => Weather { before: 400, after: 200, hang: 30, slow: 60, long: 60, dark: false },
+            8 => Weather { before: 400, after: 200, hang: 30, slow: 60, long: 60, lost: 50, dark: false },
             _ => Weather { dark: true, ..Weather::CALM },
         }
     }
@@ -90,14 +92,16 @@ pub(super) struct Storm {
     sky: Mutex<(Weather, Dice)>,
     /// Deliveries throw dice of their own: who is told moves nothing else.
     post: Mutex<Dice>,
+    /// The same of points in time.
+    losses: Mutex<Dice>,
     /// Events that somebody was told.
     told: Mutex<BTreeSet<EventId>>,
 }
 
 impl Storm {
     pub fn new(world: Arc<World>, clock: Arc<Clock>, mut dice: Dice) -> Storm {
-        let post = Mutex::new(dice.fork());
-        Storm { world, clock, sky: Mutex::new((Weather::CALM, dice)), post, told: Mutex::default() }
+        let (post, losses) = (Mutex::new(dice.fork()), Mutex::new(dice.fork()));
+        Storm { world, clock, sky: Mutex::new((Weather::CALM, dice)), post, losses, told: Mutex::default() }
     }
 
     pub fn set(&self, weather: Weather) {
@@ -171,7 +175,10 @@ impl Replicator for Storm {
         report: &dyn TransferReport,
         cancel: &CancellationToken,
     ) -> Result<VolumeResult, Failure> {
-        let long = self.sky.lock().unwrap().0.long;
+        let Weather { long, lost, .. } = self.sky.lock().unwrap().0;
+        if self.losses.lock().unwrap().chance(lost) {
+            self.world.look().points.remove(&order.run);
+        }
         let told = async {
             tokio::select! {
                 done = self.pass_within(long, true, self.world.transfer(order, report, cancel)) => done,

@@ -113,9 +113,7 @@ pub struct Store {
     /// One connection: writers queue here in order instead of polling for the file's lock.
     writer: AnyPool,
     #[cfg(test)]
-    pub(crate) gate: crate::testing::Gate,
-    #[cfg(test)]
-    pub(crate) disk: crate::testing::Disk,
+    pub(crate) probe: crate::testing::Probe,
 }
 
 /// A transaction that writes. Dropped without [`Tx::commit`] it changes nothing.
@@ -123,9 +121,7 @@ pub(crate) struct Tx {
     /// Gone once it is committed.
     inner: Option<Transaction<'static, Any>>,
     #[cfg(test)]
-    gate: crate::testing::Gate,
-    #[cfg(test)]
-    disk: crate::testing::Disk,
+    probe: crate::testing::Probe,
 }
 
 impl Store {
@@ -146,9 +142,7 @@ impl Store {
             readers,
             writer,
             #[cfg(test)]
-            gate: crate::testing::Gate::open(),
-            #[cfg(test)]
-            disk: crate::testing::Disk::default(),
+            probe: crate::testing::Probe::new(),
         })
     }
 
@@ -169,16 +163,12 @@ impl Store {
 
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         #[cfg(test)]
-        self.gate.pass("begin").await;
-        #[cfg(test)]
-        self.disk.begin(&self.writer).await;
+        self.probe.begin(&self.writer).await;
         let begun = at_once(self.writer.begin_with("BEGIN IMMEDIATE")).await;
         Ok(Tx {
             inner: Some(begun.map_err(|e| StoreError::database("begin", e))?),
             #[cfg(test)]
-            gate: self.gate.clone(),
-            #[cfg(test)]
-            disk: self.disk.clone(),
+            probe: self.probe.clone(),
         })
     }
 
@@ -191,15 +181,14 @@ impl Tx {
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         #[cfg(test)]
         {
-            self.gate.pass("commit").await;
-            let disk = self.disk.clone();
-            disk.commit(&mut self).await.map_err(|e| StoreError::database("commit", e))?;
+            let probe = self.probe.clone();
+            probe.commit(&mut self).await.map_err(|e| StoreError::database("commit", e))?;
         }
         if let Some(inner) = self.inner.take() {
             at_once(inner.commit()).await.map_err(|e| StoreError::database("commit", e))?;
         }
         #[cfg(test)]
-        self.gate.pass("committed").await;
+        self.probe.committed().await;
         Ok(())
     }
 

@@ -85,7 +85,7 @@ impl Harness {
     /// A store and a world behind the same gate.
     pub async fn store(&self) -> Store {
         let mut store = Store::open(&self.path()).await.unwrap();
-        store.gate = self.gate();
+        store.probe.gate = self.gate();
         store
     }
 

@@ -7,6 +7,7 @@ use godwit_model::id::JobId;
 use godwit_model::job::JobState;
 use godwit_model::run::RunState;
 use godwit_model::time::Millis;
+use std::time::Duration;
 
 /// An hourly job whose runs fail while `failing` says so.
 async fn failing_job(h: &Harness, service: &Service, new: impl FnOnce(NewJob) -> NewJob) -> JobId {
@@ -107,6 +108,24 @@ async fn a_job_that_is_not_to_be_paused_fails_instead() {
     h.until_job(&service, &job, JobState::Failed).await;
     assert!(h.world.nothing_at_the_source());
     assert!(h.job(&service, &job).await.status_message.unwrap().contains("the last 2 scheduled runs failed"));
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_job_is_deleted_while_its_failure_is_cleaned_up() {
+    let mut h = Harness::new();
+    h.options.settle = Duration::from_millis(300);
+    let (control, service) = h.serve().await;
+    let no_pause = |new| NewJob { pause_on_failure: Some(false), pause_after: Some(1), ..new };
+    let job = failing_job(&h, &service, no_pause).await;
+    // The run's own end goes through, that of the job does not come back.
+    h.world.script("settle", [Act::Damage, Act::Hang]);
+    fail_on(&h, &service, &job, 1).await;
+    h.until_job(&service, &job, JobState::Failing).await;
+    service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
+    assert_eq!(h.job(&service, &job).await.state, JobState::Deleting);
+    h.until_job(&service, &job, JobState::Deleted).await;
+    assert!(h.world.nothing_at_the_source());
     control.shutdown().await;
 }
 

@@ -3,7 +3,7 @@
 use super::{Known, Owed, Record};
 use crate::sim::journal::{EventRow, JobRow, RunRow, Step};
 use godwit_model::event::EventKind;
-use godwit_model::job::{self, JobState};
+use godwit_model::job::JobState;
 use godwit_model::run::{RunState, RunType};
 use godwit_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,6 @@ impl Record {
         match (step.was, step.is) {
             (None, Some(is)) => {
                 assert_eq!(is.state, JobState::Pending, "{is:?}");
-                self.note_state(is.state);
                 self.jobs.insert(is.job_id.clone(), Known::new(is));
             }
             (Some(was), Some(is)) => {
@@ -36,9 +35,7 @@ impl Record {
     }
 
     fn job_became(&mut self, was: &JobRow, is: &JobRow, latest: Timestamp) {
-        let arrow = |event| job::step(&was.state, event).is_ok_and(|(state, _)| state == is.state);
-        assert!(job::Event::ALL.into_iter().any(arrow), "{}: {:?} became {:?}", is.job_id, was.state, is.state);
-        self.note_state(is.state);
+        self.job_went(was.state, is.state);
         let kept = self.options.retention.paused_jobs;
         let is_unwanted = self.unwanted_jobs.contains(&is.job_id);
         let pause_after = self.pause_after(is);
@@ -108,10 +105,6 @@ impl Record {
 
     fn pause_after(&self, job: &JobRow) -> u32 {
         job.pause_after.unwrap_or(self.options.pause_after).max(1)
-    }
-
-    fn note_state(&mut self, state: JobState) {
-        self.counts.states.insert(format!("a job {}", state.as_str()));
     }
 }
 

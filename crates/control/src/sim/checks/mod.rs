@@ -2,7 +2,7 @@
 //!
 //! The journal gives every change in the order of the commits; from it the record knows what was so at each of them:
 //!
-//! - States go along the arrows of `model` only, one by one (`jobs`, `runs`).
+//! - States go along the arrows of the documentation only, one by one (`arrows`).
 //! - Jobs are paused, ended and deleted when their rules say so, and whoever is to be told is told with it (`jobs`).
 //! - A job has one run at work at most, one listed ahead while it runs, and two on demand in any 24 hours; runs begin when
 //!   they are due and there is a place for them (`runs`).
@@ -10,10 +10,13 @@
 //!   none is missed but in an outage or while another run works (`schedule`).
 //! - An image vanishes only by hand, or because its job keeps fewer: the oldest first, and never one too many (`images`).
 //! - Staged packs are kept for seven days (`images`).
+//! - The catalog is imported, cleared, and expires at its age (`catalog`).
 //!
 //! Besides, at each look: whatever is not final ends within a bound of the service's own time; every image on record is
 //! whole; in good weather nothing is left at the source or in the store that nothing needs (`rest`).
 
+pub(super) mod arrows;
+mod catalog;
 mod images;
 mod jobs;
 mod rest;
@@ -68,6 +71,8 @@ pub(super) struct Record {
     /// Since when, in the service's own time, something is not final.
     busy: BTreeMap<String, i64>,
     counts: Counts,
+    /// Arrows that were gone along, and rare weather.
+    seen: BTreeSet<String>,
 }
 
 /// What a transaction has to bring, once a part of it is seen.
@@ -111,8 +116,6 @@ struct Counts {
     refused: usize,
     /// The longest times that something was not final, in hours.
     longest: BTreeMap<&'static str, i64>,
-    /// States of jobs and runs that were seen.
-    states: BTreeSet<String>,
 }
 
 impl Record {
@@ -132,6 +135,7 @@ impl Record {
             free_since: Timestamp(0),
             busy: BTreeMap::new(),
             counts: Counts::default(),
+            seen: BTreeSet::new(),
         }
     }
 
@@ -143,23 +147,29 @@ impl Record {
     /// So many transactions were refused by a full disk.
     pub fn disk_was_full(&mut self, refused: usize) {
         if refused > 0 {
-            self.counts.states.insert(FULL.to_owned());
+            self.seen.insert(FULL.to_owned());
         }
         self.counts.refused += refused;
     }
 
-    /// Somebody is about to delete this.
-    pub fn unwanted_job(&mut self, job: &JobId) {
-        self.unwanted_jobs.insert(job.clone());
+    /// Somebody is about to delete this: a call may be cut off behind its effect. False if somebody was before.
+    pub fn unwanted_job(&mut self, job: &JobId) -> bool {
+        self.unwanted_jobs.insert(job.clone())
     }
 
-    /// The same of an image; `is_refused`: it was not deleted after all.
-    pub fn unwanted_image(&mut self, image: &ImageId, is_refused: bool) {
-        if is_refused {
-            self.unwanted_images.remove(image)
-        } else {
-            self.unwanted_images.insert(image.clone())
-        };
+    /// It was refused.
+    pub fn wanted_job(&mut self, job: &JobId) {
+        self.unwanted_jobs.remove(job);
+    }
+
+    /// The same of an image.
+    pub fn unwanted_image(&mut self, image: &ImageId) -> bool {
+        self.unwanted_images.insert(image.clone())
+    }
+
+    /// The same of an image.
+    pub fn wanted_image(&mut self, image: &ImageId) {
+        self.unwanted_images.remove(image);
     }
 
     /// Looks at everything that was committed since the last look.
@@ -167,24 +177,20 @@ impl Record {
         self.counts.looks += 1;
         assert!(!is_broken(), "a task broke: see above");
         let changes = self.journal.read(service.store()).await;
-        self.counts.changes += changes.len();
+        self.counts.changes += changes.iter().filter(|change| !matches!(change, Change::Committed)).count();
         for change in changes {
             self.take(change, clock.latest());
         }
-        self.end_of_images();
-        assert!(self.owed.is_empty(), "a transaction has not brought {:?}", self.owed);
         for (id, known) in &self.jobs {
             known.look(id);
         }
         self.nothing_is_stuck(service, clock.up()).await;
+        catalog::look(service).await;
         images::look(service, world).await;
     }
 
     /// `latest`: what the clock has shown at most.
     fn take(&mut self, change: Change, latest: Timestamp) {
-        if !matches!(change, Change::Image(_)) {
-            self.end_of_images();
-        }
         match change {
             Change::Life(born) => self.born = born,
             Change::Job(step) => self.take_job(step, latest),
@@ -192,6 +198,11 @@ impl Record {
             Change::Image(step) => self.take_image(step),
             Change::Event(event) => self.take_event(&event),
             Change::Void(pack) => self.take_void(&pack, latest),
+            Change::Catalog(step) => self.take_catalog(step, latest),
+            Change::Committed => {
+                self.end_of_images();
+                assert!(self.owed.is_empty(), "a transaction has not brought {:?}", self.owed);
+            }
         }
     }
 
@@ -224,12 +235,12 @@ impl Record {
         }
     }
 
-    /// Says what the history was made of; gives the states that were seen.
+    /// Says what the history was made of; gives the arrows that were gone along.
     pub fn sum_up(&self) -> BTreeSet<String> {
         let counts = &self.counts;
         println!("{counts:?}; {} jobs at the end", self.jobs.len());
         assert!(counts.completed > counts.looks / 20, "hardly a run completed: {counts:?}");
-        counts.states.clone()
+        self.seen.clone()
     }
 }
 
@@ -261,7 +272,7 @@ async fn rows(service: &Service, sql: &'static str) -> Vec<sqlx::any::AnyRow> {
     at_once(sqlx::query(sql).fetch_all(service.store().reader())).await.unwrap()
 }
 
-async fn ids<I: FromStr + Ord>(service: &Service, sql: &'static str) -> BTreeSet<I> {
+pub(super) async fn ids<I: FromStr + Ord>(service: &Service, sql: &'static str) -> BTreeSet<I> {
     rows(service, sql).await.iter().map(|row| id(row, 0)).collect()
 }
 

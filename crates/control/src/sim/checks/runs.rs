@@ -3,7 +3,7 @@
 use super::{Owed, Record, is_listed};
 use crate::sim::journal::{RunRow, Step};
 use godwit_model::job::JobState;
-use godwit_model::run::{self, Position, RunState, RunType, Stage};
+use godwit_model::run::{Position, RunState, RunType, Stage};
 use godwit_model::schedule::{ON_DEMAND_LIMIT, ON_DEMAND_WINDOW};
 use godwit_model::time::Millis;
 
@@ -36,7 +36,6 @@ impl Record {
 
     fn run_is_listed(&mut self, is: RunRow) {
         assert_eq!(is.state, RunState::Pending, "{is:?}");
-        self.note_run_state(is.state);
         if is.kind == RunType::Automatic {
             self.is_next_on_grid(&is);
         }
@@ -69,9 +68,7 @@ impl Record {
 
     fn run_became(&mut self, was: &RunRow, is: &RunRow) {
         let (from, to) = (was.position(), is.position());
-        let arrow = |event| run::step(&from, event).is_ok_and(|(position, _)| position == to);
-        assert!(run::Event::ALL.into_iter().any(arrow), "{}: {from:?} became {to:?}", is.run_id);
-        self.note_run_state(is.state);
+        self.run_went(from, to);
         match (was.state.is_at_work(), is.state.is_at_work()) {
             (false, true) => self.run_begins(is),
             (true, false) => {
@@ -118,9 +115,5 @@ impl Record {
         if repeats && !is_first && is.kind == RunType::Automatic {
             assert!(!self.fell_into_outage(is), "not missed, though {:?} was in an outage: {is:?}", is.scheduled_at);
         }
-    }
-
-    fn note_run_state(&mut self, state: RunState) {
-        self.counts.states.insert(format!("a run {}", state.as_str()));
     }
 }

@@ -4,8 +4,7 @@ use super::Record;
 use crate::sim::journal::RunRow;
 use godwit_model::job::{Interval, JobState};
 use godwit_model::run::RunType;
-use godwit_model::schedule::next_on_grid;
-use godwit_model::time::Millis;
+use godwit_model::time::{Millis, Timestamp};
 
 impl Record {
     /// A run that is listed is on the grid, and the next one behind the last.
@@ -22,7 +21,7 @@ impl Record {
         assert!(run.scheduled_at > *last, "behind {last:?} comes {run:?}");
         // A run that waited for its place is followed by the point behind its beginning.
         let begun = known.runs.values().filter_map(|run| run.started_at).max();
-        let next = next_on_grid(known.row.start_at, minutes, begun.map_or(*last, |begun| begun.max(*last)));
+        let next = behind(known.row.start_at, minutes, begun.map_or(*last, |begun| begun.max(*last)));
         let is_excused = self.is_excused(*last, run.scheduled_at.max(next));
         assert!(run.scheduled_at == next || is_excused, "behind {last:?} comes not {next:?} but {run:?}");
     }
@@ -33,7 +32,7 @@ impl Record {
         let is_on_grid = match job.interval() {
             Interval::Once => run.scheduled_at == job.start_at,
             Interval::EveryMinutes(minutes) => {
-                next_on_grid(job.start_at, minutes, run.scheduled_at - Millis(1)) == run.scheduled_at
+                run.scheduled_at >= job.start_at && (run.scheduled_at - job.start_at).0 % minutes_of(minutes).0 == 0
             }
         };
         assert!(is_on_grid, "off the grid: {run:?} of {job:?}");
@@ -56,4 +55,17 @@ impl Record {
     pub(super) fn fell_into_outage(&self, run: &RunRow) -> bool {
         run.scheduled_at + Millis(self.options.late_start.as_millis() as i64) < self.born
     }
+}
+
+/// The first of start + k × interval behind `moment`. Found by going there, not by the formula of the code that decides.
+fn behind(start: Timestamp, minutes: u32, moment: Timestamp) -> Timestamp {
+    let mut point = start;
+    while point <= moment {
+        point = point + minutes_of(minutes);
+    }
+    point
+}
+
+fn minutes_of(minutes: u32) -> Millis {
+    Millis(i64::from(minutes) * 60_000)
 }
