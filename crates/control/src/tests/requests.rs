@@ -5,6 +5,8 @@ use crate::testing::{Act, Harness, START, server};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::failure::Code;
+use godwit_model::job::Interval;
+use godwit_model::licence::LicenseType;
 use godwit_model::run::RunState;
 use godwit_model::time::Millis;
 
@@ -46,6 +48,72 @@ async fn jobs_that_are_not_in_order_are_refused() {
     let second = service.create_replication_job(new(), h.now()).await.unwrap_err();
     assert_eq!(second.code, ErrorCode::ReplicationJobAlreadyExists);
     assert!(second.message.contains(job.as_str()));
+    control.shutdown().await;
+}
+
+/// What one member of an update does to a job.
+type Effect = fn(&mut Job);
+
+#[tokio::test]
+async fn each_member_of_an_update_changes_what_it_says_and_nothing_else() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let server = h.one_server(&service).await;
+    service
+        .create_role("ours", r#"{"Statement": {"Effect": "Allow", "Action": "*"}}"#, None, &[], h.now())
+        .await
+        .unwrap();
+    let start = h.now() + Millis::HOUR;
+    let new = NewJob {
+        frequency_hours: Some(1),
+        license: Some(LicenseType::Byol),
+        description: Some("old".into()),
+        keep_images: Some(3),
+        encrypted: Some(true),
+        recipients: vec!["ops@example.org".into()],
+        pause_after: Some(5),
+        ..NewJob::new(server.as_str(), start)
+    };
+    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    let later = start + Millis::HOUR;
+    let none = JobChanges::default;
+    let cases: [(JobChanges, Effect); 12] = [
+        (JobChanges { frequency_hours: Some(6), ..none() }, |job| job.interval = Interval::EveryMinutes(360)),
+        (JobChanges { interval_minutes: Some(7), ..none() }, |job| job.interval = Interval::EveryMinutes(7)),
+        (JobChanges { next_start: Some(later), ..none() }, |job| {
+            let later = job.seed + Millis::HOUR;
+            job.next_start = Some(later);
+            job.latest_runs[0].scheduled_at = later;
+        }),
+        (JobChanges { license: Some(LicenseType::Aws), ..none() }, |job| job.license = Some(LicenseType::Aws)),
+        (JobChanges { role_name: Some("ours".into()), ..none() }, |job| job.role_name = "ours".into()),
+        (JobChanges { description: Some("new".into()), ..none() }, |job| job.description = Some("new".into())),
+        (JobChanges { keep_images: Some(1), ..none() }, |job| job.keep_images = Some(1)),
+        (JobChanges { encrypted: Some(false), ..none() }, |job| {
+            job.encrypted = Some(false);
+            // A run that has not begun shows what it is to be.
+            job.latest_runs[0].encrypted = Some(false);
+        }),
+        (JobChanges { kms_key_id: Some("alias/aws/ebs".into()), ..none() }, |job| {
+            let key = (Some(true), Some("alias/aws/ebs".to_owned()));
+            (job.encrypted, job.kms_key_id) = key.clone();
+            (job.latest_runs[0].encrypted, job.latest_runs[0].kms_key_id) = key;
+        }),
+        (JobChanges { recipients: Some(vec![]), ..none() }, |job| job.recipients.clear()),
+        (JobChanges { pause_on_failure: Some(false), ..none() }, |job| job.pause_on_failure = false),
+        (JobChanges { pause_after: Some(2), ..none() }, |job| job.pause_after = 2),
+    ];
+    let members = format!("{:?}", none()).matches(": None").count();
+    assert_eq!(cases.len(), members, "every member has its case");
+    for (changes, effect) in cases {
+        let mut expected = h.job(&service, &job).await;
+        effect(&mut expected);
+        service.update_replication_job(job.as_str(), changes.clone(), h.now()).await.unwrap();
+        assert_eq!(h.job(&service, &job).await, expected, "{changes:?}");
+    }
+    let before = h.job(&service, &job).await;
+    service.update_replication_job(job.as_str(), none(), h.now()).await.unwrap();
+    assert_eq!(h.job(&service, &job).await, before, "nothing was sent");
     control.shutdown().await;
 }
 
