@@ -7,7 +7,7 @@
 use godwit_model::catalog::{self, CatalogStatus};
 use godwit_model::failure::Code;
 use godwit_model::job::{self, JobState};
-use godwit_model::run::{self, Position, Stage};
+use godwit_model::run::{self, Position, RunState, Stage};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -144,6 +144,15 @@ fn every_state_can_be_reached() {
     let (jobs, catalog) = (job_arrows(), catalog_arrows());
     let unreached: Vec<&str> = JobState::ALL.map(JobState::as_str).into_iter().filter(|s| !reached(&jobs, s)).collect();
     assert_eq!(unreached, ["PENDING"], "where jobs begin");
+    // Runs are drawn by their stages.
+    let runs = run_arrows();
+    let unreached: Vec<&str> = RunState::ALL
+        .map(RunState::as_str)
+        .into_iter()
+        .filter(|state| *state != "ACTIVE" && !reached(&runs, state))
+        .chain(Stage::ALL.map(Stage::as_str).into_iter().filter(|stage| !reached(&runs, stage)))
+        .collect();
+    assert_eq!(unreached, ["PENDING"], "where runs begin");
     let statuses = CatalogStatus::ALL.map(CatalogStatus::as_str);
     assert!(statuses.into_iter().all(|status| reached(&catalog, status)));
 }

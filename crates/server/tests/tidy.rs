@@ -1,5 +1,6 @@
 //! House rules that a compiler does not check.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -55,23 +56,56 @@ fn every_production_file_says_what_it_is_for() {
     assert!(silent.is_empty(), "no module documentation:\n{}", silent.join("\n"));
 }
 
+/// Names of all tests that are run: a line that says so stands a few lines before the function.
+fn tests_that_exist() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for path in all_rust_files() {
+        let source = fs::read_to_string(path).expect("UTF-8 source");
+        let (mut since, mut is_ignored) = (usize::MAX, false);
+        for line in source.lines().map(str::trim_start) {
+            since = since.saturating_add(1);
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                (since, is_ignored) = (0, false);
+            }
+            is_ignored |= line.starts_with("#[ignore");
+            let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+            if let (Some(function), true) = (function, since <= 5) {
+                let name: String = function.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                since = usize::MAX;
+                names.extend((!is_ignored).then_some(name));
+            }
+        }
+    }
+    names
+}
+
 #[test]
 fn every_rule_of_behaviour_names_a_test_that_exists() {
-    let mut sources = String::new();
-    for path in all_rust_files() {
-        sources.push_str(&fs::read_to_string(path).expect("UTF-8 source"));
-    }
+    let exist = tests_that_exist();
     let page = fs::read_to_string(workspace().join("docs/behaviour.md")).expect("the page is there");
     let rules: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule")).collect();
     assert!(rules.len() > 30, "the page was not understood");
     for rule in rules {
         let shown_by = rule.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
-        let tests: Vec<&str> = shown_by.split(", ").map(|name| name.trim_matches('`')).collect();
-        for test in &tests {
-            let is_name = !test.is_empty() && test.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            let exists = sources.contains(&format!("fn {test}("));
-            assert!(is_name && exists, "no test '{test}' shows this rule: {rule}");
+        for test in shown_by.split(", ").map(|name| name.trim_matches('`')) {
+            assert!(exist.contains(test), "no test '{test}' shows this rule: {rule}");
         }
+    }
+}
+
+/// The table of what may run beside a sweep.
+#[test]
+fn whatever_may_run_beside_a_sweep_names_tests_that_exist() {
+    let exist = tests_that_exist();
+    let page = fs::read_to_string(workspace().join("docs/store.md")).expect("the page is there");
+    let rows: Vec<&str> = page.lines().skip_while(|l| !l.starts_with("| beside")).skip(2).collect();
+    let rows: Vec<&str> = rows.into_iter().take_while(|line| line.starts_with("| ")).collect();
+    assert!(rows.len() > 10, "the page was not understood");
+    for row in rows {
+        let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let named: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
+        assert!(named.iter().all(|test| exist.contains(*test)), "no such test: {row}");
+        assert!(!named.is_empty() || shown_by.starts_with("the two above"), "nothing shows this: {row}");
     }
 }
 

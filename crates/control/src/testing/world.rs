@@ -29,6 +29,8 @@ pub(crate) const PACK: u64 = 1_000;
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Fail(Code),
+    /// Does its work, and fails all the same. Of what a run does in its stages.
+    FailBehind(Code),
     Hang,
     /// Waits until it is told to go on.
     Wait(Arc<Notify>),
@@ -223,6 +225,14 @@ impl World {
         }
     }
 
+    /// The end of a call that has done its work.
+    fn answer<T>(act: Option<Act>, done: T) -> Result<T, Failure> {
+        match act {
+            Some(Act::FailBehind(code)) => Err(Failure::new(code, "scripted failure behind the work")),
+            _ => Ok(done),
+        }
+    }
+
     /// The newest version of a key, if it may be used.
     fn key(&self, key: &KeyId) -> Result<u32, Failure> {
         let state = self.look();
@@ -288,7 +298,7 @@ impl Replicator for World {
     }
 
     async fn take_point(&self, order: &PointOrder) -> Result<Point, Failure> {
-        self.call("take_point").await?;
+        let act = self.call("take_point").await?;
         let (point, tracker, volumes) = {
             let mut state = self.look();
             state.ordered_baselines.push(order.baselines.clone());
@@ -303,7 +313,7 @@ impl Replicator for World {
             (point, tracker, volumes)
         };
         self.gate.pass("point taken").await;
-        Ok(Point {
+        let taken = Point {
             point,
             consistency: Consistency::FileSystem,
             volumes: volumes
@@ -317,7 +327,8 @@ impl Replicator for World {
                 })
                 .collect(),
             notes: self.look().point_notes.clone(),
-        })
+        };
+        World::answer(act, taken)
     }
 
     async fn transfer(
@@ -380,11 +391,11 @@ impl Replicator for World {
         }
         self.discard_unused(order, &snapshot);
         self.gate.pass("snapshot committed").await;
-        Ok(result(digest, key_version, figures))
+        World::answer(act, result(digest, key_version, figures))
     }
 
     async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure> {
-        self.call("settle").await?;
+        let act = self.call("settle").await?;
         {
             let mut state = self.look();
             let had = state.points.remove(run).is_some();
@@ -402,7 +413,7 @@ impl Replicator for World {
             state.settled.push((run.clone(), end));
         }
         self.gate.pass("settled").await;
-        Ok(())
+        World::answer(act, ())
     }
 
     async fn sweep_source(&self, _: &ConnectorConfig, ask_claims: AskClaims<'_>) -> Result<Vec<String>, Failure> {
@@ -432,16 +443,17 @@ impl ImageStore for World {
         let stored = stored.ok_or_else(|| Failure::new(Code::StoreCorrupt, "no such snapshot"))?;
         self.key(&stored.key)?;
         let damaged = matches!(act, Some(Act::Damage)).then_some(Extent { offset: 64, length: 8 });
-        Ok(VerifyResult {
+        let found = VerifyResult {
             root_digest: stored.digest.clone(),
             bytes_verified: PACKS * PACK,
             first_problem: damaged.map(|_| "a block differs".to_owned()),
             damaged: damaged.into_iter().collect(),
-        })
+        };
+        World::answer(act, found)
     }
 
     async fn register(&self, order: &ImageOrder) -> Result<(), Failure> {
-        self.call("register").await?;
+        let act = self.call("register").await?;
         self.key(&order.key)?;
         {
             let mut state = self.look();
@@ -458,7 +470,7 @@ impl ImageStore for World {
             assert!(known.is_none_or(|known| known == *order), "the same image, but another content");
         }
         self.gate.pass("registered").await;
-        Ok(())
+        World::answer(act, ())
     }
 
     async fn discard_staged(&self, packs: &[PackId]) -> Result<(), Failure> {

@@ -132,12 +132,12 @@ fn an_incremental_run_survives_a_kill_at_every_step() {
     );
 }
 
-#[test]
-fn a_failing_run_survives_a_kill_at_every_step() {
+/// A run that gives up for good at this call.
+fn a_run_that_fails_at(call: &'static str) {
     at_every_step(
         async |h, service| scheduled(h, service, false).await,
         async |h, service, job| {
-            h.world.script("register", vec![Act::Fail(godwit_model::failure::Code::SourceRefused); 9]);
+            h.world.script(call, vec![Act::Fail(godwit_model::failure::Code::SourceRefused); 9]);
             it_is_due(h, service, job).await;
         },
         async |h, service, job| nothing_is_at_work(h, service, job, 1).await,
@@ -150,6 +150,50 @@ fn a_failing_run_survives_a_kill_at_every_step() {
             let world = h.world.look();
             assert!(world.images.is_empty() && world.snapshots.is_empty(), "{when}");
             assert!(world.points.is_empty(), "{when}");
+        },
+    );
+}
+
+#[test]
+fn a_run_that_finds_no_server_survives_a_kill_at_every_step() {
+    a_run_that_fails_at("discover");
+}
+
+#[test]
+fn a_run_that_gets_no_point_survives_a_kill_at_every_step() {
+    a_run_that_fails_at("take_point");
+}
+
+#[test]
+fn a_run_that_transfers_nothing_survives_a_kill_at_every_step() {
+    a_run_that_fails_at("transfer");
+}
+
+#[test]
+fn a_run_that_cannot_verify_survives_a_kill_at_every_step() {
+    a_run_that_fails_at("verify");
+}
+
+#[test]
+fn a_failing_run_survives_a_kill_at_every_step() {
+    a_run_that_fails_at("register");
+}
+
+/// The image is there: what the source keeps is left to a sweep.
+#[test]
+fn a_run_that_cannot_clean_up_survives_a_kill_at_every_step() {
+    at_every_step(
+        async |h, service| scheduled(h, service, false).await,
+        async |h, service, job| {
+            h.world.script("settle", vec![Act::Fail(godwit_model::failure::Code::SourceRefused); 2]);
+            it_is_due(h, service, job).await;
+        },
+        async |h, service, job| nothing_is_at_work(h, service, job, 1).await,
+        async |h, service, job, when| {
+            let run = h.runs(service, job).await.remove(0);
+            assert_eq!(run.state, RunState::Completed, "{when}");
+            assert_eq!(h.images(service).await.len(), 1, "{when}");
+            until("the sweep", async || h.world.look().points.is_empty()).await;
         },
     );
 }

@@ -2,11 +2,13 @@
 
 use crate::replicator::SettleEnd;
 use crate::service::*;
-use crate::testing::{Act, Harness, PACK, PACKS, until};
+use crate::testing::{Act, Harness, PACK, PACKS, server, until};
 use godwit_model::figures::Consistency;
+use godwit_model::id::JobId;
 use godwit_model::job::JobState;
 use godwit_model::run::{RunState, RunType};
 use godwit_model::time::Millis;
+use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn a_one_time_job_makes_one_image_and_leaves_nothing_at_the_source() {
@@ -97,19 +99,40 @@ async fn a_stop_changes_no_state_and_the_next_start_goes_on() {
 #[tokio::test]
 async fn only_the_newest_images_are_kept_if_so_told() {
     let h = Harness::new();
+    h.world.look().servers.push(server("vm-2", "two"));
     let (control, service) = h.serve().await;
-    let server = h.one_server(&service).await;
-    let new = NewJob { frequency_hours: Some(1), keep_images: Some(2), ..NewJob::new(server.as_str(), h.now()) };
-    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    let servers = h.catalog(&service).await;
+    let hourly = |server: &Server, keep| NewJob {
+        frequency_hours: Some(1),
+        keep_images: keep,
+        ..NewJob::new(server.id.as_str(), h.now())
+    };
+    let job = service.create_replication_job(hourly(&servers[0], Some(2)), h.now()).await.unwrap();
+    let other = service.create_replication_job(hourly(&servers[1], None), h.now()).await.unwrap();
     for n in 1..=4 {
         h.until_runs(&service, &job, n, RunState::Completed).await;
+        h.until_runs(&service, &other, n, RunState::Completed).await;
         h.world.look().version += 1;
-        h.wait(Millis::HOUR, &service);
+        if n < 4 {
+            h.wait(Millis::HOUR, &service);
+        }
     }
-    let kept: Vec<_> = h.images(&service).await.into_iter().map(|i| i.run).collect();
+    let of = |job: JobId| {
+        let (h, service) = (&h, &service);
+        async move {
+            let images = h.images(service).await.into_iter().filter(|image| image.job == job);
+            images.map(|image| image.run).collect::<BTreeSet<_>>()
+        }
+    };
     let runs = h.runs(&service, &job).await;
-    assert!(kept.contains(&runs[3].id) && !kept.contains(&runs[0].id), "{kept:?}");
-    until("the removal", async || h.world.look().images.len() <= 3).await;
+    assert_eq!(of(job).await, runs[2..4].iter().map(|run| run.id.clone()).collect(), "the newest two");
+    assert_eq!(of(other).await.len(), 4, "another job's images are not counted");
+    // Two volumes each, and no snapshot of the images that went.
+    until("the removal", async || {
+        let world = h.world.look();
+        (world.images.len(), world.snapshots.len()) == (6, 12)
+    })
+    .await;
     control.shutdown().await;
 }
 

@@ -1,7 +1,7 @@
 //! What is refused and how; paging; ids that last.
 
 use crate::service::*;
-use crate::testing::{Act, Harness, START, server};
+use crate::testing::{Act, Harness, START, server, until};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::failure::Code;
@@ -9,6 +9,31 @@ use godwit_model::job::Interval;
 use godwit_model::licence::LicenseType;
 use godwit_model::run::RunState;
 use godwit_model::time::Millis;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+#[tokio::test]
+async fn an_import_runs_in_the_background_and_a_second_request_means_the_first() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let before = h.catalog(&service).await;
+    let answer = Arc::new(Notify::new());
+    let asked = h.world.calls("discover");
+    h.world.script("discover", [Act::Wait(answer.clone())]);
+    service.import_server_catalog(h.now()).await.unwrap();
+    h.until_calls("discover", asked + 1).await;
+    for _ in 0..2 {
+        let page = service.get_servers(None, &Page::default()).await.unwrap();
+        assert_eq!(page.status, CatalogStatus::Importing);
+        assert_eq!(page.servers.items, before, "what is known stays listed meanwhile");
+        service.import_server_catalog(h.now()).await.unwrap();
+    }
+    answer.notify_one();
+    let status = async || service.get_servers(None, &Page::default()).await.unwrap().status;
+    until("the end of the import", async || status().await == CatalogStatus::Available).await;
+    assert_eq!(h.world.calls("discover"), asked + 1, "it was one import");
+    control.shutdown().await;
+}
 
 #[tokio::test]
 async fn jobs_that_are_not_in_order_are_refused() {

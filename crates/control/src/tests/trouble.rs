@@ -109,6 +109,25 @@ async fn a_lost_point_in_time_is_taken_again_for_all_volumes() {
 }
 
 #[tokio::test]
+async fn what_took_effect_though_it_failed_is_repeated_in_every_stage() {
+    for call in ["take_point", "transfer", "verify", "register", "settle"] {
+        let h = Harness::new();
+        let (control, service) = h.serve().await;
+        h.world.script(call, [Act::FailBehind(Code::SourceUnreachable)]);
+        let job = h.once(&service).await;
+        h.until_job(&service, &job, JobState::Completed).await;
+        assert!(h.world.calls(call) >= 2, "{call}");
+        assert_eq!(h.images(&service).await.len(), 1, "{call}");
+        let world = h.world.look();
+        assert_eq!((world.images.len(), world.snapshots.len()), (1, 2), "{call}");
+        assert!(world.points.is_empty(), "{call}: left at the source");
+        drop(world);
+        assert_eq!((h.world.calls("send"), h.world.loose_packs()), (2 * PACKS as usize, 0), "{call}: sent twice");
+        control.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn a_point_that_is_lost_again_and_again_fails_the_run() {
     let h = Harness::new();
     let (control, service) = h.serve().await;

@@ -5,6 +5,7 @@ use super::Record;
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::job::JobState;
 use godwit_model::run::Position;
+use std::collections::BTreeSet;
 
 const JOBS: &[(&str, &[&str])] = &[
     ("PENDING", &["ACTIVE", "DELETING"]),
@@ -47,11 +48,14 @@ const RARE: [&str; 5] = [
 
 /// Every arrow that the usual histories must go along.
 pub(in crate::sim) fn all() -> impl Iterator<Item = String> {
+    every().filter(|arrow| !RARE.contains(&arrow.as_str()))
+}
+
+fn every() -> impl Iterator<Item = String> {
     [("a job", JOBS), ("a run", RUNS), ("the catalog", CATALOG)]
         .into_iter()
         .flat_map(|(of, arrows)| arrows.iter().map(move |(from, ends)| (of, from, ends)))
         .flat_map(|(of, from, ends)| ends.iter().map(move |to| name(of, from, to)))
-        .filter(|arrow| !RARE.contains(&arrow.as_str()))
 }
 
 impl Record {
@@ -84,4 +88,26 @@ fn place(position: Position) -> String {
 
 fn name(of: &str, from: &str, to: &str) -> String {
     format!("{of} {from} → {to}")
+}
+
+/// Both are written by different hands: this file, and the functions that decide.
+#[test]
+fn the_arrows_are_those_of_the_documentation() {
+    let page = include_str!("../../../../../docs/states.md");
+    let (mut drawn, mut of) = (BTreeSet::new(), "");
+    for line in page.lines() {
+        match line.trim() {
+            "## Jobs" => of = "a job",
+            "## Runs" => of = "a run",
+            "## Catalog" => of = "the catalog",
+            line => {
+                let Some((from, rest)) = line.split_once(" --> ") else { continue };
+                if let (false, Some((to, _))) = (from == "[*]", rest.split_once(": ")) {
+                    drawn.insert(name(of, from, to).to_lowercase());
+                }
+            }
+        }
+    }
+    let here: BTreeSet<String> = every().map(|arrow| arrow.to_lowercase()).collect();
+    assert_eq!(here, drawn);
 }
