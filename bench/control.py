@@ -24,7 +24,7 @@ import time
 
 JOBS, SERVERS, RUNS = 10_000, 20_000, 20
 MINUTE, DAY = 60_000, 86_400_000
-PAGE, LONGEST = 50, 1_000
+PAGE, MOST_JOBS, LONGEST = 50, 100, 1_000
 TIMES = 40
 CONNECTOR = "c-0000000000000beef"
 TARGET = "AWSServerMigrationService_V2016_10_24."
@@ -200,8 +200,8 @@ def pages(service: Service, database: sqlite3.Connection):
     for where, skip in [("first", 0), ("middle", JOBS // 2), ("last", JOBS - PAGE)]:
         peer = rows_of(database, (JOB_ROWS, (PAGE, skip)))
         yield f"GetReplicationJobs, {where} {PAGE}", page(service, *jobs, skip, PAGE), peer, 10
-    peer = rows_of(database, (JOB_ROWS, (LONGEST, 0)))
-    yield f"GetReplicationJobs, first {LONGEST:,}", page(service, *jobs, 0, LONGEST), peer, 10
+    peer = rows_of(database, (JOB_ROWS, (MOST_JOBS, 0)))
+    yield f"GetReplicationJobs, first {MOST_JOBS}", page(service, *jobs, 0, MOST_JOBS), peer, 10
     one = f"sms-job-{JOBS // 2:08x}"
     peer = rows_of(database, (RUN_ROWS, (one, RUNS + 1)))
     yield f"GetReplicationRuns, {RUNS + 1}", page(service, "GetReplicationRuns", "replicationRunList", 0, RUNS + 1,
@@ -211,7 +211,7 @@ def pages(service: Service, database: sqlite3.Connection):
         peer = rows_of(database, (SERVER_ROWS, (PAGE, skip)))
         yield f"GetServers, {where} {PAGE}", page(service, *servers, skip, PAGE), peer, 10
     peer = rows_of(database, (SERVER_ROWS, (LONGEST, 0)))
-    yield f"GetServers, first {LONGEST:,}", page(service, *servers, 0, LONGEST), peer, 10
+    yield f"GetServers, first {LONGEST:,}", page(service, *servers, 0, LONGEST), peer, None
     some = [f"vm{n}" for n in range(0, SERVERS, SERVERS // PAGE)]
     by_address = f"SELECT * FROM server WHERE manager_id = 'm' AND vm_id IN ({', '.join('?' * len(some))})"
     addresses = [{"vmManagerId": "m", "vmId": vm} for vm in some]

@@ -82,6 +82,10 @@ impl NewJob {
     }
 }
 
+/// Jobs on a page at most: each brings its server, its run, that run's volumes and its newest image along, and nobody
+/// else's call is to wait for a long page.
+const MOST_JOBS: i64 = 100;
+
 /// What to change of a job; `None` leaves it as it is.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct JobChanges {
@@ -285,7 +289,7 @@ impl Service {
             return Ok(Paged { items: vec![self.job(self.job_named(id).await?).await?], next: None });
         }
         let read = |after, limit| self.line.store.jobs(after, limit);
-        let rows = paged(page, "jobs", read, |j| (j.created_at.0, j.id.to_string())).await?;
+        let rows = paged(&page.at_most(MOST_JOBS), "jobs", read, |j| (j.created_at.0, j.id.to_string())).await?;
         Ok(Paged { items: self.jobs(rows.items).await?, next: rows.next })
     }
 

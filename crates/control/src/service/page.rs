@@ -44,6 +44,11 @@ impl<T> Paged<T> {
 }
 
 impl Page {
+    /// The same part of a list whose pages are no longer than this.
+    pub(super) fn at_most(&self, most: i64) -> Page {
+        Page { token: self.token.clone(), limit: self.limit.map(|limit| limit.min(most)) }
+    }
+
     /// Refuses what a list called `list` would refuse.
     pub(super) fn check(&self, list: &str) -> Answer<()> {
         self.size().and(self.position(list)).map(|_| ())

@@ -5,7 +5,7 @@ use crate::testing::{Act, Harness, START, server, until};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::failure::Code;
-use godwit_model::job::Interval;
+use godwit_model::job::{Interval, JobState};
 use godwit_model::licence::LicenseType;
 use godwit_model::run::RunState;
 use godwit_model::time::Millis;
@@ -354,6 +354,106 @@ async fn all_pages<T>(read: impl AsyncFn(&Page) -> Paged<T>) -> Vec<T> {
         }
         page.token = got.next;
     }
+}
+
+#[tokio::test]
+async fn pages_have_fifty_items_unless_told_otherwise_and_those_of_jobs_a_hundred_at_most() {
+    let h = Harness::new();
+    h.world.look().servers = (0..120).map(|n| server(&format!("vm-{n}"), &format!("server {n}"))).collect();
+    let (control, service) = h.serve().await;
+    h.catalog(&service).await;
+    let all = Page { limit: Some(1_000), token: None };
+    for server in service.get_servers(None, &all).await.unwrap().servers.items {
+        let start = h.now() + Millis::DAY;
+        let new = NewJob { frequency_hours: Some(1), ..NewJob::new(server.id.as_str(), start) };
+        service.create_replication_job(new, h.now()).await.unwrap();
+    }
+    for (limit, jobs, servers) in [(None, 50, 50), (Some(1), 1, 1), (Some(110), 100, 110), (Some(i64::MAX), 100, 120)] {
+        let page = Page { limit, token: None };
+        let found = service.get_replication_jobs(None, &page).await.unwrap();
+        assert_eq!((found.items.len(), found.next.is_some()), (jobs, true), "{limit:?}");
+        let next = Page { limit, token: found.next };
+        let rest = service.get_replication_jobs(None, &next).await.unwrap();
+        assert_eq!(rest.items.len(), jobs.min(120 - jobs), "{limit:?}");
+        assert_eq!(service.get_servers(None, &page).await.unwrap().servers.items.len(), servers, "{limit:?}");
+    }
+    let refused = service.get_replication_jobs(None, &Page { limit: Some(0), token: None }).await.unwrap_err();
+    assert!(refused.message.contains("from 1 to"), "{refused}");
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_largest_numbers_are_accepted_and_the_next_ones_refused() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let id = h.one_server(&service).await.to_string();
+    let new = || NewJob { interval_minutes: Some(43_200), ..NewJob::new(id.as_str(), h.now() + Millis::DAY.times(30)) };
+    let people = |n: i64| (0..n).map(|n| format!("p{n}@example.org")).collect::<Vec<_>>();
+    type Change = fn(&mut NewJob, i64);
+    let limits: [(&str, i64, Change); 4] = [
+        ("intervalMinutes", 43_200, |job, n| job.interval_minutes = Some(n)),
+        ("numberOfRecentAmisToKeep", 270, |job, n| job.keep_images = Some(n)),
+        ("pauseAfterFailures", 100, |job, n| job.pause_after = Some(n)),
+        ("description", 1_024, |job, n| job.description = Some("x".repeat(n as usize))),
+    ];
+    for (member, most, change) in limits {
+        let mut job = new();
+        change(&mut job, most + 1);
+        let refused = service.create_replication_job(job, h.now()).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidParameter, "{refused}");
+        assert!(refused.message.contains(member), "{member}: {refused}");
+    }
+    let all = NewJob { recipients: people(20), ..new() };
+    let all = limits.into_iter().fold(all, |mut job, (_, most, change)| {
+        change(&mut job, most);
+        job
+    });
+    let job = service.create_replication_job(all, h.now()).await.unwrap();
+    let made = h.job(&service, &job).await;
+    assert_eq!((made.interval, made.keep_images), (Interval::EveryMinutes(43_200), Some(270)));
+    assert_eq!((made.pause_after, made.recipients.len()), (100, 20));
+    let changes = JobChanges { pause_after: Some(0), ..JobChanges::default() };
+    service.update_replication_job(job.as_str(), changes, h.now()).await.unwrap();
+    assert_eq!(h.job(&service, &job).await.pause_after, h.options.pause_after, "0 is what is configured");
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_job_may_be_deleted_again_until_it_is_gone() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    h.world.script("send", [Act::Hang]);
+    let job = h.hourly(&service).await;
+    h.until_calls("send", 1).await;
+    let go_on = Arc::new(Notify::new());
+    h.world.script("settle", [Act::Wait(go_on.clone())]);
+    for _ in 0..2 {
+        service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
+        assert_eq!(h.job(&service, &job).await.state, JobState::Deleting);
+    }
+    go_on.notify_one();
+    h.until_job(&service, &job, JobState::Deleted).await;
+    let refused = service.delete_replication_job(job.as_str(), h.now()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ReplicationJobNotFound);
+    assert!(refused.message.contains("deleted already"), "{refused}");
+    control.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_one_time_job_has_no_interval_and_no_next_run_once_its_run_has_begun() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let server = h.one_server(&service).await;
+    let start = h.now() + Millis::HOUR;
+    let new = NewJob { run_once: Some(true), ..NewJob::new(server.as_str(), start) };
+    let job = service.create_replication_job(new, h.now()).await.unwrap();
+    let ahead = h.job(&service, &job).await;
+    assert_eq!((ahead.frequency_hours(), ahead.next_start), (None, Some(start)));
+    h.world.script("send", [Act::Hang]);
+    h.wait(Millis::HOUR, &service);
+    h.until_calls("send", 1).await;
+    assert_eq!(h.job(&service, &job).await.next_start, None);
+    control.shutdown().await;
 }
 
 #[tokio::test]
