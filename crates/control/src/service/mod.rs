@@ -40,8 +40,6 @@ pub use runs::{Run, RunVolume, RunsFilter};
 pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
 pub use users::User;
 
-pub(crate) use reads::NotedReads;
-
 use crate::control::Line;
 use std::sync::Arc;
 
