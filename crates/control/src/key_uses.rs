@@ -16,10 +16,13 @@ pub(crate) const SPAN: Millis = Millis::MINUTE.times(15);
 /// one that is forgotten too early there is a record more.
 const REMEMBERED: usize = 4 * MOST_KEYS;
 
+/// Uses that one record stands for: of which key, what for, and how they ended.
+type Alike = (KeyId, Purpose, Option<Code>);
+
 /// What a look at the store used, as far as it is not on record yet: each key once for each purpose and end, with the
 /// latest version.
 #[derive(Default)]
-pub(crate) struct Gathered(Mutex<HashMap<(KeyId, Purpose, Option<Code>), Option<u32>>>);
+pub(crate) struct Gathered(Mutex<HashMap<Alike, Option<u32>>>);
 
 impl Gathered {
     pub fn add(&self, used: KeyUse) {
@@ -32,7 +35,7 @@ impl Gathered {
     /// All of them, in an order that depends on nothing else.
     pub fn all(&self) -> Vec<KeyUse> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = |((key, purpose, failure), version): (&(KeyId, Purpose, Option<Code>), &Option<u32>)| KeyUse {
+        let used = |((key, purpose, failure), version): (&Alike, &Option<u32>)| KeyUse {
             key: key.clone(),
             version: *version,
             purpose: *purpose,
