@@ -31,7 +31,7 @@ pub use images::{
     DamagedRange, ExtentList, Image, ImageVolume, ImagesFilter, Snapshot, SnapshotsFilter, Verification,
     VerificationState,
 };
-pub use jobs::{Job, JobChanges, NewJob};
+pub use jobs::{Job, JobChanges, LicenseChange, NewJob};
 pub use keys::{Key, NewKey};
 pub use notifications::{Notification, NotificationsFilter};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
