@@ -204,6 +204,13 @@ pub(crate) async fn find(store: &BlockStore, snapshot: &SnapshotId) -> Result<Fo
     Ok(Found::Here(store, Box::new(manifest)))
 }
 
+/// The key that a snapshot says it is of, whether that can be used or not; `None` if there is no such snapshot.
+pub(crate) async fn key_of(store: &BlockStore, snapshot: &SnapshotId) -> Result<Option<KeyId>, Failure> {
+    let path = path_of(snapshot);
+    let Some(object) = store.get(&path, MAX_MANIFEST).await? else { return Ok(None) };
+    envelope::key_of(Kind::Snapshot, &object).map(Some).map_err(|damage| damage.of(&path))
+}
+
 /// The manifest of a snapshot; `None` if it was never committed, or deleted.
 pub async fn load(store: &BlockStore, snapshot: &SnapshotId) -> Result<Option<SnapshotManifest>, Failure> {
     Ok(load_with_store(store, snapshot).await?.map(|(_, manifest)| manifest))

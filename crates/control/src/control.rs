@@ -2,12 +2,12 @@
 
 use crate::audit::recorder::Recorder;
 use crate::driver::Driver;
+use crate::key_uses::Noted;
 use crate::keys::KeyStore;
 use crate::notify::Notifier;
 use crate::options::Options;
 use crate::replicator::{ImageStore, Replicator};
 use crate::run::Progress;
-use crate::service::NotedReads;
 use crate::service::{SecretBox, Service};
 use crate::store::{Store, StoreError};
 use futures::future::BoxFuture;
@@ -67,7 +67,7 @@ pub(crate) struct Line {
     /// Changes of keys, one behind the other: each is a step in the store and one in the key store, in this order.
     pub key_changes: tokio::sync::Mutex<()>,
     /// Which reads of images are on record.
-    pub noted_reads: NotedReads,
+    pub noted_uses: Noted,
 }
 
 /// The decision line at work.
@@ -148,7 +148,7 @@ impl Control {
             sweeping: Default::default(),
             sweeps: Mutex::default(),
             key_changes: tokio::sync::Mutex::default(),
-            noted_reads: NotedReads::default(),
+            noted_uses: Noted::default(),
         });
         crate::keys::settle(&line).await?;
         crate::recover::pick_up(&line).await?;

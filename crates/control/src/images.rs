@@ -5,8 +5,9 @@ use crate::driver::Ended;
 use crate::replicator::VerifyScope;
 use crate::run::{Bounds, StageError, bounded, watched};
 use crate::service::{DamagedRange, Image, VerificationState};
-use crate::store::{KeyUse, Purpose, StoreError, User, VerificationEnd};
+use crate::store::{StoreError, VerificationEnd};
 use godwit_model::id::{ImageId, SnapshotId};
+use godwit_model::key::{KeyUse, Purpose};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
@@ -15,13 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationToken) -> Result<Ended, StoreError> {
     let Some(image) = line.store.image(&id).await? else { return Ok(Ended::Done) };
     let mut failures = 0;
-    let mut used = KeyUse {
-        key: image.key.clone(),
-        version: image.key_version,
-        purpose: Purpose::Decrypt,
-        user: User::Image(id.clone()),
-        failure: None,
-    };
+    let mut used = KeyUse::of(&image.key, image.key_version, Purpose::Decrypt);
     let end = loop {
         match verify_once(&line, &image, &cancel).await {
             Ok(end) => break end,

@@ -17,6 +17,7 @@ mod driver;
 mod hex;
 mod images;
 mod import;
+mod key_uses;
 mod keys;
 mod look;
 mod recover;

@@ -10,6 +10,7 @@ use godwit_model::extent::Extent;
 use godwit_model::failure::Failure;
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, JobId, KeyId, PackId, RunId, SnapshotId};
+use godwit_model::key::NoteKeyUse;
 use godwit_model::run::Claims;
 use godwit_model::server::Discovery;
 use godwit_model::time::{Millis, Timestamp};
@@ -319,6 +320,8 @@ pub type AskSweepClaims<'a> = &'a (dyn Fn() -> BoxFuture<'a, Result<SweepClaims,
 pub struct SweepOrder<'a> {
     /// Tells what is claimed.
     pub claims: AskSweepClaims<'a>,
+    /// Told of each use of a key before anything comes of it, whatever comes of the sweep.
+    pub used: NoteKeyUse<'a>,
     /// How long what nobody names or claims is kept.
     pub staging: Millis,
     /// A pack is repacked if at least so many percent of it are dead; 0: never.

@@ -10,12 +10,14 @@
 use crate::control::Line;
 use crate::driver::Ended;
 use crate::images;
+use crate::key_uses::Gathered;
 use crate::replicator::{AskSweepClaims, PackRange, SweepEnd, SweepOrder, SweepProgress};
 use crate::run::{Bounds, StageError, bounded, watched};
 use crate::service::{Sweep, SweepState};
-use crate::store::StoreError;
+use crate::store::{StoreError, User};
 use futures::future::BoxFuture;
 use godwit_model::failure::Failure;
+use godwit_model::key::{KeyUse, NoteKeyUse};
 use godwit_model::retention::due_before;
 use godwit_model::time::{Millis, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,9 +76,9 @@ impl Line {
     }
 
     /// A sweep as it is ordered now.
-    pub fn sweep_order<'a>(&self, claims: AskSweepClaims<'a>) -> SweepOrder<'a> {
+    pub fn sweep_order<'a>(&self, claims: AskSweepClaims<'a>, used: NoteKeyUse<'a>) -> SweepOrder<'a> {
         let Sweeping { staging, repack_percent, repack_bytes, .. } = self.options.sweeping;
-        SweepOrder { claims, staging, repack_percent, repack_bytes, now: self.now() }
+        SweepOrder { claims, used, staging, repack_percent, repack_bytes, now: self.now() }
     }
 
     /// Before this, what is staged is old.
@@ -113,27 +115,14 @@ pub(crate) async fn sweep(
     cancel: CancellationToken,
 ) -> Result<Ended, StoreError> {
     let mut done = Done::default();
-    let mut failures = 0;
-    let failed = loop {
-        match rounds(&line, wanted.as_ref(), &mut done, &cancel).await {
-            Ok(()) => break None,
-            Err(StageError::Stopped) => return Ok(Ended::Done),
-            Err(error) => {
-                let failure = match error {
-                    StageError::Store(error) => error.to_failure(),
-                    StageError::Failed(failure) => failure,
-                    StageError::Stopped => return Ok(Ended::Done),
-                };
-                failures += 1;
-                if !failure.code.kind().is_transient() || failures >= line.options.retry.attempts {
-                    break Some(failure);
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(line.options.retry.pause(failures)) => {}
-                    () = cancel.cancelled() => return Ok(Ended::Done),
-                }
-            }
+    let outcome = attempts(&line, wanted.as_ref(), &mut done, &cancel).await;
+    let uses = done.uses.all();
+    let failed = match outcome {
+        Err(Stopped) => {
+            note_uses(&line, wanted.as_ref(), &uses).await;
+            return Ok(Ended::Done);
         }
+        Ok(failed) => failed,
     };
     line.sweeping.set(None);
     let (packs, bytes) = (done.packs, done.bytes);
@@ -141,12 +130,53 @@ pub(crate) async fn sweep(
         None => tracing::info!(packs, bytes, left = done.left, "the store was swept"),
         Some(failure) => tracing::warn!(packs, bytes, %failure, "the sweep of the store failed"),
     }
-    let Some(wanted) = wanted else { return Ok(Ended::Later) };
+    let Some(wanted) = wanted else {
+        note_uses(&line, None, &uses).await;
+        return Ok(Ended::Later);
+    };
     let state = if failed.is_some() { SweepState::Failed } else { SweepState::Completed };
     let message = failed.map(|failure| failure.message()).or(done.problem.clone());
     let is = Sweep { state, ended_at: Some(line.now()), message, ..done.of(&wanted) };
-    line.store.end_sweep(&is, line.staged_until()).await?;
+    line.store.end_sweep(&is, &uses, line.staged_until(), line.now()).await?;
     Ok(Ended::Done)
+}
+
+/// The service was told to stop.
+struct Stopped;
+
+/// Attempts a sweep until it is done, or fails for good: then says why.
+async fn attempts(
+    line: &Arc<Line>,
+    wanted: Option<&Sweep>,
+    done: &mut Done,
+    cancel: &CancellationToken,
+) -> Result<Option<Failure>, Stopped> {
+    let mut failures = 0;
+    loop {
+        let failure = match rounds(line, wanted, done, cancel).await {
+            Ok(()) => return Ok(None),
+            Err(StageError::Stopped) => return Err(Stopped),
+            Err(StageError::Store(error)) => error.to_failure(),
+            Err(StageError::Failed(failure)) => failure,
+        };
+        failures += 1;
+        if !failure.code.kind().is_transient() || failures >= line.options.retry.attempts {
+            return Ok(Some(failure));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(line.options.retry.pause(failures)) => {}
+            () = cancel.cancelled() => return Err(Stopped),
+        }
+    }
+}
+
+/// Puts on record which keys were used by a sweep whose end is not. It is over all the same, so the log must do if the
+/// database cannot take it.
+async fn note_uses(line: &Line, wanted: Option<&Sweep>, uses: &[KeyUse]) {
+    let user = User::Sweep(wanted.map(|sweep| sweep.id.clone()));
+    if let Err(error) = line.store.note_key_uses(&user, uses, line.now()).await {
+        tracing::warn!(error = %error.to_failure(), "which keys a sweep used is not on record");
+    }
 }
 
 /// What the attempts of a sweep have done together.
@@ -157,6 +187,7 @@ struct Done {
     moved: u64,
     left: u64,
     problem: Option<String>,
+    uses: Gathered,
 }
 
 impl Done {
@@ -251,7 +282,8 @@ async fn one_look(line: &Line, done: &Done, cancel: &CancellationToken) -> Resul
         }));
     };
     let ask = || line.ask_store_claims();
-    let order = line.sweep_order(&ask);
+    let used = |used| done.uses.add(used);
+    let order = line.sweep_order(&ask, &used);
     let bounds = Bounds { no_progress: line.options.no_progress, stop: line.options.stop };
     let work = line.images.sweep(&order, &report, &inner);
     watched("the sweep of the store", bounds, &moved, cancel, &inner, work).await

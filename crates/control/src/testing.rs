@@ -6,6 +6,7 @@ mod gate;
 mod harness;
 mod probe;
 mod receivers;
+mod uses;
 mod world;
 
 pub(crate) use database::{Database, at_once, let_go};

@@ -3,6 +3,7 @@
 //! A caller names a key by its id, by an alias, or by the ARN of either, as clients of the seed service do. Of an ARN
 //! only the last part counts: there is one account here, and any region will do.
 
+use crate::failure::Code;
 use crate::id::KeyId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -36,6 +37,48 @@ pub fn first_key() -> KeyId {
 pub fn arn_of(key: &KeyId) -> String {
     format!("arn:aws:kms:us-east-1:000000000000:key/{key}")
 }
+
+/// What a key was used for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Purpose {
+    /// Something was encrypted with it.
+    Encrypt,
+    /// Something was decrypted with it.
+    Decrypt,
+}
+
+impl Purpose {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Encrypt => "encrypt",
+            Purpose::Decrypt => "decrypt",
+        }
+    }
+}
+
+/// A use of a key.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct KeyUse {
+    /// Which key.
+    pub key: KeyId,
+    /// The latest version that was used; `None` if that was not known before the key was refused.
+    pub version: Option<u32>,
+    /// What for.
+    pub purpose: Purpose,
+    /// Why it came to nothing, if it did.
+    pub failure: Option<Code>,
+}
+
+impl KeyUse {
+    /// One that succeeded.
+    pub fn of(key: &KeyId, version: u32, purpose: Purpose) -> Self {
+        Self { key: key.clone(), version: Some(version), purpose, failure: None }
+    }
+}
+
+/// Told of uses of keys as they happen, of the same one many times.
+pub type NoteKeyUse<'a> = &'a (dyn Fn(KeyUse) + Send + Sync);
 
 /// Whether a key may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -7,14 +7,14 @@ use crate::shapes::answers::{
 };
 use crate::shapes::enums::{self, ReplicationJobState, ServerType};
 use crate::shapes::godwit::{
-    CreateJobRequest, CreateJobResponse, DescribeJobsRequest, DescribeJobsResponse, JobDescription, NoAnswer,
-    ResumeJobRequest, UpdateJobRequest,
+    CreateJobRequest, CreateJobResponse, DescribeJobsRequest, DescribeJobsResponse, JobDescription, LicenseWish,
+    NoAnswer, ResumeJobRequest, UpdateJobRequest,
 };
 use crate::shapes::requests::{
     CreateReplicationJobRequest, DeleteReplicationJobRequest, GetReplicationJobsRequest, UpdateReplicationJobRequest,
 };
 use crate::shapes::structures::ReplicationJob;
-use godwit_control::service::{Job, JobChanges, NewJob, Service};
+use godwit_control::service::{Job, JobChanges, LicenseChange, NewJob, Service};
 use godwit_model::job::{Interval, JobState};
 use godwit_model::licence::LicenseType;
 use godwit_model::time::Timestamp;
@@ -49,7 +49,7 @@ pub async fn update(
     let changes = JobChanges {
         frequency_hours: request.frequency.map(i64::from),
         next_start: request.next_replication_run_start_time.map(Timestamp::from),
-        license: request.license_type.map(license),
+        license: request.license_type.map(|asked| LicenseChange::To(license(asked))),
         role_name: request.role_name,
         description: request.description,
         keep_images: request.number_of_recent_amis_to_keep.map(i64::from),
@@ -69,7 +69,7 @@ pub async fn create_own(service: &Service, now: Timestamp, request: CreateJobReq
         frequency_hours: request.frequency.map(i64::from),
         interval_minutes: request.interval_minutes.map(i64::from),
         run_once: request.run_once,
-        license: request.license_type.map(license),
+        license: request.license_type.and_then(wished),
         role_name: request.role_name,
         description: request.description,
         keep_images: request.number_of_recent_amis_to_keep.map(i64::from),
@@ -89,7 +89,7 @@ pub async fn update_own(service: &Service, now: Timestamp, request: UpdateJobReq
         frequency_hours: request.frequency.map(i64::from),
         interval_minutes: request.interval_minutes.map(i64::from),
         next_start: request.next_replication_run_start_time.map(Timestamp::from),
-        license: request.license_type.map(license),
+        license: request.license_type.map(|wish| wished(wish).map_or(LicenseChange::Automatic, LicenseChange::To)),
         role_name: request.role_name,
         description: request.description,
         keep_images: request.number_of_recent_amis_to_keep.map(i64::from),
@@ -204,6 +204,15 @@ fn license(license: enums::LicenseType) -> LicenseType {
     match license {
         enums::LicenseType::Aws => LicenseType::Aws,
         enums::LicenseType::Byol => LicenseType::Byol,
+    }
+}
+
+/// `None`: Godwit chooses.
+fn wished(wish: LicenseWish) -> Option<LicenseType> {
+    match wish {
+        LicenseWish::Aws => Some(LicenseType::Aws),
+        LicenseWish::Byol => Some(LicenseType::Byol),
+        LicenseWish::Auto => None,
     }
 }
 

@@ -95,7 +95,7 @@ async fn jobs_have_what_the_seed_service_never_had() {
     let of_seed = with(job(linux["serverId"].as_str().unwrap()), json!({"licenseType": "AWS"}));
     scene.refused(&format!("{SMS}CreateReplicationJob"), of_seed, cannot, "BYOL").await;
 
-    let more = json!({"recipients": ["ops@example.org"], "pauseAfterFailures": 7});
+    let more = json!({"recipients": ["ops@example.org"], "pauseAfterFailures": 7, "licenseType": "AUTO"});
     let created = scene.own("CreateReplicationJob", create(more)).await;
     let id = created["replicationJobId"].as_str().unwrap();
     completed_run(&scene, id).await;
@@ -116,6 +116,16 @@ async fn jobs_have_what_the_seed_service_never_had() {
     let changed = described().await;
     assert_eq!((&changed["intervalMinutes"], &changed["recipients"]), (&json!(120), &json!([])));
     assert_eq!(changed["pauseOnFailure"], false);
+    for (wish, shown) in [("BYOL", ("BYOL", false)), ("AUTO", ("BYOL", true))] {
+        scene.own("UpdateReplicationJob", json!({"replicationJobId": id, "licenseType": wish})).await;
+        let changed = described().await;
+        let is = (changed["licenseType"].as_str().unwrap(), changed["licenseChosen"].as_bool().unwrap());
+        assert_eq!(is, shown, "{wish}");
+    }
+    let unheard_of = json!({"replicationJobId": id, "licenseType": "OTHER"});
+    scene.refused(&format!("{OWN}UpdateReplicationJob"), unheard_of, invalid, "AWS, BYOL, AUTO").await;
+    let of_seed = json!({"replicationJobId": id, "licenseType": "AUTO"});
+    scene.refused(&format!("{SMS}UpdateReplicationJob"), of_seed, invalid, "AWS, BYOL").await;
     let resume = json!({"replicationJobId": id});
     scene.refused(&format!("{OWN}ResumeReplicationJob"), resume, "OperationNotPermittedException", "paused").await;
     let unknown = json!({"replicationJobIds": [NOBODY]});

@@ -1,12 +1,12 @@
 //! Does what a plan says, object by object.
 
+use super::Course;
 use super::repack::{Repacked, repack};
 use super::survey::Survey;
 use crate::snapshot;
 use crate::store::{BlockStore, pack_path};
-use godwit_model::failure::{Code, Failure};
+use godwit_model::failure::Failure;
 use godwit_model::id::PackId;
-use tokio_util::sync::CancellationToken;
 
 /// What a sweep did so far.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -39,11 +39,11 @@ pub async fn execute(
     store: &BlockStore,
     survey: &Survey,
     progress: &(dyn Fn(&Swept) + Send + Sync),
-    cancel: &CancellationToken,
+    course: Course<'_>,
 ) -> Result<Swept, Failure> {
     let mut swept = Swept::default();
     for id in &survey.plan.strays {
-        stop_if(cancel)?;
+        course.stop_if_cancelled()?;
         match snapshot::delete(store, id).await {
             Ok(()) => swept.snapshots += 1,
             Err(failure) => swept.leave(&failure),
@@ -51,7 +51,7 @@ pub async fn execute(
         progress(&swept);
     }
     for doomed in &survey.plan.delete {
-        stop_if(cancel)?;
+        course.stop_if_cancelled()?;
         match store.delete(&pack_path(&PackId::from_bits(doomed.pack))).await {
             Ok(()) => {
                 swept.packs += 1;
@@ -63,11 +63,7 @@ pub async fn execute(
     }
     if !survey.plan.repack.is_empty() {
         // Room that was just made comes first: a repack needs some before it gives more.
-        repack(store, survey, &mut swept, progress, cancel).await?;
+        repack(store, survey, &mut swept, progress, course).await?;
     }
     Ok(swept)
-}
-
-pub(super) fn stop_if(cancel: &CancellationToken) -> Result<(), Failure> {
-    if cancel.is_cancelled() { Err(Failure::new(Code::Cancelled, "the sweep was stopped")) } else { Ok(()) }
 }

@@ -1,5 +1,6 @@
 //! Which records snapshots name: every page is walked once, however many snapshots share it.
 
+use super::Course;
 use crate::damage::Damage;
 use crate::pack::{MAX_RECORDS, Place};
 use crate::page::Entry;
@@ -10,6 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use godwit_model::failure::Failure;
 use godwit_model::id::{PackId, SnapshotId};
+use godwit_model::key::Purpose;
 use std::collections::HashMap;
 
 /// What of a pack is named.
@@ -81,28 +83,41 @@ impl Marks {
     }
 
     /// Marks everything that a snapshot names.
-    pub(super) async fn walk(&mut self, store: &BlockStore, manifest: &SnapshotManifest) -> Result<(), Failure> {
+    pub(super) async fn walk(
+        &mut self,
+        store: &BlockStore,
+        manifest: &SnapshotManifest,
+        course: Course<'_>,
+    ) -> Result<(), Failure> {
         let tree = manifest.tree(store);
         let Some(root) = manifest.root_entry() else { return Ok(()) };
-        self.page(&tree, (manifest.geometry().height() - 1, 0), root).await
+        let used = |version| course.note(&manifest.key, version, Purpose::Decrypt);
+        self.page(&tree, (manifest.geometry().height() - 1, 0), root, &used).await
     }
 
     /// Marks what is below a page, then the page itself: whoever finds it marked need not look into it, also if the walk
     /// that marked it failed elsewhere.
-    fn page<'f>(&'f mut self, tree: &'f Tree, name: Name, entry: Entry) -> BoxFuture<'f, Result<(), Failure>> {
+    fn page<'f>(
+        &'f mut self,
+        tree: &'f Tree,
+        name: Name,
+        entry: Entry,
+        used: &'f (dyn Fn(u32) + Send + Sync),
+    ) -> BoxFuture<'f, Result<(), Failure>> {
         async move {
             if self.has(&entry.place) {
                 return Ok(());
             }
             let damaged = |damage: Damage| damage.of(&pack_path(&PackId::from_bits(entry.place.pack)));
             let page = tree.load(name, entry).await?;
+            used(entry.place.key_version);
             if name.0 == 0 {
                 for (_, block) in page.entries() {
                     self.add(&block.place).map_err(damaged)?;
                 }
             } else {
                 for (child_name, child) in children(name, &page) {
-                    self.page(tree, child_name, child).await?;
+                    self.page(tree, child_name, child, used).await?;
                 }
             }
             self.add(&entry.place).map_err(damaged)

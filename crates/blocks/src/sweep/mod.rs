@@ -59,8 +59,11 @@ pub use repack::Repacked;
 pub use survey::{Listed, Survey, survey};
 
 use crate::pack::PackSet;
-use godwit_model::id::SnapshotId;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::{KeyId, SnapshotId};
+use godwit_model::key::{KeyUse, NoteKeyUse, Purpose};
 use std::collections::HashSet;
+use tokio_util::sync::CancellationToken;
 
 /// What is claimed of the store, whatever snapshots name. Asked for after packs were listed.
 #[derive(Clone, Default, Debug)]
@@ -73,4 +76,34 @@ pub struct Claims {
     pub snapshots: HashSet<SnapshotId>,
     /// Parents of runs at work, and what these make: their records are not moved.
     pub in_use: HashSet<SnapshotId>,
+}
+
+/// What goes with all of a sweep.
+#[derive(Clone, Copy)]
+pub struct Course<'a> {
+    /// Ends it early.
+    pub cancel: &'a CancellationToken,
+    /// Told of each use of a key before anything comes of it, so that what a sweep did that failed is known too.
+    pub used: NoteKeyUse<'a>,
+}
+
+impl Course<'_> {
+    fn stop_if_cancelled(&self) -> Result<(), Failure> {
+        match self.cancel.is_cancelled() {
+            true => Err(Failure::new(Code::Cancelled, "the sweep was stopped")),
+            false => Ok(()),
+        }
+    }
+
+    /// Something was done with a key.
+    fn note(&self, key: &KeyId, version: u32, purpose: Purpose) {
+        (self.used)(KeyUse::of(key, version, purpose));
+    }
+
+    /// Something was to be done with a key; if it is the key that was refused, that is a use too.
+    fn note_refusal(&self, key: &KeyId, purpose: Purpose, why: &Failure) {
+        if matches!(why.code, Code::KeyDisabled | Code::KeyUnavailable) {
+            (self.used)(KeyUse { key: key.clone(), version: None, purpose, failure: Some(why.code) });
+        }
+    }
 }

@@ -5,7 +5,8 @@
 //! Where records went is known only while the repack lasts. What snapshots share is stored twice if it ends after it
 //! moved some of them and before it came to the others: more room for a while, never less content.
 
-use super::execute::{Swept, stop_if};
+use super::Course;
+use super::execute::Swept;
 use super::survey::{Survey, is_closed};
 use crate::damage::Damage;
 use crate::pack::builder::{PackBuilder, Record};
@@ -20,9 +21,9 @@ use bytes::BytesMut;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use godwit_model::failure::{Code, Failure};
-use godwit_model::id::{PackId, SnapshotId};
+use godwit_model::id::{KeyId, PackId, SnapshotId};
+use godwit_model::key::Purpose;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use tokio_util::sync::CancellationToken;
 
 /// What was repacked.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -44,13 +45,13 @@ pub(super) async fn repack(
     survey: &Survey,
     swept: &mut Swept,
     progress: &(dyn Fn(&Swept) + Send + Sync),
-    cancel: &CancellationToken,
+    course: Course<'_>,
 ) -> Result<(), Failure> {
     let from: HashSet<u128> = survey.plan.repack.iter().copied().collect();
     let mut emptied = BTreeSet::new();
-    for snapshots in survey.movable.values() {
+    for (key, snapshots) in &survey.movable {
         let left = swept.left;
-        let mut mover = Mover::new(store, &from, cancel);
+        let mut mover = Mover::new(store, key, &from, course);
         let goes_on = mover.domain(snapshots, swept, progress).await?;
         // What could not be moved keeps what it needs, and nothing of it is in another domain's packs.
         if swept.left == left {
@@ -69,7 +70,8 @@ pub(super) async fn repack(
 struct Mover<'a> {
     /// Reads and writes with the domain's keys, as they were when a snapshot was last begun.
     store: BlockStore,
-    cancel: &'a CancellationToken,
+    key: &'a KeyId,
+    course: Course<'a>,
     from: &'a HashSet<u128>,
     /// Where blocks went.
     blocks: HashMap<Key, Place>,
@@ -84,10 +86,11 @@ struct Mover<'a> {
 }
 
 impl<'a> Mover<'a> {
-    fn new(store: &BlockStore, from: &'a HashSet<u128>, cancel: &'a CancellationToken) -> Self {
+    fn new(store: &BlockStore, key: &'a KeyId, from: &'a HashSet<u128>, course: Course<'a>) -> Self {
         Self {
             store: store.clone(),
-            cancel,
+            key,
+            course,
             from,
             blocks: HashMap::new(),
             pages: HashMap::new(),
@@ -108,11 +111,12 @@ impl<'a> Mover<'a> {
     ) -> Result<bool, Failure> {
         let moved_before = swept.repacked.bytes_moved;
         for id in snapshots {
-            stop_if(self.cancel)?;
+            self.course.stop_if_cancelled()?;
             match self.snapshot(id).await {
                 Ok(replaced) => swept.repacked.snapshots += u64::from(replaced),
                 Err(failure) if failure.code == Code::Cancelled => return Err(failure),
                 Err(failure) => {
+                    self.course.note_refusal(self.key, Purpose::Encrypt, &failure);
                     swept.leave(&failure);
                     if !is_closed(&failure) {
                         return Ok(false);
@@ -161,8 +165,9 @@ impl<'a> Mover<'a> {
             if let Some(place) = self.pages.get(&key) {
                 return Ok(Entry { place: *place, ..entry });
             }
-            stop_if(self.cancel)?;
+            self.course.stop_if_cancelled()?;
             let page = tree.load(name, entry).await?;
+            self.course.note(self.key, entry.place.key_version, Purpose::Decrypt);
             let mut rewritten = Page::clone(&page);
             let mut is_changed = false;
             if name.0 == 0 {
@@ -207,8 +212,9 @@ impl<'a> Mover<'a> {
             .map(|(slot, b)| Wanted { block: leaf * FAN_OUT + slot as u64, digest: b.digest, place: b.place })
             .collect();
         for span in plan_spans(wanted) {
-            stop_if(self.cancel)?;
+            self.course.stop_if_cancelled()?;
             for (place, record) in self.read(span).await? {
+                self.course.note(self.key, place.key_version, Purpose::Decrypt);
                 let key = (place.pack, place.ordinal);
                 if !self.blocks.contains_key(&key) {
                     let moved = self.append(key, &record).await?;
@@ -250,7 +256,9 @@ impl<'a> Mover<'a> {
         let keys = self.store.keys();
         let open = self.open.get_or_insert_with(|| PackBuilder::new(keys, next, target, BytesMut::new()));
         self.in_open.push(key);
-        Ok(open.append(record))
+        let place = open.append(record);
+        self.course.note(self.key, place.key_version, Purpose::Encrypt);
+        Ok(place)
     }
 
     /// Puts the open pack.

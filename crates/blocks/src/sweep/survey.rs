@@ -1,14 +1,14 @@
 //! Looks at the store: packs, then snapshots and what they name.
 
-use super::{Claims, Limits, Marks, PackFact, Plan, plan};
+use super::{Claims, Course, Limits, Marks, PackFact, Plan, plan};
 use crate::image;
 use crate::snapshot::{self, SnapshotManifest};
 use crate::store::BlockStore;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{KeyId, SnapshotId};
+use godwit_model::key::Purpose;
 use godwit_model::time::Timestamp;
 use std::collections::{BTreeMap, HashSet};
-use tokio_util::sync::CancellationToken;
 
 /// The packs of the store, as they were before claims were asked for.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub async fn survey(
     limits: &Limits,
     now: Timestamp,
     progress: &(dyn Fn(u64, u64) + Send + Sync),
-    cancel: &CancellationToken,
+    course: Course<'_>,
 ) -> Result<Survey, Failure> {
     let mut snapshots = snapshot::list(store).await?;
     // Those in use come first: what they name is pinned.
@@ -49,14 +49,12 @@ pub async fn survey(
     let mut movable: BTreeMap<KeyId, Vec<SnapshotId>> = BTreeMap::new();
     let mut old_strays = Vec::new();
     for (n, id) in snapshots.iter().enumerate() {
-        if cancel.is_cancelled() {
-            return Err(Failure::new(Code::Cancelled, "the sweep was stopped"));
-        }
+        course.stop_if_cancelled()?;
         if n == n_in_use {
             marks.pin();
         }
         progress(n as u64, snapshots.len() as u64);
-        let Some(manifest) = mark(store, id, &mut marks).await? else { continue };
+        let Some(manifest) = mark(store, id, &mut marks, course).await? else { continue };
         if n >= n_in_use {
             movable.entry(manifest.key.clone()).or_default().push(id.clone());
         }
@@ -76,10 +74,15 @@ pub async fn survey(
 }
 
 /// Marks what a snapshot names; `None` if it is gone, or cannot be read.
-async fn mark(store: &BlockStore, id: &SnapshotId, marks: &mut Marks) -> Result<Option<SnapshotManifest>, Failure> {
+async fn mark(
+    store: &BlockStore,
+    id: &SnapshotId,
+    marks: &mut Marks,
+    course: Course<'_>,
+) -> Result<Option<SnapshotManifest>, Failure> {
     let why = match snapshot::load_with_store(store, id).await {
         Ok(None) => return Ok(None),
-        Ok(Some((store, manifest))) => match marks.walk(&store, &manifest).await {
+        Ok(Some((store, manifest))) => match marks.walk(&store, &manifest, course).await {
             Ok(()) => return Ok(Some(manifest)),
             Err(failure) => failure,
         },
@@ -89,8 +92,11 @@ async fn mark(store: &BlockStore, id: &SnapshotId, marks: &mut Marks) -> Result<
         return Err(why);
     }
     // It may have been deleted while it was walked, and its packs with it.
-    if matches!(snapshot::load(store, id).await, Ok(None)) {
-        return Ok(None);
+    match snapshot::key_of(store, id).await {
+        Ok(None) => return Ok(None),
+        Ok(Some(key)) => course.note_refusal(&key, Purpose::Decrypt, &why),
+        // Not even that can be read: nothing of it is encrypted with a key that anybody could name.
+        Err(_) => {}
     }
     marks.unreadable.push((id.clone(), why.evidence));
     Ok(None)

@@ -13,3 +13,4 @@ mod stage;
 mod sweep;
 mod sweep_history;
 mod sweep_keys;
+mod sweep_uses;

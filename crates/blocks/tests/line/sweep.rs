@@ -9,7 +9,7 @@ use godwit_blocks::reader::SnapshotReader;
 use godwit_blocks::replicate::Request;
 use godwit_blocks::snapshot;
 use godwit_blocks::store::BlockStore;
-use godwit_blocks::sweep::{Claims, Limits, Listed, Plan, Swept, execute, survey};
+use godwit_blocks::sweep::{Claims, Course, Limits, Listed, Plan, Swept, execute, survey};
 use godwit_blocks::verify::{Scope, verify};
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
@@ -35,14 +35,24 @@ pub const LATE: Timestamp = Timestamp(i64::MAX / 2);
 
 pub async fn look(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Plan, Failure> {
     let listed = Listed::packs(store).await?;
-    Ok(survey(store, listed, claims, &LIMITS, now, &|_, _| {}, &CancellationToken::new()).await?.plan)
+    Ok(survey(
+        store,
+        listed,
+        claims,
+        &LIMITS,
+        now,
+        &|_, _| {},
+        Course { cancel: &CancellationToken::new(), used: &|_| {} },
+    )
+    .await?
+    .plan)
 }
 
 pub async fn sweep(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Swept, Failure> {
     let listed = Listed::packs(store).await?;
-    let cancel = CancellationToken::new();
-    let found = survey(store, listed, claims, &LIMITS, now, &|_, _| {}, &cancel).await?;
-    execute(store, &found, &|_| {}, &cancel).await
+    let course = Course { cancel: &CancellationToken::new(), used: &|_| {} };
+    let found = survey(store, listed, claims, &LIMITS, now, &|_, _| {}, course).await?;
+    execute(store, &found, &|_| {}, course).await
 }
 
 /// A sweep, and one behind it that removes what the first one emptied.

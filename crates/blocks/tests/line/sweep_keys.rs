@@ -9,7 +9,7 @@ use godwit_blocks::pack::PackSet;
 use godwit_blocks::replicate::Request;
 use godwit_blocks::snapshot::{self, SnapshotManifest};
 use godwit_blocks::store::BlockStore;
-use godwit_blocks::sweep::{Claims, Listed, Survey, Swept, execute, survey};
+use godwit_blocks::sweep::{Claims, Course, Listed, Survey, Swept, execute, survey};
 use godwit_model::failure::Code;
 use godwit_model::id::KeyId;
 use godwit_model::key::first_key;
@@ -56,8 +56,8 @@ pub async fn replicated(store: &BlockStore, key: &KeyId, n: u128, content: &[u8]
 /// Some key domains with a chain of three snapshots each. The first one is deleted, so its packs are mostly dead; the
 /// others share a quarter of it, and the last one most of the second. Ids alternate between the domains.
 #[derive(Clone)]
-struct Scene {
-    objects: Arc<dyn ObjectStore>,
+pub struct Scene {
+    pub objects: Arc<dyn ObjectStore>,
     keys: Vec<KeyId>,
     models: BTreeMap<u128, Vec<u8>>,
     released: PackSet,
@@ -65,7 +65,7 @@ struct Scene {
 
 impl Scene {
     /// `rotated`: the keys are rotated between the second and the third snapshots.
-    async fn new(keys: &[KeyId], rotated: bool) -> Scene {
+    pub async fn new(keys: &[KeyId], rotated: bool) -> Scene {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let store = open(objects.clone(), 1, PACK).await;
         let n_keys = keys.len() as u128;
@@ -98,7 +98,7 @@ impl Scene {
         Scene::new(&[key(77), key(78)], false).await
     }
 
-    fn claims(&self) -> Claims {
+    pub fn claims(&self) -> Claims {
         Claims { released: self.released.clone(), ..known(self.models.keys().map(|n| snapshot_id(*n))) }
     }
 
@@ -124,13 +124,17 @@ pub fn check_own(manifest: &SnapshotManifest, packs: &BTreeMap<u128, (KeyId, u8,
     }
 }
 
+fn course(cancel: &CancellationToken) -> Course<'_> {
+    Course { cancel, used: &|_| {} }
+}
+
 async fn surveyed(store: &BlockStore, claims: &Claims) -> Survey {
     let listed = Listed::packs(store).await.unwrap();
-    survey(store, listed, claims, &LIMITS, EARLY, &|_, _| {}, &CancellationToken::new()).await.unwrap()
+    survey(store, listed, claims, &LIMITS, EARLY, &|_, _| {}, course(&CancellationToken::new())).await.unwrap()
 }
 
 async fn executed(store: &BlockStore, found: &Survey) -> Swept {
-    execute(store, found, &|_| {}, &CancellationToken::new()).await.unwrap()
+    execute(store, found, &|_| {}, course(&CancellationToken::new())).await.unwrap()
 }
 
 #[tokio::test]
@@ -383,7 +387,7 @@ async fn a_snapshot_that_is_deleted_during_a_look_hides_nothing_that_others_shar
             }
         };
         let (claims, cancel) = (known([snapshot_id(2)]), CancellationToken::new());
-        let found = survey(&store, listed, &claims, &LIMITS, LATE, &enable, &cancel).await.unwrap();
+        let found = survey(&store, listed, &claims, &LIMITS, LATE, &enable, course(&cancel)).await.unwrap();
         let is_over = !counted.is_over();
         counted.after(i64::MAX);
         executed(&store, &found).await;

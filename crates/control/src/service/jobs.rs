@@ -96,7 +96,7 @@ pub struct JobChanges {
     /// When the next run starts: moves the schedule. A paused job goes on.
     pub next_start: Option<Timestamp>,
     /// Whose licence.
-    pub license: Option<LicenseType>,
+    pub license: Option<LicenseChange>,
     /// Role.
     pub role_name: Option<String>,
     /// For people; an empty one removes it.
@@ -113,6 +113,15 @@ pub struct JobChanges {
     pub pause_on_failure: Option<bool>,
     /// See [`NewJob::pause_after`]; 0 is the configured number again.
     pub pause_after: Option<i64>,
+}
+
+/// Whose licence a job is to have from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LicenseChange {
+    /// Godwit chooses by the server's platform.
+    Automatic,
+    /// This one.
+    To(LicenseType),
 }
 
 /// A replication job.
@@ -447,7 +456,11 @@ fn apply(
             _ => NextStart::Move(at),
         };
     }
-    settings.license = changes.license.or(settings.license);
+    settings.license = match changes.license {
+        Some(LicenseChange::Automatic) => None,
+        Some(LicenseChange::To(license)) => Some(license),
+        None => settings.license,
+    };
     if let Some(role) = text(changes.role_name.as_deref(), "roleName")? {
         settings.role_name = role;
     }

@@ -31,7 +31,7 @@ pub use images::{
     DamagedRange, ExtentList, Image, ImageVolume, ImagesFilter, Snapshot, SnapshotsFilter, Verification,
     VerificationState,
 };
-pub use jobs::{Job, JobChanges, NewJob};
+pub use jobs::{Job, JobChanges, LicenseChange, NewJob};
 pub use keys::{Key, NewKey};
 pub use notifications::{Notification, NotificationsFilter};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
@@ -39,8 +39,6 @@ pub use policies::{PolicyChanges, Role, WrittenPolicy};
 pub use runs::{Run, RunVolume, RunsFilter};
 pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
 pub use users::User;
-
-pub(crate) use reads::NotedReads;
 
 use crate::control::Line;
 use std::sync::Arc;

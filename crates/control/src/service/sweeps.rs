@@ -2,8 +2,10 @@
 
 use super::page::{only, paged};
 use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
+use crate::key_uses::Gathered;
 use crate::replicator::{PackCount, SweepPlan, SweepProgress};
 use crate::run::{StageError, bounded};
+use crate::store::User;
 use godwit_model::id::SweepId;
 use godwit_model::time::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -92,12 +94,22 @@ pub struct StoreDescription {
 
 impl Service {
     /// `PreviewSweep`: what a sweep would do now. Changes nothing.
-    pub async fn preview_sweep(&self, _now: Timestamp) -> Answer<SweepPreview> {
+    pub async fn preview_sweep(&self, now: Timestamp) -> Answer<SweepPreview> {
+        self.look_at_the_store("godwit:PreviewSweep", now).await
+    }
+
+    async fn look_at_the_store(&self, operation: &'static str, now: Timestamp) -> Answer<SweepPreview> {
         let (line, cancel) = (&self.line, CancellationToken::new());
         let ask = || line.ask_store_claims();
-        let order = line.sweep_order(&ask);
+        let uses = Gathered::default();
+        let used = |used| uses.add(used);
+        let order = line.sweep_order(&ask, &used);
         let work = line.images.plan_sweep(&order, &cancel);
         let plan = bounded("the look at the store", line.options.sweeping.look, &cancel, work).await;
+        // On a disk that is full the store must be seen all the same.
+        if let Err(error) = self.note_uses(&User::Look(operation), uses.all(), now).await {
+            tracing::warn!(error = %error.to_failure(), "which keys a look at the store used is not on record");
+        }
         let plan = plan.map_err(|error| match error {
             StageError::Failed(failure) => ServiceError::from_failure(&failure),
             StageError::Store(error) => error.into(),
@@ -134,7 +146,7 @@ impl Service {
 
     /// `DescribeStore`: how much is in the store, and what for.
     pub async fn describe_store(&self, now: Timestamp) -> Answer<StoreDescription> {
-        let preview = self.preview_sweep(now).await?;
+        let preview = self.look_at_the_store("godwit:DescribeStore", now).await?;
         let last_sweep = self.line.store.sweeps(None, 1).await?.pop().map(|sweep| self.with_live_figures(sweep));
         let last = self.line.store.swept_last().await?;
         let next_sweep = last.zip(self.line.options.sweeping.every).map(|(last, every)| last + every);

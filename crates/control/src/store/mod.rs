@@ -67,7 +67,7 @@ pub(crate) use access::AccessDenied;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
-pub(crate) use key_uses::{KeyUse, Purpose, User};
+pub(crate) use key_uses::User;
 pub(crate) use keys::{Chosen, KeyDenied, KeyRecord, id_of};
 pub(crate) use leftovers::Leftovers;
 pub(crate) use notifications::NotificationRecord;

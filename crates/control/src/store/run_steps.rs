@@ -2,7 +2,7 @@
 
 use super::events::tell_of_run;
 use super::jobs::{count_failures, forget_baseline, locked_job, step_job};
-use super::key_uses::{KeyUse, Purpose, User, note_key_use};
+use super::key_uses::{User, note_key_use};
 use super::keys::note_version;
 use super::leftovers::{Leftovers, leave};
 use super::packs::void_packs;
@@ -17,6 +17,7 @@ use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, RunId, SnapshotId};
 use godwit_model::job::{self, FailurePolicy, Interval};
+use godwit_model::key::{KeyUse, Purpose};
 use godwit_model::run::{Effect, Event, Position, RunType, Stage, step};
 use godwit_model::time::Timestamp;
 
@@ -236,7 +237,8 @@ async fn note_stage(
     };
     let Some(key) = &is.key else { return Ok(()) };
     let user = User::Run(is.id.clone());
-    note_key_use(tx, &KeyUse { key: key.id.clone(), version: key.version, purpose, user, failure }, now).await
+    let used = KeyUse { failure, ..KeyUse::of(&key.id, key.version, purpose) };
+    note_key_use(tx, &user, &used, now).await
 }
 
 /// Takes a run one step.

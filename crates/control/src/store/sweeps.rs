@@ -1,5 +1,6 @@
 //! What the store of objects may lose: claims on it, what was released, what sweeps did.
 
+use super::key_uses::{User, note_key_use};
 use super::query::{After, Order, Verbs};
 use super::row::{Fields, to_sql};
 use super::{Store, StoreError, Tx};
@@ -7,6 +8,7 @@ use crate::control::Draw;
 use crate::replicator::{PackRange, SweepClaims};
 use crate::service::{Sweep, SweepState};
 use godwit_model::id::{ImageId, PackId, SnapshotId, SweepId};
+use godwit_model::key::KeyUse;
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
 use std::collections::HashMap;
@@ -184,11 +186,21 @@ impl Store {
         tx.commit().await
     }
 
-    /// A sweep has ended. Of what was released, what is old by now need not be remembered; old sweeps are forgotten.
-    pub(crate) async fn end_sweep(&self, is: &Sweep, old: Timestamp) -> Result<(), StoreError> {
+    /// A sweep has ended, and these are the keys that it used. Of what was released, what is old by now need not be
+    /// remembered; old sweeps are forgotten.
+    pub(crate) async fn end_sweep(
+        &self,
+        is: &Sweep,
+        uses: &[KeyUse],
+        old: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let what = "end a sweep";
         write_sweep(&mut tx, is).await?;
+        for used in uses {
+            note_key_use(&mut tx, &User::Sweep(Some(is.id.clone())), used, now).await?;
+        }
         sqlx::query("DELETE FROM released_packs WHERE released_at <= $1").bind(old.0).run(&mut *tx, what).await?;
         sqlx::query(
             "DELETE FROM store_sweep WHERE state <> 'RUNNING' AND sweep_id NOT IN \

@@ -1,13 +1,14 @@
 //! Verification of images: asked for, ended.
 
 use super::jobs::forget_baseline;
-use super::key_uses::{KeyUse, note_key_use};
+use super::key_uses::{User, note_key_use};
 use super::query::Verbs;
 use super::row::{Fields, to_json, to_sql};
 use super::{Store, StoreError, Tx};
 use crate::service::{DamagedRange, Verification, VerificationState};
 use godwit_model::extent::Extent;
 use godwit_model::id::ImageId;
+use godwit_model::key::KeyUse;
 use godwit_model::time::Timestamp;
 
 /// How a verification ended.
@@ -66,7 +67,7 @@ impl Store {
         let damaged: Vec<(u32, u64, u64)> =
             end.damaged.iter().map(|d| (d.volume, d.extent.offset, d.extent.length)).collect();
         let mut tx = self.begin().await?;
-        note_key_use(&mut tx, used, now).await?;
+        note_key_use(&mut tx, &User::Image(id.clone()), used, now).await?;
         sqlx::query(
             "UPDATE image_verification SET state = $1, verified_at = $2, bytes_verified = $3, damaged = $4, \
              message = $5, fence = fence + 1 WHERE image_id = $6 AND state = 'RUNNING'",

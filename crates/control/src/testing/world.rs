@@ -38,6 +38,8 @@ pub(crate) enum Act {
     LosePoint,
     /// What was stored is found to be damaged.
     Damage,
+    /// A sweep finds that everything is worth repacking.
+    Repack,
 }
 
 /// A pack in the store: one block of a volume's content.
@@ -516,6 +518,7 @@ impl ImageStore for World {
         self.call("plan_sweep").await?;
         let listed = self.listed();
         let claims = (order.claims)().await?;
+        self.tell_uses(order, false);
         Ok(self.doomed(&listed, &claims, order).0)
     }
 
@@ -525,11 +528,12 @@ impl ImageStore for World {
         report: &(dyn Fn(SweepProgress) + Send + Sync),
         cancel: &CancellationToken,
     ) -> Result<SweepEnd, Failure> {
-        self.call("sweep_store").await?;
+        let act = self.call("sweep_store").await?;
         let listed = self.listed();
         self.gate.pass("packs listed").await;
         let claims = (order.claims)().await?;
         self.gate.pass("claims asked for").await;
+        self.tell_uses(order, matches!(act, Some(Act::Repack)));
         let (_, doomed) = self.doomed(&listed, &claims, order);
         let mut end = SweepEnd::default();
         for pack in &doomed {
@@ -546,6 +550,7 @@ impl ImageStore for World {
                 ..Default::default()
             });
         }
+        self.call("sweep_end").await?;
         Ok(end)
     }
 

@@ -39,7 +39,7 @@ fn everything() -> AuditQuery {
 }
 
 /// Changes the database as somebody would who has its file.
-async fn tamper(h: &Harness, sql: &str) {
+pub(super) async fn tamper(h: &Harness, sql: &str) {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(h.path());
     let mut connection = options.connect().await.unwrap();
     let statement = sqlx::AssertSqlSafe(sql.to_owned());

@@ -10,7 +10,7 @@ use godwit_model::time::Millis;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-async fn key(h: &Harness, service: &Service, alias: &str) -> Key {
+pub(super) async fn key(h: &Harness, service: &Service, alias: &str) -> Key {
     let new = NewKey { description: None, alias: Some(alias.to_owned()) };
     service.create_key(new, h.now()).await.unwrap()
 }
@@ -23,12 +23,12 @@ async fn one(service: &Service, name: &str) -> Key {
     service.describe_keys(Some(&[name.to_owned()]), &Page::default()).await.unwrap().items.remove(0)
 }
 
-async fn set(h: &Harness, service: &Service, name: &str, state: KeyState) {
+pub(super) async fn set(h: &Harness, service: &Service, name: &str, state: KeyState) {
     service.set_key_state(name, state, h.now()).await.unwrap();
 }
 
 /// An hourly job that is encrypted with this key.
-async fn job_with(h: &Harness, service: &Service, key: &str) -> JobId {
+pub(super) async fn job_with(h: &Harness, service: &Service, key: &str) -> JobId {
     let server = h.one_server(service).await;
     let new = NewJob {
         frequency_hours: Some(1),
@@ -40,7 +40,7 @@ async fn job_with(h: &Harness, service: &Service, key: &str) -> JobId {
 }
 
 /// The next hour's run, when it has ended in this state; so many have then.
-async fn next_run(h: &Harness, service: &Service, job: &JobId, n: usize, state: RunState) -> Run {
+pub(super) async fn next_run(h: &Harness, service: &Service, job: &JobId, n: usize, state: RunState) -> Run {
     h.wait(Millis::HOUR, service);
     h.until_runs(service, job, n, state).await;
     h.runs(service, job).await.into_iter().rfind(|r| r.state == state).unwrap()

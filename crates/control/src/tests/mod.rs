@@ -5,6 +5,7 @@ mod audit;
 mod damage;
 mod failures;
 mod jobs;
+mod key_uses;
 mod keys;
 mod kill;
 mod life;

@@ -110,7 +110,9 @@ async fn each_member_of_an_update_changes_what_it_says_and_nothing_else() {
             job.next_start = Some(later);
             job.latest_runs[0].scheduled_at = later;
         }),
-        (JobChanges { license: Some(LicenseType::Aws), ..none() }, |job| job.license = Some(LicenseType::Aws)),
+        (JobChanges { license: Some(LicenseChange::To(LicenseType::Aws)), ..none() }, |job| {
+            job.license = Some(LicenseType::Aws)
+        }),
         (JobChanges { role_name: Some("ours".into()), ..none() }, |job| job.role_name = "ours".into()),
         (JobChanges { description: Some("new".into()), ..none() }, |job| job.description = Some("new".into())),
         (JobChanges { keep_images: Some(1), ..none() }, |job| job.keep_images = Some(1)),
@@ -183,7 +185,8 @@ async fn licences_follow_the_platform() {
     let job = service.create_replication_job(new(None), h.now()).await.unwrap();
     assert_eq!((h.job(&service, &job).await.license, h.job(&service, &job).await.license_asked), (Some(Byol), false));
     h.until_runs(&service, &job, 1, RunState::Completed).await;
-    let changes = JobChanges { license: Some(Aws), ..JobChanges::default() };
+    let to = |license| JobChanges { license: Some(license), ..JobChanges::default() };
+    let changes = to(LicenseChange::To(Aws));
     let refused = service.update_replication_job(job.as_str(), changes.clone(), h.now()).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::ServerCannotBeReplicated);
 
@@ -196,6 +199,15 @@ async fn licences_follow_the_platform() {
     h.until_runs(&service, &job, 1, RunState::Failed).await;
     let failed = h.runs(&service, &job).await.into_iter().find(|r| r.state == RunState::Failed).unwrap();
     assert_eq!(failed.failure.unwrap().code, Code::LicenseNotAllowed, "what runs in the guest has changed since");
+
+    // The next step that the failure names.
+    service.update_replication_job(job.as_str(), to(LicenseChange::Automatic), h.now()).await.unwrap();
+    h.import(&service).await;
+    let changed = h.job(&service, &job).await;
+    assert_eq!((changed.license, changed.license_asked), (Some(Byol), false), "chosen by the platform again");
+    let completed = h.runs(&service, &job).await.iter().filter(|r| r.state == RunState::Completed).count();
+    service.start_on_demand_replication_run(job.as_str(), None, h.now()).await.unwrap();
+    h.until_runs(&service, &job, completed + 1, RunState::Completed).await;
     control.shutdown().await;
 }
 

@@ -58,6 +58,8 @@ struct More {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure_code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    failure_cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_step: Option<&'static str>,
@@ -129,6 +131,7 @@ fn more(event: &Event, subject: String) -> More {
         server_id: Some(event.server.to_string()),
         server_name: Some(event.server_name.clone()),
         failure_code: event.failure.as_ref().map(|failure| failure.code.as_str()),
+        failure_cause: event.failure.as_ref().map(|failure| failure.code.meaning().trim_end_matches('.')),
         evidence: event.failure.as_ref().map(|failure| failure.evidence.clone()),
         next_step: event.failure.as_ref().map(|failure| failure.code.next_step()),
     }

@@ -256,6 +256,34 @@ mod tests {
     }
 
     #[test]
+    fn people_and_programs_are_told_of_every_failure_its_code_cause_evidence_and_next_step() {
+        let origin = envelope::Origin { region: "us-west-1".into(), account: "123456789012".into() };
+        for code in crate::failure::Code::ALL {
+            let evidence = format!("seen of {code}");
+            let failure = Some(Failure::new(*code, evidence.clone()));
+            let run = tests_of_renderings::run_event(EventKind::RunFailed, "sms-job-2ea64347", "sms-run-e1a64388");
+            let message = Message::Event(Box::new(Event { failure, ..run }));
+            let (cause, next_step) = (code.meaning().trim_end_matches('.'), code.next_step());
+            let programs = serde_json::to_value(envelope::envelope(&message, &origin)).unwrap();
+            for (member, told) in [
+                ("failure-code", code.as_str()),
+                ("failure-cause", cause),
+                ("evidence", &evidence),
+                ("next-step", next_step),
+            ] {
+                assert_eq!(programs["godwit"][member], told, "{code}: {member}");
+            }
+            let people = mail::mail(&message).text;
+            let lines: Vec<_> = people.lines().map(str::trim).collect();
+            for (label, told) in
+                [("code", code.as_str()), ("means", cause), ("seen", &evidence), ("what to do", next_step)]
+            {
+                assert!(lines.contains(&format!("{label:<12}{told}").as_str()), "{code}: {label}: {people}");
+            }
+        }
+    }
+
+    #[test]
     fn four_states_of_a_job_are_told() {
         let told: Vec<_> = JobState::ALL.into_iter().filter_map(EventKind::of_job).collect();
         assert_eq!(told.len(), 4);

@@ -229,6 +229,8 @@ mod tests {
             "godwit jobs create --server web01 --once --start now --keep 3 --licence byol",
             "godwit jobs create --server web01 --every 12h --keep 270",
             "godwit jobs update sms-job-00000000 --keep 0",
+            "godwit jobs update sms-job-00000000 --licence auto",
+            "godwit jobs create --server web01 --every 12h --licence auto",
             "godwit jobs create --server w --every 90m --notify a@b.c --notify https://x.y/z --pause-after 5",
             "godwit jobs update sms-job-00000000 --notify-nobody --pause",
             "godwit jobs resume sms-job-00000000",

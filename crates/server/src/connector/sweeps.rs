@@ -2,7 +2,7 @@
 
 use godwit_blocks::pack::PackSet;
 use godwit_blocks::store::BlockStore;
-use godwit_blocks::sweep::{Claims, Limits, Listed, Plan, Survey, Swept, Tally, execute, survey};
+use godwit_blocks::sweep::{Claims, Course, Limits, Listed, Plan, Survey, Swept, Tally, execute, survey};
 use godwit_control::replicator::{PackCount, PackRange, SweepClaims, SweepEnd, SweepOrder, SweepPlan, SweepProgress};
 use godwit_model::failure::Failure;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ pub async fn sweep(
             ..SweepProgress::default()
         });
     };
-    let swept = execute(store, &found, &working, cancel).await?;
+    let swept = execute(store, &found, &working, Course { cancel, used: order.used }).await?;
     let unreadable = found.plan.unreadable.first();
     Ok(SweepEnd {
         packs_freed: swept.packs,
@@ -71,7 +71,7 @@ async fn look(
         repack_floor: REPACK_FLOOR,
         repack_bytes: order.repack_bytes,
     };
-    survey(store, listed, &claims, &limits, order.now, progress, cancel).await
+    survey(store, listed, &claims, &limits, order.now, progress, Course { cancel, used: order.used }).await
 }
 
 fn claims(asked: SweepClaims) -> Claims {

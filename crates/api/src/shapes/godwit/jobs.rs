@@ -5,6 +5,18 @@ use super::super::epoch::EpochSeconds;
 use super::{Absent, RunDescription};
 use serde::{Deserialize, Serialize};
 
+/// Whose licence a job is to have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum LicenseWish {
+    /// Provided by the target.
+    Aws,
+    /// The customer's own.
+    Byol,
+    /// Godwit chooses by the server's platform: what the seed service's members cannot say.
+    Auto,
+}
+
 shapes! {
     /// Request of our own `CreateReplicationJob`: the seed service's members and more.
     #[derive(Default)]
@@ -20,7 +32,7 @@ shapes! {
         /// One run only.
         run_once: Option<bool>,
         /// Whose licence; Godwit chooses if absent.
-        license_type: Option<LicenseType>,
+        license_type: Option<LicenseWish>,
         /// Role.
         role_name: Option<String>,
         /// For people.
@@ -57,7 +69,7 @@ shapes! {
         /// When the next run starts: moves the schedule, and resumes a paused job.
         next_replication_run_start_time: Option<EpochSeconds>,
         /// Whose licence.
-        license_type: Option<LicenseType>,
+        license_type: Option<LicenseWish>,
         /// Role.
         role_name: Option<String>,
         /// For people; an empty one removes it.

@@ -39,7 +39,7 @@ macro_rules! operations {
     };
 }
 
-const LICENSE: Rule = Rule::OneOf(&["AWS", "BYOL"]);
+const LICENSE: Rule = Rule::OneOf(&["AWS", "BYOL", "AUTO"]);
 
 operations! {
     /// Associates a VM manager as a connector.

@@ -7,8 +7,7 @@ use crate::cli::{human, output};
 use crate::client::Client;
 use crate::outside;
 use clap::{ArgGroup, Args, ValueEnum};
-use godwit_api::shapes::enums::LicenseType;
-use godwit_api::shapes::godwit::{CreateJobRequest, UpdateJobRequest};
+use godwit_api::shapes::godwit::{CreateJobRequest, LicenseWish, UpdateJobRequest};
 use serde_json::json;
 
 /// Shown below the help of `create`.
@@ -41,7 +40,7 @@ pub struct CreateArgs {
     description: Option<String>,
     /// Whose licence the guest runs under at the target: Godwit chooses, the target's, or your own
     #[arg(long, value_enum, default_value = "auto", visible_alias = "license")]
-    licence: NewLicence,
+    licence: Licence,
     /// How many of its newest images to keep: up to 270; 0 keeps all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=270))]
     keep: Option<i32>,
@@ -87,7 +86,7 @@ pub struct UpdateArgs {
     /// For people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Whose licence the guest runs under at the target
+    /// Whose licence the guest runs under at the target: Godwit chooses, the target's, or your own
     #[arg(long, value_enum, visible_alias = "license")]
     licence: Option<Licence>,
     /// How many of its newest images to keep: up to 270; 0 keeps all
@@ -112,9 +111,9 @@ pub struct UpdateArgs {
     pause: bool,
 }
 
-/// Licence of a new job.
+/// Licence of a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum NewLicence {
+enum Licence {
     // Godwit chooses.
     Auto,
     // Provided by the target.
@@ -123,30 +122,12 @@ enum NewLicence {
     Byol,
 }
 
-/// Licence of a job.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Licence {
-    // Provided by the target.
-    Aws,
-    // The customer's own.
-    Byol,
-}
-
 impl Licence {
-    fn on_wire(self) -> LicenseType {
+    fn on_wire(self) -> LicenseWish {
         match self {
-            Licence::Aws => LicenseType::Aws,
-            Licence::Byol => LicenseType::Byol,
-        }
-    }
-}
-
-impl NewLicence {
-    fn on_wire(self) -> Option<LicenseType> {
-        match self {
-            NewLicence::Auto => None,
-            NewLicence::Aws => Some(LicenseType::Aws),
-            NewLicence::Byol => Some(LicenseType::Byol),
+            Licence::Auto => LicenseWish::Auto,
+            Licence::Aws => LicenseWish::Aws,
+            Licence::Byol => LicenseWish::Byol,
         }
     }
 }
@@ -162,7 +143,7 @@ pub async fn create(client: &Client, json: bool, args: CreateArgs) -> Result<(),
         seed_replication_time: Some(start.into()),
         interval_minutes: args.every.map(Every::minutes),
         run_once: args.once.then_some(true),
-        license_type: args.licence.on_wire(),
+        license_type: (args.licence != Licence::Auto).then(|| args.licence.on_wire()),
         role_name: args.role,
         description: args.description,
         number_of_recent_amis_to_keep: args.keep,
@@ -183,10 +164,20 @@ pub async fn create(client: &Client, json: bool, args: CreateArgs) -> Result<(),
 
 /// Changes a job.
 pub async fn update(client: &Client, json: bool, args: UpdateArgs) -> Result<(), CliError> {
+    let request = changes(args);
+    client.update_job(&request).await?;
+    let job = request.replication_job_id;
+    if json {
+        return output::json(&json!({ "job_id": job }));
+    }
+    output::line(format!("Changed {job}. See it: godwit jobs show {job}"))
+}
+
+fn changes(args: UpdateArgs) -> UpdateJobRequest {
     let trouble = args.trouble;
     let recipients = (args.notify_nobody || !trouble.notify.is_empty()).then_some(trouble.notify);
-    let request = UpdateJobRequest {
-        replication_job_id: args.job.clone(),
+    UpdateJobRequest {
+        replication_job_id: args.job,
         interval_minutes: args.every.map(Every::minutes),
         next_replication_run_start_time: args.start.map(|start| start.resolve(outside::now()).into()),
         license_type: args.licence.map(Licence::on_wire),
@@ -199,10 +190,34 @@ pub async fn update(client: &Client, json: bool, args: UpdateArgs) -> Result<(),
         pause_on_failure: if args.pause { Some(true) } else { trouble.no_pause.then_some(false) },
         pause_after_failures: trouble.pause_after,
         ..UpdateJobRequest::default()
-    };
-    client.update_job(&request).await?;
-    if json {
-        return output::json(&json!({ "job_id": args.job }));
     }
-    output::line(format!("Changed {}. See it: godwit jobs show {}", args.job, args.job))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use serde_json::Value;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: UpdateArgs,
+    }
+
+    #[test]
+    fn a_job_can_be_told_each_licence_and_to_choose_again() {
+        for (given, sent) in [
+            (&["--licence", "aws"][..], json!("AWS")),
+            (&["--licence", "byol"][..], json!("BYOL")),
+            (&["--licence", "auto"][..], json!("AUTO")),
+            (&["--license", "auto"][..], json!("AUTO")),
+            (&["--keep", "3"][..], Value::Null),
+        ] {
+            let line = Line::try_parse_from([&["update", "sms-job-1a2b3c4d"], given].concat()).unwrap();
+            let request = serde_json::to_value(changes(line.args)).unwrap();
+            assert_eq!(request.get("licenseType").unwrap_or(&Value::Null), &sent, "{given:?}");
+            assert_eq!(request["replicationJobId"], "sms-job-1a2b3c4d");
+        }
+    }
 }
