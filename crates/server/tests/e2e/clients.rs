@@ -1,5 +1,6 @@
 //! Clients that other people wrote, as they come: boto3, aws cli, the SDKs for JavaScript and Rust.
 
+mod health;
 mod pause;
 mod rust_sdk;
 
