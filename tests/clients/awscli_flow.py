@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Drives a Godwit with awscli 1.42.30 as it comes, from PATH. Needs what boto3_flow.py needs; with GODWIT_WAIT_RUN=1 it
-lets three runs end. It leaves the service without a live job and without a connector."""
+"""Drives a Godwit with awscli 1.42.30 as it comes, from PATH. Needs what boto3_flow.py needs. It lets three
+runs end, and leaves the service without a live job and without a connector."""
 
 import base64
 import concurrent.futures
@@ -12,7 +12,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from checks import ENDPOINT, REGION, RUN_BOUND, WAIT_RUN, check, equal, finish, wait
+from checks import ENDPOINT, REGION, RUN_BOUND, check, equal, finish, wait
 
 
 def aws(*arguments):
@@ -76,6 +76,40 @@ def in_pages(lists):
         equal(f"{operation} --starting-token goes on behind --max-items 1", (ids(first), ids(rest)), wanted)
 
 
+def its_runs(job, runs):
+    """The first run of a job and the two that it may have on demand; `runs` are the arguments that list them."""
+    done = lambda: [r for r in aws(*runs)[1]["replicationRunList"] if r["state"] in ("COMPLETED", "FAILED")]
+    first = wait("the first run ends", RUN_BOUND, done)[-1]
+    equal("it is completed", first["state"], "COMPLETED")
+    equal("the job names its image", job_of(job)["latestAmiId"], first["amiId"])
+    start = "start-on-demand-replication-run"
+    for n in ("first", "second"):
+        extra = works(f"the {n} {start}", start, "--replication-job-id", job)["replicationRunId"]
+        wait(f"the {n} extra run ends", RUN_BOUND, lambda: extra in [r["replicationRunId"] for r in done()])
+    refused(("a third extra run", "ReplicationRunLimitExceededException", start, "--replication-job-id", job))
+
+
+def each_change_alone(job):
+    """Each option changes its member and what goes with it, and nothing else of a job that rests."""
+    at = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(days=3)
+    changes = [
+        (("--role-name", "other"), {"roleName": "other"}),
+        (("--license-type", "AWS"), {"licenseType": "AWS"}),
+        (("--encrypted",), {"encrypted": True}),
+        (("--kms-key-id", "alias/flows"), {"kmsKeyId": "alias/flows"}),
+        (("--next-replication-run-start-time", at.isoformat()), {"nextReplicationRunStartTime": at.timestamp()}),
+    ]
+    # The run that is listed ahead moves with the schedule.
+    lasting = lambda job: {name: value for name, value in job.items() if name != "replicationRunList"}
+    shown = job_of(job)
+    for options, change in changes:
+        wanted = {**shown, **change}
+        check(f"{options[0]} is a change", wanted != shown, shown)
+        works(f"update-replication-job {options[0]}", "update-replication-job", "--replication-job-id", job, *options)
+        shown = job_of(job)
+        equal(f"{options[0]} changes that, the rest stays", lasting(shown), lasting(wanted))
+
+
 def flow():
     connectors = [c["connectorId"] for c in works("get-connectors", "get-connectors")["connectorList"]]
     equal("import-server-catalog prints nothing", works("import-server-catalog", "import-server-catalog"), None)
@@ -104,10 +138,9 @@ def flow():
         ("what does not work yet, too", "UnknownOperationException", "list-apps"),
     )
 
-    start = hence(hours=-1) if WAIT_RUN else hence(days=7)
     more = ("--description", "by the aws cli", "--license-type", "BYOL", "--no-encrypted", "--role-name", "mover")
     more = (*more, "--number-of-recent-amis-to-keep", "9", "--no-run-once")
-    job = works("create-replication-job", *create, start, "--server-id", server, *often, *more)["replicationJobId"]
+    job = works("create-replication-job", *create, hence(hours=-1), "--server-id", server, *often, *more)["replicationJobId"]
     second = works("create-replication-job", *create, hence(days=7), "--server-id", other, "--run-once")
     second = second["replicationJobId"]
     refused(("a second live job", "ReplicationJobAlreadyExistsException", *soon, server, *often))
@@ -121,16 +154,8 @@ def flow():
     runs = ("get-replication-runs", "--replication-job-id", job)
     both = works("get-replication-runs --no-paginate", *runs, "--no-paginate")
     equal("without paging the job is there", both["replicationJob"]["replicationJobId"], job)
-    if WAIT_RUN:
-        done = lambda: [r for r in aws(*runs)[1]["replicationRunList"] if r["state"] in ("COMPLETED", "FAILED")]
-        first = wait("the first run ends", RUN_BOUND, done)[-1]
-        equal("it is completed", first["state"], "COMPLETED")
-        equal("the job names its image", job_of(job)["latestAmiId"], first["amiId"])
-        start = "start-on-demand-replication-run"
-        for n in ("first", "second"):
-            extra = works(f"the {n} {start}", start, "--replication-job-id", job)["replicationRunId"]
-            wait(f"the {n} extra run ends", RUN_BOUND, lambda: extra in [r["replicationRunId"] for r in done()])
-        refused(("a third extra run", "ReplicationRunLimitExceededException", start, "--replication-job-id", job))
+    its_runs(job, runs)
+    each_change_alone(job)
 
     jobs = [j["replicationJobId"] for j in works("all jobs", "get-replication-jobs")["replicationJobList"]]
     lists = [
@@ -138,9 +163,8 @@ def flow():
         ("get-servers", "serverList", "serverId", [s["serverId"] for s in servers]),
         ("get-replication-jobs", "replicationJobList", "replicationJobId", jobs),
     ]
-    if WAIT_RUN:
-        all_runs = [r["replicationRunId"] for r in works("all runs", *runs)["replicationRunList"]]
-        lists.append((runs[0], "replicationRunList", "replicationRunId", all_runs, *runs[1:]))
+    all_runs = [r["replicationRunId"] for r in works("all runs", *runs)["replicationRunList"]]
+    lists.append((runs[0], "replicationRunList", "replicationRunId", all_runs, *runs[1:]))
     in_pages(lists)
 
     for each in (job, second):

@@ -2,8 +2,8 @@
 """Drives a Godwit with boto3 1.40.30 as it comes: every SMS operation that works, and every refusal that matters.
 
 Needs AWS_ENDPOINT_URL_SMS (or GODWIT_ENDPOINT) and AWS_SHARED_CREDENTIALS_FILE, and a service with at least two
-associated connectors that offer at least three servers, none of which has a job. With GODWIT_WAIT_RUN=1 it lets four
-runs end. It leaves the service without a live job and without a connector.
+associated connectors that offer at least three servers, none of which has a job, with the roles `mover` and `other` and
+the key `alias/flows`. It lets four runs end, and leaves the service without a live job and without a connector.
 """
 
 import datetime
@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from checks import ENDPOINT, REGION, RUN_BOUND, WAIT_RUN, check, equal, finish, keys, wait
+from checks import ENDPOINT, REGION, RUN_BOUND, check, equal, finish, keys, wait
 
 APP = "app-0123456789abcdef0"
 NOBODY = "sms-job-00000000"
@@ -192,9 +192,9 @@ def job_of(job):
 
 def one_job(server):
     """Creates a job and looks at it from all sides."""
-    start = now() + (datetime.timedelta(hours=-1) if WAIT_RUN else datetime.timedelta(days=7))
+    start = now() - datetime.timedelta(hours=1)
     good = {"serverId": server, "seedReplicationTime": start, "frequency": 12, "description": "d é 😀"}
-    more = {"licenseType": "BYOL", "roleName": "sms", "numberOfRecentAmisToKeep": 3, "encrypted": True}
+    more = {"licenseType": "AWS", "roleName": "sms", "numberOfRecentAmisToKeep": 3, "encrypted": True}
     job = sms.create_replication_job(**good, **more)["replicationJobId"]
     check("a job's id has the known form", re.fullmatch(r"sms-job-[0-9a-f]{8}", job), job)
     refused("a second live job is refused", "ReplicationJobAlreadyExistsException", sms.create_replication_job, **good)
@@ -210,38 +210,61 @@ def one_job(server):
     listed = sms.get_servers()["serverList"]
     mine = next(s for s in listed if s["serverId"] == server)
     equal("the server names its job", (mine["replicationJobId"], mine["replicationJobTerminated"]), (job, False))
-
-    each_change_alone(job)
-    invalid = "InvalidParameterException"
-    refused("a wrong change is refused", invalid, sms.update_replication_job, replicationJobId=job, frequency=99)
-    equal("and changes nothing", job_of(job)["frequency"], 24)
     return job
 
 
 def each_change_alone(job):
-    """Each member that can be changed changes itself and nothing else."""
-    changes = {
-        "frequency": 24, "description": "changed", "numberOfRecentAmisToKeep": 5, "roleName": "other",
-        "licenseType": "BYOL", "encrypted": False,
-    }
-    moving = {"state", "replicationRunList", "statusMessage", "latestAmiId", "nextReplicationRunStartTime"}
-    lasting = lambda: {name: value for name, value in job_of(job).items() if name not in moving}
-    for name, value in changes.items():
-        wanted = {**lasting(), name: value}
-        answer = sms.update_replication_job(replicationJobId=job, **{name: value})
-        equal(f"UpdateReplicationJob with {name} answers nothing", set(answer), {"ResponseMetadata"})
-        equal(f"{name} is changed, the rest is not", lasting(), wanted)
-    sms.update_replication_job(replicationJobId=job, description="")
-    check("an empty description removes it", "description" not in job_of(job), job_of(job))
-    if not WAIT_RUN:
-        at = (now() + datetime.timedelta(days=3)).replace(microsecond=0)
-        sms.update_replication_job(replicationJobId=job, nextReplicationRunStartTime=at)
-        equal("the next run is moved", job_of(job)["nextReplicationRunStartTime"], at)
+    """Each member that can be changed changes itself and what goes with it, and nothing else of the job. No run of the
+    job is at work, so all that is shown of it stays as it is."""
+    hours = 24
+    schedule_moves(job, {"frequency": hours}, job_of(job)["seedReplicationTime"] + datetime.timedelta(hours=hours))
+    at = (now() + datetime.timedelta(days=3)).replace(microsecond=0)
+    schedule_moves(job, {"nextReplicationRunStartTime": at}, at)
+
+    # A member, its new value, and what else the change sets; None is no longer shown.
+    arn = "arn:aws:kms:eu-west-1:123456789012:alias/flows"
+    changes = [
+        ("description", "changed", {}), ("description", "", {"description": None}), ("numberOfRecentAmisToKeep", 5, {}),
+        ("roleName", "other", {}), ("licenseType", "BYOL", {}), ("kmsKeyId", "alias/aws/ebs", {}),
+        ("encrypted", False, {"kmsKeyId": None}), ("encrypted", True, {}), ("encrypted", False, {}),
+        ("kmsKeyId", "alias/flows", {"encrypted": True}), ("kmsKeyId", arn, {}), ("kmsKeyId", "", {"kmsKeyId": None}),
+    ]
+    for name, value, more in changes:
+        before = job_of(job)
+        wanted = {**before, name: value, **more}
+        wanted = {member: its for member, its in wanted.items() if its is not None}
+        check(f"{name}={value!r} is a change", wanted != before, before)
+        changed(job, {name: value})
+        equal(f"{name}={value!r} is changed, the rest is not", job_of(job), wanted)
+
+    before, invalid = job_of(job), "InvalidParameterException"
+    for wrong in ({"frequency": 99}, {"nextReplicationRunStartTime": now() + datetime.timedelta(days=31)}):
+        change = {**wrong, "description": "never"}
+        refused(f"{set(wrong)} that is wrong is refused", invalid, sms.update_replication_job, replicationJobId=job, **change)
+        equal("and changes nothing", job_of(job), before)
+
+
+def changed(job, change):
+    answer = sms.update_replication_job(replicationJobId=job, **change)
+    equal(f"UpdateReplicationJob with {list(change)} answers nothing", set(answer), {"ResponseMetadata"})
+
+
+def schedule_moves(job, change, at):
+    """A change after which the run that is listed ahead is due at another time."""
+    move = lambda runs: [{**run, "scheduledStartTime": at} if run["state"] == "PENDING" else run for run in runs]
+    before, runs = job_of(job), runs_of(job)
+    equal("one run is listed ahead", [run["state"] for run in runs].count("PENDING"), 1)
+    check(f"{set(change)} is to move it", before["nextReplicationRunStartTime"] != at, before)
+    changed(job, change)
+    wanted = {**before, **change, "nextReplicationRunStartTime": at, "replicationRunList": move(before["replicationRunList"])}
+    equal(f"{set(change)} moves the schedule, the rest of the job stays", job_of(job), wanted)
+    equal(f"{set(change)} moves the run that is listed ahead and no other", runs_of(job), move(runs))
 
 
 def one_time_run(server):
     """A one-time job that starts now comes to its end, and its server can have another job."""
     create = {"serverId": server, "seedReplicationTime": now(), "runOnce": True, "description": "once"}
+    create["kmsKeyId"] = "alias/flows"
     job = sms.create_replication_job(**create)["replicationJobId"]
     shown = wait("the one-time job is completed", RUN_BOUND, lambda: job_of(job)["state"] == "COMPLETED" and job_of(job))
     if not shown:
@@ -250,6 +273,8 @@ def one_time_run(server):
     check("nothing is listed ahead", "nextReplicationRunStartTime" not in shown, shown)
     runs = runs_of(job)
     equal("it had one run", [(r["state"], r["amiId"]) for r in runs], [("COMPLETED", shown["latestAmiId"])])
+    for its in (shown, *runs):
+        equal("it names its key", (its.get("kmsKeyId"), its.get("encrypted")), ("alias/flows", True))
     barred = "OperationNotPermittedException"
     refused("it starts no run", barred, sms.start_on_demand_replication_run, replicationJobId=job)
     refused("it is not changed any more", barred, sms.update_replication_job, replicationJobId=job, description="x")
@@ -358,9 +383,9 @@ def flow():
     later()
     job = one_job(server)
     second_job(other)
-    if WAIT_RUN:
-        real_runs(job)
-        one_time_run(third)
+    real_runs(job)
+    each_change_alone(job)
+    one_time_run(third)
     end_of_job(job, server)
     farewell(server)
 

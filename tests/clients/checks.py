@@ -8,8 +8,6 @@ import traceback
 
 ENDPOINT = os.environ.get("GODWIT_ENDPOINT") or os.environ["AWS_ENDPOINT_URL_SMS"]
 REGION = os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
-# Whether to wait for real runs to end. Otherwise jobs start far in the future and nothing is replicated.
-WAIT_RUN = os.environ.get("GODWIT_WAIT_RUN") == "1"
 RUN_BOUND = float(os.environ.get("GODWIT_RUN_BOUND", "300"))
 
 _passed, _failed = 0, []

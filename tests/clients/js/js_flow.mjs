@@ -158,6 +158,30 @@ async function itsRuns(replicationJobId) {
   await inPages(sdk.paginateGetReplicationRuns, "replicationRunList", "replicationRunId", { replicationJobId });
 }
 
+// Each member changes itself and what goes with it, and nothing else of a job that rests.
+async function eachChangeAlone(replicationJobId) {
+  const nextReplicationRunStartTime = new Date(Math.floor(Date.now() / 1000) * 1000 + 3 * day);
+  const changes = [
+    [{ roleName: "other" }],
+    [{ licenseType: "AWS" }],
+    [{ encrypted: false }],
+    [{ encrypted: true }],
+    [{ encrypted: false }],
+    [{ kmsKeyId: "alias/flows" }, { encrypted: true }],
+    [{ nextReplicationRunStartTime }],
+  ];
+  // The run that is listed ahead moves with the schedule.
+  const lasting = ({ replicationRunList, ...job }) => Object.entries(job).sort();
+  for (const [change, more] of changes) {
+    const [name] = Object.keys(change);
+    const before = await jobOf(replicationJobId);
+    const wanted = lasting({ ...before, ...change, ...more });
+    check(`${name} is a change`, JSON.stringify(wanted) !== JSON.stringify(lasting(before)), before);
+    await sms.updateReplicationJob({ replicationJobId, ...change });
+    equal(`${name} is changed, the rest is not`, lasting(await jobOf(replicationJobId)), wanted);
+  }
+}
+
 async function theEnd(jobs) {
   for (const replicationJobId of jobs) {
     await sms.deleteReplicationJob({ replicationJobId });
@@ -190,6 +214,7 @@ async function flow() {
   equal("a one-time job has no interval", [shown.runOnce, shown.frequency], [true, undefined]);
   await inPages(sdk.paginateGetReplicationJobs, "replicationJobList", "replicationJobId");
   await itsRuns(first);
+  await eachChangeAlone(first);
   const app = sms.launchApp({ appId: "app-0123456789abcdef0" }).then(() => "answered", (error) => error.name);
   equal("what does not work yet says so", await app, "UnknownOperationException");
   await theEnd([first, second]);

@@ -1,5 +1,6 @@
 //! Clients that other people wrote, as they come: boto3, aws cli, the SDKs for JavaScript and Rust.
 
+mod health;
 mod pause;
 mod rust_sdk;
 
@@ -37,25 +38,29 @@ struct Scene {
 }
 
 impl Scene {
-    /// Holds botocore's own model against every reply that came through the relay. `called` is what must be among them
-    /// and have succeeded, or `--all`.
     fn replies_are_as_the_model_says(&self, called: &[&str]) {
-        let mut validator = Command::new(testbed::prepared("GODWIT_CLIENTS_PYTHON"));
-        validator.arg(script("validate.py")).arg(&self.relay.recording).args(called);
-        let output = validator.envs(self.environment()).output().expect("start the validator");
-        passed("validate.py", output);
+        replies_are_as_the_model_says(&self.service, &self.relay, called);
     }
+}
 
-    /// Variables by which clients find the relay.
-    fn environment(&self) -> Vec<(&'static str, String)> {
-        let mut variables = self.service.environment().to_vec();
-        for (name, value) in &mut variables {
-            if name.contains("ENDPOINT") {
-                value.clone_from(&self.relay.endpoint);
-            }
+/// Holds botocore's own model against every reply that came through the relay. `called` is what must be among them
+/// and have succeeded, or `--all`.
+fn replies_are_as_the_model_says(service: &Service, relay: &Relay, called: &[&str]) {
+    let mut validator = Command::new(testbed::prepared("GODWIT_CLIENTS_PYTHON"));
+    validator.arg(script("validate.py")).arg(&relay.recording).args(called);
+    let output = validator.envs(environment(service, relay)).output().expect("start the validator");
+    passed("validate.py", output);
+}
+
+/// Variables by which clients find the relay before a service.
+fn environment(service: &Service, relay: &Relay) -> Vec<(&'static str, String)> {
+    let mut variables = service.environment().to_vec();
+    for (name, value) in &mut variables {
+        if name.contains("ENDPOINT") {
+            value.clone_from(&relay.endpoint);
         }
-        variables
     }
+    variables
 }
 
 fn scene() -> Scene {
@@ -67,19 +72,20 @@ fn scene() -> Scene {
     }
     let service = Service::start(&folder.path().join("data"));
     service.associate_all(&[&daemons[0].qmp_socket(), &sockets]);
-    make_roles(&service, folder.path());
+    make_roles_and_key(&service, folder.path());
     let relay = Relay::start(&service.endpoint, folder.path());
     Scene { folder, _daemons: daemons, service, relay }
 }
 
-/// The roles that the flows name.
-fn make_roles(service: &Service, folder: &Path) {
+/// The roles and the key that the flows name.
+fn make_roles_and_key(service: &Service, folder: &Path) {
     let document = folder.join("role.json");
-    let text = r#"{"Statement": {"Effect": "Allow", "Action": ["godwit:ReadSource", "godwit:WriteStore", "godwit:RegisterImage"]}}"#;
+    let text = r#"{"Statement": {"Effect": "Allow", "Action": ["godwit:ReadSource", "godwit:WriteStore", "godwit:RegisterImage", "godwit:UseKey"]}}"#;
     std::fs::write(&document, text).expect("a file in our folder");
     for role in ["mover", "other"] {
         service.cli(&["roles", "create", role, "--document", document.to_str().expect("UTF-8")]);
     }
+    service.cli(&["keys", "create", "--alias", "alias/flows"]);
 }
 
 fn daemon(folder: &Path, name: &str) -> Daemon {
@@ -110,8 +116,7 @@ fn client_script(program: &mut Command, name: &str, called: &[&str]) {
     let scene = scene();
     let output = program
         .arg(script(name))
-        .envs(scene.environment())
-        .env("GODWIT_WAIT_RUN", "1")
+        .envs(environment(&scene.service, &scene.relay))
         .env_remove("AWS_PROFILE")
         .output()
         .expect("start the client's interpreter");

@@ -1,4 +1,4 @@
-//! A machine whose NBD server lies about lengths. It stands before an honest storage daemon: QMP passes as it is, and
+//! A machine whose NBD server lies about lengths, or falls silent. It stands before an honest storage daemon: QMP passes as it is, and
 //! of what the NBD server says one thing is changed. Godwit finds that NBD server as it finds any that was started by
 //! somebody else: among the sockets on which the process that answers QMP listens.
 
@@ -27,6 +27,8 @@ pub enum Lie {
     ShortReads,
     /// The export is said to be 1 MiB longer than the disk.
     LargerExport,
+    /// After so many bytes of answers nothing more comes on a connection, which stays open.
+    SilentAfter(u64),
 }
 
 /// Lies until it is told to be honest; ended with the value.
@@ -112,6 +114,7 @@ async fn twist(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lie: Lie, lying:
             break;
         }
     }
+    let mut told = 0;
     loop {
         // Chunks of replies: magic, flags and kind (2 each), cookie (8), length, payload.
         let mut head = [0; 20];
@@ -121,6 +124,12 @@ async fn twist(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lie: Lie, lying:
         }
         let mut payload = vec![0; number(&head[16..20]) as usize];
         from.read_exact(&mut payload).await?;
+        told += payload.len() as u64;
+        if let (Lie::SilentAfter(bytes), true) = (lie, lying.load(Ordering::SeqCst))
+            && told > bytes
+        {
+            std::future::pending::<()>().await;
+        }
         if let (Lie::ShortReads, true) = (lie, lying.load(Ordering::SeqCst))
             && u16::from_be_bytes([head[6], head[7]]) == CHUNK_DATA
         {

@@ -9,6 +9,7 @@
 mod bad_input;
 mod clients;
 mod daemon;
+mod deletion;
 mod disclosure;
 mod first_copy;
 mod guest;

@@ -14,14 +14,15 @@ const MIB: u64 = 1 << 20;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Mail servers and a web server, see `tests/clients/notification_receivers.py`; ended with the value.
-struct Receivers {
+pub struct Receivers {
     child: Child,
     folder: PathBuf,
     ports: Value,
 }
 
 impl Receivers {
-    fn start(folder: &Path) -> Receivers {
+    /// Starts them; what arrives is kept in a folder in `folder`.
+    pub fn start(folder: &Path) -> Receivers {
         let folder = folder.join("arrived");
         std::fs::create_dir(&folder).expect("a folder in our folder");
         std::fs::write(folder.join("secret"), SECRET).expect("a secret for the receiver");
@@ -42,7 +43,8 @@ impl Receivers {
         self.ports[name].as_u64().unwrap_or_else(|| panic!("no port {name} in {}", self.ports))
     }
 
-    fn hook(&self) -> String {
+    /// The web address that takes events.
+    pub fn hook(&self) -> String {
         format!("https://localhost:{}/hook", self.port("https"))
     }
 
@@ -56,8 +58,13 @@ impl Receivers {
         files.into_iter().map(read).collect()
     }
 
+    /// A settings file for a service that is to reach them.
+    pub fn settings(&self, folder: &Path) -> String {
+        with_password(self, folder, "a password")
+    }
+
     /// Waits for so many.
-    fn wait(&self, kind: &str, n: usize) -> Vec<Value> {
+    pub fn wait(&self, kind: &str, n: usize) -> Vec<Value> {
         testbed::wait(&format!("{n} of {kind}"), Duration::from_secs(60), || {
             Some(self.arrived(kind)).filter(|arrived| arrived.len() >= n)
         })
