@@ -6,7 +6,7 @@ use crate::service::*;
 use crate::testing::server;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::event::delivery::DeliveryState;
-use godwit_model::id::JobId;
+use godwit_model::id::{JobId, RunId};
 use godwit_model::job::JobState;
 use godwit_model::key::KeyState;
 use godwit_model::licence::LicenseType;
@@ -184,6 +184,7 @@ pub(super) async fn change_key(sim: &mut Sim, service: &Service) {
 }
 
 /// Rare wishes: sweeps, notifications once more, and whatever else may be changed of a job, several members at once.
+/// Besides, somebody brings a server back as it was before we knew of it, with a tracker of a run that nobody knows.
 pub(super) async fn wish(sim: &mut Sim, service: &Service) {
     let now = sim.clock.now();
     match sim.wish_dice.below(10) {
@@ -194,6 +195,10 @@ pub(super) async fn wish(sim: &mut Sim, service: &Service) {
             settle("sweep", service.start_sweep(now).await);
         }
         3 | 4 => tell_again(sim, service, now).await,
+        5 => {
+            let (vm, run) = (sim.wish_dice.within(1, 4), RunId::from_bits(sim.wish_dice.roll().into()));
+            sim.world.look().trackers.insert(format!("vm-{vm}"), run);
+        }
         _ => change_much(sim, service, now).await,
     }
 }

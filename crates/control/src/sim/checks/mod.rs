@@ -15,8 +15,8 @@
 //!   is at its end, and is forgotten only when it is old (`telling`).
 //!
 //! Besides, at each look: whatever is not final ends within a bound of the service's own time, and what nothing needs is
-//! not left at the source (`stuck`); every image on record is whole; in good weather nothing is left in the store that
-//! nothing needs, and nothing is kept for longer than it is to be (`rest`).
+//! not left at the source (`stuck`); every image on record is whole; nothing is kept for longer than it is to be; in good
+//! weather nothing is left in the store that nothing needs (`rest`).
 
 pub(super) mod arrows;
 mod catalog;
@@ -197,6 +197,7 @@ impl Record {
         self.nothing_is_stuck(service, clock.up()).await;
         self.nothing_is_left_at_the_source(service, storm).await;
         self.look_at_letters(clock.now());
+        self.nothing_is_kept_too_long(service, clock.now(), false).await;
         catalog::look(service).await;
         images::look(service, storm.world()).await;
     }
