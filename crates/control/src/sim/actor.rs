@@ -5,7 +5,8 @@ use super::life::Sim;
 use crate::service::*;
 use crate::testing::server;
 use godwit_model::connector::ConnectorConfig;
-use godwit_model::id::JobId;
+use godwit_model::event::delivery::DeliveryState;
+use godwit_model::id::{JobId, RunId};
 use godwit_model::job::JobState;
 use godwit_model::key::KeyState;
 use godwit_model::licence::LicenseType;
@@ -180,6 +181,60 @@ pub(super) async fn change_key(sim: &mut Sim, service: &Service) {
         }
         _ => settle("take an alias", service.delete_alias(alias, now).await),
     }
+}
+
+/// Rare wishes: sweeps, notifications once more, and whatever else may be changed of a job, several members at once.
+/// Besides, somebody brings a server back as it was before we knew of it, with a tracker of a run that nobody knows.
+pub(super) async fn wish(sim: &mut Sim, service: &Service) {
+    let now = sim.clock.now();
+    match sim.wish_dice.below(10) {
+        0 => settle("preview a sweep", service.preview_sweep(now).await),
+        1 => settle("sweep", service.start_sweep(now).await),
+        2 => {
+            settle("preview a sweep", service.preview_sweep(now).await);
+            settle("sweep", service.start_sweep(now).await);
+        }
+        3 | 4 => tell_again(sim, service, now).await,
+        5 => {
+            let (vm, run) = (sim.wish_dice.within(1, 4), RunId::from_bits(sim.wish_dice.roll().into()));
+            sim.world.look().trackers.insert(format!("vm-{vm}"), run);
+        }
+        _ => change_much(sim, service, now).await,
+    }
+}
+
+/// Mostly what was given up, and sometimes what arrived.
+async fn tell_again(sim: &mut Sim, service: &Service, now: Timestamp) {
+    let state = if sim.wish_dice.chance(850) { DeliveryState::GivenUp } else { DeliveryState::Delivered };
+    let letters = service.store().notifications(None, Some(state), None, 40).await.unwrap();
+    let Some(id) = (!letters.is_empty()).then(|| sim.wish_dice.pick(&letters).id.clone()) else { return };
+    sim.record.wanted_again(&id);
+    let answer = service.redeliver_notification(id.as_str(), now).await;
+    if answer.is_err() {
+        sim.record.refused_again(&id);
+    }
+    settle("redeliver", answer);
+}
+
+async fn change_much(sim: &mut Sim, service: &Service, now: Timestamp) {
+    let jobs = service.store().jobs(None, 30).await.unwrap();
+    let dice = &mut sim.wish_dice;
+    let Some(job) = (!jobs.is_empty()).then(|| dice.pick(&jobs).id.clone()) else { return };
+    let mut changes = JobChanges::default();
+    for _ in 0..dice.within(1, 4) {
+        match dice.below(9) {
+            0 => changes.role_name = Some((*dice.pick(&["sms", "sms", "ours"])).to_owned()),
+            1 => changes.license = Some(*dice.pick(&[LicenseType::Byol, LicenseType::Aws])),
+            2 => changes.encrypted = Some(dice.chance(500)),
+            3 => changes.pause_on_failure = Some(dice.chance(800)),
+            4 => changes.frequency_hours = Some(*dice.pick(&[1, 6, 12, 24])),
+            5 => changes.interval_minutes = Some(*dice.pick(&INTERVALS)),
+            6 => changes.next_start = Some(start(dice, now)),
+            7 => changes.keep_images = Some(*dice.pick(&[0, 1, 3])),
+            _ => changes.recipients = Some(RECIPIENTS.concat().iter().map(ToString::to_string).collect()),
+        }
+    }
+    settle("change much", service.update_replication_job(job.as_str(), changes, now).await);
 }
 
 /// Servers vanish, come back and become others.

@@ -7,7 +7,7 @@
 use crate::store::Store;
 use crate::testing::at_once;
 use godwit_model::catalog::CatalogStatus;
-use godwit_model::id::{ImageId, JobId, PackId, RunId};
+use godwit_model::id::{EventId, ImageId, JobId, NotificationId, PackId, RunId};
 use godwit_model::job::{Interval, JobState};
 use godwit_model::run::{Position, RunState, RunType, Stage};
 use godwit_model::time::Timestamp;
@@ -31,6 +31,7 @@ pub(super) enum Change {
     Run(Step<RunRow>),
     Image(Step<ImageRow>),
     Event(EventRow),
+    Notification(Step<NotificationRow>),
     /// A pack of the ledger may not be used any more.
     Void(PackRow),
     Catalog(Step<CatalogRow>),
@@ -75,10 +76,24 @@ pub(super) struct ImageRow {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EventRow {
+    pub event_id: EventId,
     pub job_id: JobId,
     pub run_id: Option<RunId>,
     pub kind: String,
     pub happened_at: Timestamp,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub(super) struct NotificationRow {
+    pub notification_id: NotificationId,
+    pub event_id: EventId,
+    pub happened_at: Timestamp,
+    pub recipient: String,
+    pub state: String,
+    pub attempts: u32,
+    pub since_at: Timestamp,
+    pub next_at: Option<Timestamp>,
+    pub failure_code: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,7 +138,7 @@ impl RunRow {
 }
 
 /// What is written down: a table, its columns, and which of its changes.
-const WRITTEN: [(&str, &[&str], &[&str]); 5] = [
+const WRITTEN: [(&str, &[&str], &[&str]); 6] = [
     (
         "job",
         &[
@@ -147,7 +162,22 @@ const WRITTEN: [(&str, &[&str], &[&str]); 5] = [
     ),
     ("image", &["image_id", "job_id", "run_id", "deleting"], &["INSERT", "UPDATE", "DELETE"]),
     ("catalog", &["status", "status_before", "import_number", "modified_at"], &["UPDATE"]),
-    ("job_event", &["job_id", "run_id", "kind", "happened_at"], &["INSERT"]),
+    ("job_event", &["event_id", "job_id", "run_id", "kind", "happened_at"], &["INSERT"]),
+    (
+        "notification",
+        &[
+            "notification_id",
+            "event_id",
+            "happened_at",
+            "recipient",
+            "state",
+            "attempts",
+            "since_at",
+            "next_at",
+            "failure_code",
+        ],
+        &["INSERT", "UPDATE", "DELETE"],
+    ),
 ];
 
 /// How far the journal was read.
@@ -204,6 +234,7 @@ fn change(what: &str, was: Option<&str>, is: Option<&str>) -> Change {
         "run" => Change::Run(step(was, is)),
         "image" => Change::Image(step(was, is)),
         "job_event" => Change::Event(only(is)),
+        "notification" => Change::Notification(step(was, is)),
         "pack_ledger" => Change::Void(only(is)),
         "catalog" => Change::Catalog(step(was, is)),
         "committed" => Change::Committed,

@@ -7,13 +7,13 @@ use super::dice::Dice;
 use super::is_broken;
 use super::journal::Journal;
 use super::storm::{Storm, Weather};
-use super::telling;
 use crate::notify::NotifyOptions;
 use crate::options::{Options, Retry};
 use crate::service::Service;
 use crate::store::Store;
 use crate::testing::{Database, Reversing, Room, START, World, at_once, server};
 use crate::{Control, Parts};
+use godwit_model::event::delivery::Patience;
 use godwit_model::retention::Retention;
 use godwit_model::time::{Millis, Timestamp};
 use std::collections::BTreeSet;
@@ -35,6 +35,8 @@ pub(super) struct Sim {
     /// The same of users and policies, and of the disk.
     pub access_dice: Dice,
     disk_dice: Dice,
+    /// The same of rare wishes.
+    pub wish_dice: Dice,
     /// There is somebody who may decide about users.
     pub is_administered: bool,
     /// The life before was ended by a kill.
@@ -106,6 +108,8 @@ impl Sim {
             state.busy_guests = 1;
         }
         let hours = |n: u64| Duration::from_secs(3_600 * n);
+        // So short that some bad weather outlasts it.
+        let patience = Patience { age: Millis::HOUR.times(3), ..NotifyOptions::default().patience };
         let options = Options {
             max_active_runs: dice.within(1, 3) as usize,
             // Rare enough that a month takes a second; the plan wakes the driver when something is due.
@@ -119,7 +123,7 @@ impl Sim {
                 deleted_jobs: Some(Millis::DAY.times(10)),
                 catalog: Some(Millis::DAY.times(5)),
             },
-            notify: NotifyOptions { keep: Some(Millis::DAY.times(10)), ..NotifyOptions::default() },
+            notify: NotifyOptions { keep: Some(Millis::DAY.times(10)), patience, ..NotifyOptions::default() },
             retry: Retry { attempts: 4, first: Duration::from_secs(2), longest: Duration::from_secs(120) },
             ..Options::default()
         };
@@ -138,6 +142,7 @@ impl Sim {
             key_dice: Dice::new(!seed),
             access_dice: Dice::new(!seed ^ 1),
             disk_dice: Dice::new(!seed ^ 2),
+            wish_dice: Dice::new(!seed ^ 3),
             is_administered: false,
             was_killed: false,
             dice,
@@ -253,12 +258,14 @@ impl Sim {
             if self.access_dice.chance(300) {
                 access::act(self, service).await;
             }
+            if self.wish_dice.chance(250) {
+                actor::wish(self, service).await;
+            }
             if self.disk_dice.chance(60) {
                 self.fill_the_disk(service).await;
             }
             sleep(Duration::from_secs(self.dice.within(60, 12 * 3_600))).await;
-            self.record.look(service, &self.world, &self.clock).await;
-            telling::look(service, &self.storm, self.clock.now()).await;
+            self.record.look(service, &self.storm, &self.clock).await;
             if self.dice.chance(60) {
                 self.come_to_rest(service).await;
             }
@@ -274,9 +281,8 @@ impl Sim {
         self.storm.set(Weather::CALM);
         let calm = self.clock.now();
         sleep(Duration::from_secs(8 * 3_600)).await;
-        self.record.look(service, &self.world, &self.clock).await;
+        self.record.look(service, &self.storm, &self.clock).await;
         self.record.look_at_rest(service, &self.world, calm, self.clock.now()).await;
-        telling::look_at_rest(service, self.clock.now()).await;
     }
 
     /// The disk under the database is full for a while, and callers go on; then somebody makes room.

@@ -10,7 +10,7 @@
 //! that time and a skew that the weather sets. A life of the service ends by a stop or by a kill between any two steps;
 //! the next one finds the same files. Nothing of the decision line is replaced.
 //!
-//! A failure prints its seed; `GODWIT_SEED=… cargo test -p godwit-control seed_of_the_environment` repeats it, and
+//! Each history prints its seed when it begins; `GODWIT_SEED=… cargo test -p godwit-control seed_of_the_environment` repeats it, and
 //! `GODWIT_SIM_DAYS=…` makes each history longer.
 
 mod access;
@@ -20,7 +20,6 @@ mod dice;
 mod journal;
 mod life;
 mod storm;
-mod telling;
 
 use life::Sim;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -75,6 +74,8 @@ fn stay_on_core(number: u64) {
 fn history(seed: u64) -> BTreeSet<String> {
     count_panics();
     let days = number("GODWIT_SIM_DAYS").unwrap_or(DAYS);
+    // One that hangs tells its seed, too.
+    println!("the history of seed {seed}, {days} days");
     let sim = std::panic::AssertUnwindSafe(|| Sim::new(seed).run(days));
     std::panic::catch_unwind(sim).unwrap_or_else(|panic| {
         eprintln!("the history of seed {seed} broke a promise: GODWIT_SEED={seed} repeats it");

@@ -17,8 +17,8 @@ use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{EventId, ImageId, KeyId, PackId, RunId, SnapshotId};
 use godwit_model::recipient::Recipient;
 use godwit_model::server::Discovery;
-use godwit_model::time::Millis;
-use std::collections::{BTreeMap, BTreeSet};
+use godwit_model::time::{Millis, Timestamp};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,6 +46,11 @@ pub(super) struct Weather {
 impl Weather {
     pub const CALM: Weather = Weather { before: 0, after: 0, hang: 0, slow: 2, long: 60, lost: 0, dark: false };
 
+    /// Whether every call at the source comes through, and within its bound.
+    fn is_fair(&self) -> bool {
+        self.before + self.after + self.hang == 0 && !self.dark && self.slow <= 60
+    }
+
     pub fn roll(dice: &mut Dice) -> Weather {
         match dice.below(10) {
             0..=3 => Weather { long: 600, ..Weather::CALM },
@@ -57,6 +62,33 @@ impl Weather {
             _ => Weather { dark: true, ..Weather::CALM },
         }
     }
+}
+
+/// Of a spell of fair weather: who was refused before it rests for an hour (a heartbeat), behind a call that may hang
+/// until its bound.
+pub(super) const FIRST: Millis = Millis(70 * Millis::MINUTE.0);
+
+/// What counts of a spell that began `since` then.
+fn counted(since: Option<i64>, up: i64) -> i64 {
+    since.map_or(0, |since| (up - since - FIRST.0).max(0))
+}
+
+/// What the receiver has seen of a message.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// How often it took it.
+    pub taken: usize,
+    /// When the last attempt was over; if the clock was set back since, the latest of all.
+    pub tried: Option<Timestamp>,
+}
+
+/// How long the source could be asked, in the service's own time.
+#[derive(Default)]
+struct Spells {
+    /// Of all spells of fair weather that are over.
+    total: i64,
+    /// When the one at hand began.
+    since: Option<i64>,
 }
 
 /// What becomes of one call.
@@ -94,23 +126,44 @@ pub(super) struct Storm {
     post: Mutex<Dice>,
     /// The same of points in time.
     losses: Mutex<Dice>,
-    /// Events that somebody was told.
-    told: Mutex<BTreeSet<EventId>>,
+    /// What was told, by event and recipient.
+    told: Mutex<BTreeMap<(EventId, String), Seen>>,
+    spells: Mutex<Spells>,
 }
 
 impl Storm {
     pub fn new(world: Arc<World>, clock: Arc<Clock>, mut dice: Dice) -> Storm {
         let (post, losses) = (Mutex::new(dice.fork()), Mutex::new(dice.fork()));
-        Storm { world, clock, sky: Mutex::new((Weather::CALM, dice)), post, losses, told: Mutex::default() }
+        let spells = Mutex::new(Spells { total: 0, since: Some(0) });
+        Storm { world, clock, sky: Mutex::new((Weather::CALM, dice)), post, losses, told: Mutex::default(), spells }
     }
 
     pub fn set(&self, weather: Weather) {
         self.sky.lock().unwrap().0 = weather;
+        let (up, mut spells) = (self.clock.up(), self.spells.lock().unwrap());
+        if weather.is_fair() {
+            spells.since.get_or_insert(up);
+        } else {
+            spells.total += counted(spells.since.take(), up);
+        }
     }
 
-    /// Whether anybody was told this.
-    pub fn arrived(&self, event: &EventId) -> bool {
-        self.told.lock().unwrap().contains(event)
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// How long the source could be asked so far, in milliseconds of the service's own time. Of each spell of fair
+    /// weather only what follows its [`FIRST`] counts, so that many short ones do not add up: whoever was refused before
+    /// it rests for a while, and asks again within that.
+    pub fn askable(&self) -> i64 {
+        let spells = self.spells.lock().unwrap();
+        spells.total + counted(spells.since, self.clock.up())
+    }
+
+    /// What the receiver has seen of it.
+    pub fn seen(&self, event: &EventId, recipient: &str) -> Seen {
+        let told = self.told.lock().unwrap();
+        told.get(&(event.clone(), recipient.to_owned())).copied().unwrap_or_default()
     }
 
     /// One short call through the weather.
@@ -221,12 +274,28 @@ async fn steady<T>(seconds: u64, progress: &(dyn Fn(u64, u64) + Send + Sync)) ->
     std::future::pending().await
 }
 
+/// An attempt to tell something, over when it is dropped: one that hangs is dropped by who waits for it.
+struct Attempt<'a> {
+    storm: &'a Storm,
+    letter: (EventId, String),
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut told) = self.storm.told.lock() {
+            let seen = told.entry(self.letter.clone()).or_default();
+            seen.tried = seen.tried.max(Some(self.storm.clock.now()));
+        }
+    }
+}
+
 #[async_trait]
 impl Notifier for Storm {
-    async fn deliver(&self, message: &Message, _: &Recipient) -> Result<(), Failure> {
+    async fn deliver(&self, message: &Message, recipient: &Recipient) -> Result<(), Failure> {
+        let attempt = Attempt { storm: self, letter: (message.id().clone(), recipient.to_string()) };
         let taken = async {
             self.world.gate.pass("deliver").await;
-            self.told.lock().unwrap().insert(message.id().clone());
+            self.told.lock().unwrap().entry(attempt.letter.clone()).or_default().taken += 1;
             Ok(())
         };
         let unreachable = |_| Failure::new(Code::RecipientUnreachable, "the weather");

@@ -1,5 +1,6 @@
 //! Jobs and their events.
 
+use super::telling::concerned;
 use super::{Known, Owed, Record};
 use crate::sim::journal::{EventRow, JobRow, RunRow, Step};
 use godwit_model::event::EventKind;
@@ -61,7 +62,7 @@ impl Record {
             _ => {}
         }
         if let Some(kind) = EventKind::of_job(is.state)
-            && is.recipients != "[]"
+            && !concerned(is, kind).is_empty()
         {
             self.owed.insert(Owed::Event(is.job_id.clone(), None, kind.as_str(), is.state_since));
         }
@@ -89,8 +90,7 @@ impl Record {
                 self.owed.insert(Owed::Pause(job.job_id.clone()));
             }
         }
-        // People are not told of every image.
-        if job.recipients.contains("://") || (kind == EventKind::RunFailed && job.recipients != "[]") {
+        if !concerned(&job, kind).is_empty() {
             let at = run.completed_at.expect("it has ended");
             self.owed.insert(Owed::Event(job.job_id, Some(run.run_id.clone()), kind.as_str(), at));
         }
@@ -101,6 +101,7 @@ impl Record {
         let run = event.run_id.clone().filter(|_| kind.is_of_run());
         let owed = Owed::Event(event.job_id.clone(), run, kind.as_str(), event.happened_at);
         assert!(self.owed.remove(&owed), "told, but it has not happened: {event:?}");
+        self.address(event, kind);
     }
 
     fn pause_after(&self, job: &JobRow) -> u32 {

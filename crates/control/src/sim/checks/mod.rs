@@ -11,9 +11,12 @@
 //! - An image vanishes only by hand, or because its job keeps fewer: the oldest first, and never one too many (`images`).
 //! - Staged packs are kept for seven days (`images`).
 //! - The catalog is imported, cleared, and expires at its age (`catalog`).
+//! - Whoever is to be told has a notification; it counts as delivered only if it arrived, is given up only when patience
+//!   is at its end, and is forgotten only when it is old (`telling`).
 //!
-//! Besides, at each look: whatever is not final ends within a bound of the service's own time; every image on record is
-//! whole; in good weather nothing is left at the source or in the store that nothing needs (`rest`).
+//! Besides, at each look: whatever is not final ends within a bound of the service's own time, and what nothing needs is
+//! not left at the source (`stuck`); every image on record is whole; nothing is kept for longer than it is to be; in good
+//! weather nothing is left in the store that nothing needs (`rest`).
 
 pub(super) mod arrows;
 mod catalog;
@@ -22,26 +25,21 @@ mod jobs;
 mod rest;
 mod runs;
 mod schedule;
+mod stuck;
+mod telling;
 
 use super::is_broken;
 use super::journal::{Change, JobRow, Journal, RunRow};
 use super::life::Clock;
+use super::storm::Storm;
 use crate::options::Options;
 use crate::service::Service;
-use crate::testing::{World, at_once};
-use godwit_model::catalog::CatalogStatus;
-use godwit_model::id::{ImageId, JobId, RunId};
-use godwit_model::job::JobState;
-use godwit_model::time::{Millis, Timestamp};
+use crate::testing::at_once;
+use godwit_model::id::{EventId, ImageId, JobId, NotificationId, RunId};
+use godwit_model::time::Timestamp;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-
-/// Bounds of what is not final, in hours of the service's own time: the longest transfer and verification of the weather
-/// for each volume, and a turn of bad weather. An end and an import have only short calls, within one turn.
-const LONGEST_RUN: i64 = 48;
-const LONGEST_ENDING: i64 = 12;
-const LONGEST_IMPORT: i64 = 12;
 
 /// A disk under the database that took nothing more.
 pub(super) const FULL: &str = "a full disk";
@@ -68,8 +66,11 @@ pub(super) struct Record {
     at_work: usize,
     /// Since when there is a place for another one.
     free_since: Timestamp,
-    /// Since when, in the service's own time, something is not final.
-    busy: BTreeMap<String, i64>,
+    busy: stuck::Busy,
+    unclaimed: stuck::Unclaimed,
+    letters: BTreeMap<NotificationId, telling::Letter>,
+    /// How often somebody wants a notification again.
+    wanted_again: BTreeMap<NotificationId, usize>,
     counts: Counts,
     /// Arrows that were gone along, and rare weather.
     seen: BTreeSet<String>,
@@ -80,6 +81,8 @@ pub(super) struct Record {
 enum Owed {
     Event(JobId, Option<RunId>, &'static str, Timestamp),
     Image(RunId),
+    /// This recipient is to be told.
+    Letter(EventId, String),
     /// The job is paused, or ends.
     Pause(JobId),
 }
@@ -114,6 +117,9 @@ struct Counts {
     missed: usize,
     paused: usize,
     refused: usize,
+    told: usize,
+    told_again: usize,
+    given_up: usize,
     /// The longest times that something was not final, in hours.
     longest: BTreeMap<&'static str, i64>,
 }
@@ -133,7 +139,10 @@ impl Record {
             born: Timestamp(0),
             at_work: 0,
             free_since: Timestamp(0),
-            busy: BTreeMap::new(),
+            busy: stuck::Busy::default(),
+            unclaimed: stuck::Unclaimed::default(),
+            letters: BTreeMap::new(),
+            wanted_again: BTreeMap::new(),
             counts: Counts::default(),
             seen: BTreeSet::new(),
         }
@@ -173,30 +182,35 @@ impl Record {
     }
 
     /// Looks at everything that was committed since the last look.
-    pub async fn look(&mut self, service: &Service, world: &World, clock: &Clock) {
+    pub async fn look(&mut self, service: &Service, storm: &Storm, clock: &Clock) {
         self.counts.looks += 1;
         assert!(!is_broken(), "a task broke: see above");
         let changes = self.journal.read(service.store()).await;
         self.counts.changes += changes.iter().filter(|change| !matches!(change, Change::Committed)).count();
         for change in changes {
-            self.take(change, clock.latest());
+            self.take(change, storm, clock.latest());
         }
         for (id, known) in &self.jobs {
             known.look(id);
         }
+        self.no_run_waits(clock.now());
         self.nothing_is_stuck(service, clock.up()).await;
+        self.nothing_is_left_at_the_source(service, storm).await;
+        self.look_at_letters(clock.now());
+        self.nothing_is_kept_too_long(service, clock.now(), false).await;
         catalog::look(service).await;
-        images::look(service, world).await;
+        images::look(service, storm.world()).await;
     }
 
     /// `latest`: what the clock has shown at most.
-    fn take(&mut self, change: Change, latest: Timestamp) {
+    fn take(&mut self, change: Change, storm: &Storm, latest: Timestamp) {
         match change {
             Change::Life(born) => self.born = born,
             Change::Job(step) => self.take_job(step, latest),
             Change::Run(step) => self.take_run(step),
             Change::Image(step) => self.take_image(step),
             Change::Event(event) => self.take_event(&event),
+            Change::Notification(step) => self.take_notification(step, storm, latest),
             Change::Void(pack) => self.take_void(&pack, latest),
             Change::Catalog(step) => self.take_catalog(step, latest),
             Change::Committed => {
@@ -212,27 +226,6 @@ impl Record {
 
     fn is_excused(&self, from: Timestamp, to: Timestamp) -> bool {
         self.excuses.iter().any(|(a, b)| *a <= to && *b >= from)
-    }
-
-    async fn nothing_is_stuck(&mut self, service: &Service, up: i64) {
-        let mut busy: BTreeMap<String, (&'static str, i64)> = BTreeMap::new();
-        for (id, known) in &self.jobs {
-            let at_work = known.runs.values().filter(|run| run.state.is_at_work());
-            busy.extend(at_work.map(|run| (run.run_id.to_string(), ("a run", LONGEST_RUN))));
-            if matches!(known.row.state, JobState::Failing | JobState::Deleting) {
-                busy.insert(id.to_string(), ("the end of a job", LONGEST_ENDING));
-            }
-        }
-        if service.store().catalog().await.unwrap().status == CatalogStatus::Importing {
-            busy.insert("the import".to_owned(), ("an import", LONGEST_IMPORT));
-        }
-        self.busy.retain(|what, _| busy.contains_key(what));
-        for (what, (kind, hours)) in busy {
-            let since = *self.busy.entry(what.clone()).or_insert(up);
-            let longest = self.counts.longest.entry(kind).or_default();
-            *longest = (*longest).max((up - since) / Millis::HOUR.0);
-            assert!(up - since <= Millis::HOUR.times(hours).0, "{what} is not done after {hours} hours");
-        }
     }
 
     /// Says what the history was made of; gives the arrows that were gone along.
@@ -268,11 +261,11 @@ fn is_listed(run: &RunRow) -> bool {
     run.state == RunState::Pending && run.kind == RunType::Automatic
 }
 
-async fn rows(service: &Service, sql: &'static str) -> Vec<sqlx::any::AnyRow> {
-    at_once(sqlx::query(sql).fetch_all(service.store().reader())).await.unwrap()
+async fn rows(service: &Service, sql: impl Into<String>) -> Vec<sqlx::any::AnyRow> {
+    at_once(sqlx::query(sqlx::AssertSqlSafe(sql.into())).fetch_all(service.store().reader())).await.unwrap()
 }
 
-pub(super) async fn ids<I: FromStr + Ord>(service: &Service, sql: &'static str) -> BTreeSet<I> {
+pub(super) async fn ids<I: FromStr + Ord>(service: &Service, sql: impl Into<String>) -> BTreeSet<I> {
     rows(service, sql).await.iter().map(|row| id(row, 0)).collect()
 }
 

@@ -54,6 +54,45 @@ impl Record {
         let ending = rows(service, "SELECT job_id FROM job WHERE state IN ('FAILING', 'DELETING')").await;
         assert!(ending.is_empty(), "a job does not come to its end in good weather");
         look_at_keys(service, world).await;
+        self.nothing_is_kept_too_long(service, now, true).await;
+        self.look_at_letters_at_rest(now);
+        let unwell = rows(service, "SELECT connector_id FROM connector WHERE status <> 'HEALTHY'").await;
+        assert!(unwell.is_empty(), "a connector stays unhealthy in good weather");
+    }
+}
+
+impl Record {
+    /// The driver looks once in a tick what is over: what was over for two of them before this is gone, or has changed,
+    /// unless there was an excuse. In bad weather a job waits until what it staged is removed.
+    pub(super) async fn nothing_is_kept_too_long(&self, service: &Service, now: Timestamp, is_at_rest: bool) {
+        let kept = self.options.retention;
+        let looked = now - Millis(2 * self.options.tick.as_millis() as i64);
+        if self.is_excused(looked, now) {
+            return;
+        }
+        let deleted = match is_at_rest {
+            true => "SELECT job_id FROM job WHERE state = 'DELETED' AND state_since",
+            false => {
+                "SELECT job_id FROM job WHERE state = 'DELETED' AND NOT EXISTS (SELECT 1 FROM pack_ledger JOIN run \
+                 ON run.run_id = pack_ledger.run_id WHERE run.job_id = job.job_id) AND state_since"
+            }
+        };
+        let all = [
+            (kept.paused_jobs, "SELECT job_id FROM job WHERE state = 'PAUSED_ON_FAILURE' AND state_since"),
+            (kept.deleted_jobs, deleted),
+            (kept.catalog, "SELECT status FROM catalog WHERE status = 'AVAILABLE' AND modified_at"),
+            (
+                self.options.notify.keep,
+                "SELECT event_id FROM job_event WHERE NOT EXISTS (SELECT 1 FROM notification WHERE \
+                 notification.event_id = job_event.event_id AND state = 'PENDING') AND happened_at",
+            ),
+        ];
+        for (kept, what) in all {
+            let Some(kept) = kept else { continue };
+            let overdue = rows(service, format!("{what} <= {}", (looked - kept).0)).await;
+            let first: Option<String> = overdue.first().map(|row| row.get(0));
+            assert_eq!(first, None, "kept for too long, the first of {}: {what}", overdue.len());
+        }
     }
 }
 

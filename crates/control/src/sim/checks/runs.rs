@@ -8,7 +8,7 @@ use godwit_model::schedule::{ON_DEMAND_LIMIT, ON_DEMAND_WINDOW};
 use godwit_model::time::Millis;
 
 /// How late a run begins that is due and has a place: the driver is woken for it.
-const LATE: Millis = Millis::MINUTE;
+pub(super) const LATE: Millis = Millis::MINUTE;
 
 impl Record {
     pub(super) fn take_run(&mut self, step: Step<RunRow>) {
