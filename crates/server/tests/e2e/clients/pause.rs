@@ -81,6 +81,13 @@ impl Scene {
         due(&failed)
     }
 
+    /// When the next run of a job is due. The service lists it by itself, soon after a change.
+    fn next_due(&self, id: &str) -> f64 {
+        testbed::wait("a run to be listed ahead", Duration::from_secs(30), || {
+            self.job(id)["next_replication_run_start_time"].as_f64()
+        })
+    }
+
     /// The run that follows those that were there, once it is completed.
     fn next_completed(&self, id: &str, runs: usize) -> Value {
         let run = testbed::wait("the next run to begin", Duration::from_secs(90), || {
@@ -94,11 +101,6 @@ impl Scene {
 /// When a run was due.
 fn due(run: &Value) -> f64 {
     run["scheduled_start_time"].as_f64().unwrap_or_else(|| panic!("no time in {run:#}"))
-}
-
-/// When the next run of a job is due.
-fn next_due(job: &Value) -> f64 {
-    job["next_replication_run_start_time"].as_f64().unwrap_or_else(|| panic!("nothing is listed ahead in {job:#}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +172,7 @@ async fn a_job_paused_on_failure_is_resumed_by_the_command_line_on_its_grid_or_f
     assert!(scene.cli(&["jobs", "resume", id]).contains("at work again"));
     let resumed = scene.job(id);
     assert_eq!(resumed["state"], "ACTIVE", "{resumed:#}");
-    let next = next_due(&resumed);
+    let next = scene.next_due(id);
     let points = (next - start) / 60.0;
     assert!(points >= 0.99 && (points - points.round()).abs() < 1e-6, "{points} intervals after {start} is {next}");
     let run = scene.next_completed(id, runs);
@@ -185,7 +187,7 @@ async fn a_job_paused_on_failure_is_resumed_by_the_command_line_on_its_grid_or_f
     assert_eq!(job(&scene.sms, id).await.state(), Some(&JobState::Active));
     let run = scene.next_completed(id, runs);
     assert!(due(&run) > start, "{run:#}");
-    assert_eq!(next_due(&scene.job(id)), due(&run) + 12.0 * 3600.0, "the grid begins with this run");
+    assert_eq!(scene.next_due(id), due(&run) + 12.0 * 3600.0, "the grid begins with this run");
 
     // Only what is paused can be resumed.
     let refused = scene.service.command_at(&scene.relay.endpoint, &["jobs", "resume", id]);
