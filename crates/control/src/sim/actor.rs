@@ -224,7 +224,14 @@ async fn change_much(sim: &mut Sim, service: &Service, now: Timestamp) {
     for _ in 0..dice.within(1, 4) {
         match dice.below(9) {
             0 => changes.role_name = Some((*dice.pick(&["sms", "sms", "ours"])).to_owned()),
-            1 => changes.license = Some(*dice.pick(&[LicenseType::Byol, LicenseType::Aws])),
+            1 => {
+                let all = [
+                    LicenseChange::To(LicenseType::Byol),
+                    LicenseChange::To(LicenseType::Aws),
+                    LicenseChange::Automatic,
+                ];
+                changes.license = Some(*dice.pick(&all));
+            }
             2 => changes.encrypted = Some(dice.chance(500)),
             3 => changes.pause_on_failure = Some(dice.chance(800)),
             4 => changes.frequency_hours = Some(*dice.pick(&[1, 6, 12, 24])),
