@@ -118,10 +118,11 @@ async fn what_took_effect_though_it_failed_is_repeated_in_every_stage() {
         h.until_job(&service, &job, JobState::Completed).await;
         assert!(h.world.calls(call) >= 2, "{call}");
         assert_eq!(h.images(&service).await.len(), 1, "{call}");
-        let world = h.world.look();
-        assert_eq!((world.images.len(), world.snapshots.len()), (1, 2), "{call}");
-        assert!(world.points.is_empty(), "{call}: left at the source");
-        drop(world);
+        {
+            let world = h.world.look();
+            assert_eq!((world.images.len(), world.snapshots.len()), (1, 2), "{call}");
+            assert!(world.points.is_empty(), "{call}: left at the source");
+        }
         assert_eq!((h.world.calls("send"), h.world.loose_packs()), (2 * PACKS as usize, 0), "{call}: sent twice");
         control.shutdown().await;
     }
