@@ -319,7 +319,11 @@ impl Driver {
             let is_at_work = |run: &RunId| facts.runs.iter().any(|r| r.run == *run);
             if self.line.wants_sweep(&id, is_at_work) {
                 let (line, swept) = (self.line.clone(), id.clone());
-                self.ensure(Task::Sweep(id), |cancel| recover::sweep(line, swept, cancel));
+                self.ensure(Task::Sweep(id), |cancel| {
+                    // At once: what is asked for from here on, by a run that is at work yet, is another sweep.
+                    let behind = line.begin_sweep(&swept);
+                    recover::sweep(line, swept, behind, cancel)
+                });
             }
         }
         Ok(self.connectors.values().map(|due| due.heartbeat.saturating_duration_since(now)).min())

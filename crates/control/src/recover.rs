@@ -9,7 +9,8 @@ use crate::control::Line;
 use crate::driver::Ended;
 use crate::run::bounded;
 use crate::store::StoreError;
-use godwit_model::id::ConnectorId;
+use godwit_model::id::{ConnectorId, RunId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -24,15 +25,21 @@ pub(crate) async fn pick_up(line: &Line) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes everything of ours at a source but what is claimed.
+/// Removes everything of ours at a source but what is claimed. It comes `behind` these runs: if it fails, so does the
+/// next one.
 pub(crate) async fn sweep(
     line: Arc<Line>,
     connector: ConnectorId,
+    behind: BTreeSet<RunId>,
     cancel: CancellationToken,
 ) -> Result<Ended, StoreError> {
-    let record = line.store.connector(&connector).await?;
-    // Before the work: whoever asks meanwhile asks for another sweep.
-    let behind = line.begin_sweep(&connector);
+    let record = match line.store.connector(&connector).await {
+        Ok(record) => record,
+        Err(error) => {
+            line.sweep_behind(connector, behind);
+            return Err(error);
+        }
+    };
     let Some(record) = record else { return Ok(Ended::Done) };
     let ask_claims = || line.claims();
     let work = line.replicator.sweep_source(&record.config, &ask_claims);

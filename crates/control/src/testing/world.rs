@@ -67,7 +67,7 @@ pub(crate) struct StoredSnapshot {
 /// A point in time at the source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Held {
-    vm_id: String,
+    pub vm_id: String,
     name: String,
     /// What the guest had written by then.
     version: u64,
