@@ -37,8 +37,10 @@ const CATALOG: &[(&str, &[&str])] = &[
     ("EXPIRED", &["IMPORTING", "DELETED"]),
 ];
 
-/// Too rare for a thousand days: the catalog is imported in the first minutes, and what failed is cleaned up in a moment.
-const RARE: [&str; 5] = [
+/// Too rare for a thousand days: the catalog is imported in the first minutes, an image is written and what failed is
+/// cleaned up in a moment.
+const RARE: [&str; 6] = [
+    "a run Registering → Deleting",
     "a job FAILING → DELETING",
     "a run Abandoning → Deleting",
     "the catalog NOT_IMPORTED → DELETED",
