@@ -51,6 +51,16 @@ pub(crate) struct PointVolumeRecord {
     pub note: Option<String>,
 }
 
+/// Also by a run at work that has not recorded its image yet, or by what one left in the store.
+const IMAGE_ID_IN_USE: &str = "SELECT image_id FROM image WHERE image_id = $1 \
+    UNION ALL SELECT image_id FROM run WHERE state IN ('ACTIVE', 'DELETING') AND image_id = $1 \
+    UNION ALL SELECT object_id FROM leftover WHERE object_id = $1";
+
+/// The same of snapshots: those of a job that was forgotten stay with its images.
+const SNAPSHOT_ID_IN_USE: &str = "SELECT snapshot_id FROM run_volume WHERE snapshot_id = $1 \
+    UNION ALL SELECT snapshot_id FROM snapshot WHERE snapshot_id = $1 \
+    UNION ALL SELECT object_id FROM leftover WHERE object_id = $1";
+
 impl Store {
     /// Starts a pending run, and with it its job.
     pub(crate) async fn start_run(&self, id: &RunId, now: Timestamp) -> Result<(), StoreError> {
@@ -88,7 +98,7 @@ impl Store {
             Done::Notes(notes) => add_notes(&mut tx, &was.id, notes).await?,
         }
         if position == Position::At(Stage::Registering) && was.image.is_none() {
-            let image = tx.fresh("SELECT image_id FROM image WHERE image_id = $1", draw, ImageId::from_bits).await?;
+            let image = tx.fresh(IMAGE_ID_IN_USE, draw, ImageId::from_bits).await?;
             sqlx::query("UPDATE run SET image_id = $1 WHERE run_id = $2")
                 .bind(image.to_string())
                 .bind(was.id.to_string())
@@ -355,8 +365,7 @@ async fn write_point(
     sqlx::query("DELETE FROM run_volume WHERE run_id = $1").bind(was.id.to_string()).run(&mut **tx, what).await?;
     for (place, volume) in point.volumes.iter().enumerate() {
         let carried = lost.iter().find(|v| v.device == volume.device).map(|v| v.figures).unwrap_or_default();
-        let snapshot =
-            tx.fresh("SELECT snapshot_id FROM run_volume WHERE snapshot_id = $1", draw, SnapshotId::from_bits).await?;
+        let snapshot = tx.fresh(SNAPSHOT_ID_IN_USE, draw, SnapshotId::from_bits).await?;
         sqlx::query(
             "INSERT INTO run_volume (run_id, device, place, snapshot_id, parent_id, tracked, notes, root_digest, \
              bytes_total, bytes_done, bytes_read, bytes_sent, bytes_stored, bytes_resent, bytes_verified) \

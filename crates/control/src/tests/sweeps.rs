@@ -233,7 +233,11 @@ async fn a_sweep_that_is_stopped_goes_on_at_the_next_start() {
     h.replicated(&service).await;
     h.world.lose_track_of_a_pack();
     h.wait(Millis::DAY.times(7), &service);
-    until("the daily sweep", async || h.world.loose_packs() == 0).await;
+    until("the daily sweep", async || {
+        let sweeps = service.describe_sweeps(None, &Page::default()).await.unwrap().items;
+        h.world.loose_packs() == 0 && sweeps.iter().all(|sweep| sweep.state != SweepState::Running)
+    })
+    .await;
     h.world.script("sweep_store", [Act::Hang]);
     let calls = h.world.calls("sweep_store");
     let id = service.start_sweep(h.now()).await.unwrap();
