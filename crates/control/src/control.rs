@@ -66,7 +66,7 @@ pub(crate) struct Line {
     sweeps: Mutex<BTreeMap<ConnectorId, BTreeSet<RunId>>>,
     /// Changes of keys, one behind the other: each is a step in the store and one in the key store, in this order.
     pub key_changes: tokio::sync::Mutex<()>,
-    /// Which reads of images are on record.
+    /// Which uses of keys a record stands for already.
     pub noted_uses: Noted,
 }
 
