@@ -156,10 +156,15 @@ impl PackCipher {
 
     /// What was sealed, or `None` if it was changed or is not what `ordinal` and `bound` say.
     pub(crate) fn open(&self, ordinal: u64, bound: &[u8], stored: &[u8]) -> Option<Vec<u8>> {
+        let mut plain = Vec::new();
+        self.open_into(ordinal, bound, stored, &mut plain).map(|()| plain)
+    }
+
+    /// As [`PackCipher::open`], into a buffer that is used again. After a failure it is worth nothing.
+    pub(crate) fn open_into(&self, ordinal: u64, bound: &[u8], stored: &[u8], plain: &mut Vec<u8>) -> Option<()> {
         let (text, tag) = stored.split_at_checked(stored.len().checked_sub(TAG)?)?;
-        let mut plain = vec![0; text.len()];
-        self.0.open_separate_gather(nonce(ordinal), Aad::from(bound), text, tag, &mut plain).ok()?;
-        Some(plain)
+        plain.resize(text.len(), 0);
+        self.0.open_separate_gather(nonce(ordinal), Aad::from(bound), text, tag, plain).ok()
     }
 }
 

@@ -24,6 +24,7 @@
 //! The formats are described byte by byte in `docs/formats.md`.
 
 pub mod block;
+pub mod buffers;
 pub mod crypt;
 mod damage;
 mod envelope;

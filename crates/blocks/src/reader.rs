@@ -3,7 +3,8 @@
 //! Every page is compared with the digest above it, from the root digest in the authenticated manifest down; every block
 //! with its digest in the leaf. So what comes out is what was read from the source, or the failure `StoreCorrupt`.
 
-use crate::pack::reader::{Span, Wanted, open_block, plan_spans, read_span};
+use crate::pack::opener::Opener;
+use crate::pack::reader::{Span, Wanted, plan_spans, read_span};
 use crate::page::FAN_OUT;
 use crate::snapshot::{self, SnapshotManifest};
 use crate::store::{BlockStore, FETCHES, pack_path};
@@ -182,9 +183,9 @@ async fn read_blocks(store: &BlockStore, span: Span) -> Result<Vec<(u64, Vec<u8>
     let path = pack_path(&PackId::from_bits(span.pack));
     store
         .cpu(move |store| {
-            let open = |wanted| Ok((wanted, open_block(store, &span, wanted, &bytes)?));
-            let opened = span.wanted.iter().map(open);
-            opened.map(|found| found.map(|(wanted, content)| (wanted.block, content))).collect::<Result<Vec<_>, _>>()
+            let mut opener = Opener::new(store);
+            let open = |wanted: &Wanted| Ok((wanted.block, opener.block(&span, wanted, &bytes)?.to_vec()));
+            span.wanted.iter().map(open).collect::<Result<Vec<_>, _>>()
         })
         .await?
         .map_err(|damage: crate::Damage| damage.of(&path))

@@ -5,7 +5,8 @@
 //! earlier snapshots were verified by theirs). Damage is a result; only a store that cannot be asked is a failure.
 
 use crate::block::Digest;
-use crate::pack::reader::{Span, Wanted, open_block, plan_spans, read_span};
+use crate::pack::opener::Opener;
+use crate::pack::reader::{Span, Wanted, plan_spans, read_span};
 use crate::page::{Entry, FAN_OUT, Page};
 use crate::snapshot::{self, SnapshotManifest};
 use crate::store::{BlockStore, FETCHES, pack_path};
@@ -279,7 +280,8 @@ async fn compare(
     let path = pack_path(&PackId::from_bits(span.pack));
     store
         .cpu(move |store| {
-            let check = |wanted: &Wanted| open_block(store, &span, wanted, &bytes).err().map(|d| d.of(&path).evidence);
+            let mut opener = Opener::new(store);
+            let mut check = |wanted: &Wanted| opener.block(&span, wanted, &bytes).err().map(|d| d.of(&path).evidence);
             span.wanted.iter().map(|wanted| (*wanted, check(wanted))).collect()
         })
         .await

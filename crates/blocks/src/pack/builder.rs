@@ -99,7 +99,8 @@ impl PackBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reader::{open_index, open_record};
+    use super::super::opener::Opener;
+    use super::super::reader::open_index;
     use super::super::{PACK_TARGET, check_header, decode_footer};
     use super::*;
     use crate::block::Codecs;
@@ -150,7 +151,9 @@ mod tests {
             for ((record, place), entry) in records.iter().zip(&places).zip(&entries) {
                 prop_assert_eq!((entry.place, entry.number, entry.what), (*place, record.number, record.what));
                 let stored = &bytes[place.offset as usize..place.end() as usize];
-                let plain = open_record(&keys, &Codecs::default(), record.what, place, stored).unwrap();
+                let codecs = Codecs::default();
+                let mut opener = Opener::with(&keys, &codecs);
+                let plain = opener.record(record.what, place, stored).unwrap();
                 prop_assert_eq!(place.key_version, keys.newest());
                 prop_assert_eq!(&plain[..], &record.content[..]);
                 prop_assert!(!bytes.windows(16).any(|w| w == &record.content[..16]));
@@ -162,7 +165,7 @@ mod tests {
             let framing = check(&bad).is_err();
             let broken = records.iter().zip(&places).filter(|(record, place)| {
                 let stored = &bad[place.offset as usize..place.end() as usize];
-                open_record(&keys, &Codecs::default(), record.what, place, stored).is_err()
+                Opener::with(&keys, &Codecs::default()).record(record.what, place, stored).is_err()
             });
             prop_assert_eq!(broken.count() + usize::from(framing), 1);
         }

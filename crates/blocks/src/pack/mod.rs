@@ -12,6 +12,7 @@
 
 pub(crate) mod builder;
 mod ids;
+pub(crate) mod opener;
 pub(crate) mod reader;
 
 pub use ids::PackSet;

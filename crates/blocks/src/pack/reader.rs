@@ -1,10 +1,11 @@
 //! Reads packs back: single records by their place, many at once by joined ranges, and whole indexes.
 
+use super::opener::Opener;
 use super::{
     FOOTER, Footer, HEADER, INDEX_ORDINAL, IndexEntry, Place, What, check_header, decode_footer, decode_index,
     encode_header, index_bound, key_of,
 };
-use crate::block::{Codecs, Digest};
+use crate::block::Digest;
 use crate::crypt::Keys;
 use crate::damage::Damage;
 use crate::store::{BlockStore, pack_path};
@@ -57,51 +58,6 @@ pub(crate) fn plan_spans(mut wanted: Vec<Wanted>) -> Vec<Span> {
     spans
 }
 
-/// The content of the record at `place`, whose bytes are `stored`.
-pub(crate) fn open_record(
-    keys: &Keys,
-    codecs: &Codecs,
-    what: What,
-    place: &Place,
-    stored: &[u8],
-) -> Result<Vec<u8>, Damage> {
-    if !place.is_possible() {
-        return Err(Damage::Field { part: "the place of a record", field: "lengths" });
-    }
-    if stored.len() != place.stored as usize {
-        return Err(Damage::Short { part: "a record" });
-    }
-    let plain = keys
-        .pack_cipher(place.key_version, place.pack)
-        .ok_or(Damage::Field { part: "the place of a record", field: "key version" })?
-        .open(u64::from(place.ordinal), &place.bound(what), stored)
-        .ok_or(Damage::Changed { part: "a record", proof: "authentication tag" })?;
-    codecs.expand(place.codec, plain, place.raw as usize)
-}
-
-/// The content of a wanted block out of the bytes of its span, compared with its digest.
-pub(crate) fn open_block(store: &BlockStore, span: &Span, wanted: &Wanted, bytes: &[u8]) -> Result<Vec<u8>, Damage> {
-    let start = (u64::from(wanted.place.offset) - span.range.start) as usize;
-    let stored =
-        bytes.get(start..start + wanted.place.stored as usize).ok_or(Damage::Short { part: "a range of records" })?;
-    let raw = open_record(store.keys(), store.codecs(), What::Block, &wanted.place, stored)?;
-    if store.keys().block_digest(&raw) != wanted.digest {
-        return Err(Damage::Changed { part: "a block", proof: "digest" });
-    }
-    Ok(raw)
-}
-
-/// The content of a wanted block as it is stored: compressed, if it was. To be stored elsewhere.
-pub(crate) fn open_content(keys: &Keys, span: &Span, wanted: &Wanted, bytes: &[u8]) -> Result<Vec<u8>, Damage> {
-    let start = (u64::from(wanted.place.offset) - span.range.start) as usize;
-    let stored =
-        bytes.get(start..start + wanted.place.stored as usize).ok_or(Damage::Short { part: "a range of records" })?;
-    keys.pack_cipher(wanted.place.key_version, wanted.place.pack)
-        .ok_or(Damage::Field { part: "the place of a record", field: "key version" })?
-        .open(u64::from(wanted.place.ordinal), &wanted.place.bound(What::Block), stored)
-        .ok_or(Damage::Changed { part: "a record", proof: "authentication tag" })
-}
-
 /// The bytes of a span. Whoever asks holds one of the store's turns for fetching.
 pub(crate) async fn read_span(store: &BlockStore, span: &Span) -> Result<Bytes, Failure> {
     store.get_range(&pack_path(&PackId::from_bits(span.pack)), span.range.clone()).await
@@ -130,7 +86,7 @@ pub(crate) async fn read_record(store: &BlockStore, what: What, place: Place) ->
     }
     let stored = store.get_range(&path, u64::from(place.offset)..place.end()).await?;
     store
-        .cpu(move |store| open_record(store.keys(), store.codecs(), what, &place, &stored))
+        .cpu(move |store| Opener::new(store).record(what, &place, &stored).map(<[u8]>::to_vec))
         .await?
         .map_err(|damage| damage.of(&path))
 }

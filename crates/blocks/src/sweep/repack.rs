@@ -10,14 +10,15 @@ use super::execute::Swept;
 use super::survey::{Survey, is_closed};
 use crate::damage::Damage;
 use crate::pack::builder::{PackBuilder, Record};
-use crate::pack::reader::{Span, Wanted, open_block, open_content, plan_spans, read_span};
+use crate::pack::opener::Opener;
+use crate::pack::reader::{Span, Wanted, plan_spans, read_span};
 use crate::pack::{PackSet, Place, What};
 use crate::page::{Entry, FAN_OUT, Page};
 use crate::replicate::page_record;
 use crate::snapshot::{self, SnapshotManifest};
 use crate::store::{BlockStore, Put, pack_path};
 use crate::tree::walker::{Name, Tree, children};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use godwit_model::failure::{Code, Failure};
@@ -234,10 +235,11 @@ impl<'a> Mover<'a> {
         };
         let path = pack_path(&PackId::from_bits(span.pack));
         let open = move |store: &BlockStore| -> Result<Vec<(Place, Record)>, Damage> {
+            let mut opener = Opener::new(store);
             let one = |wanted: &Wanted| {
-                open_block(store, &span, wanted, &bytes)?;
+                opener.block(&span, wanted, &bytes)?;
                 let Wanted { block, digest, place } = *wanted;
-                let content = open_content(store.keys(), &span, wanted, &bytes)?.into();
+                let content = Bytes::copy_from_slice(opener.last_as_stored());
                 let record =
                     Record { what: What::Block, number: block, digest, codec: place.codec, raw: place.raw, content };
                 Ok((place, record))

@@ -10,6 +10,7 @@ use crate::nbd::codec::{self, Chunk, ChunkKind, Command, Malformed, Request, Ser
 use crate::nbd::handshake::{Agreement, agree};
 use crate::nbd::inflight::{Answer, Assembly, ReadBuffer, StatusLists, Trouble};
 use bytes::Bytes;
+use godwit_blocks::buffers::Buffers;
 use godwit_model::extent::Extent;
 use std::collections::HashMap;
 use std::io;
@@ -117,6 +118,7 @@ pub struct NbdClient {
     request_limit: Duration,
     table: Arc<Mutex<Table>>,
     slots: Arc<Semaphore>,
+    buffers: Arc<Buffers>,
     requests: mpsc::Sender<[u8; 28]>,
     reader: JoinHandle<()>,
 }
@@ -155,7 +157,8 @@ impl NbdClient {
         tokio::spawn(write_requests(writer, queue, target.request_limit));
         let reader = tokio::spawn(read_replies(reader, table.clone()));
         let slots = Arc::new(Semaphore::new(SLOTS));
-        Ok(Self { agreement, request_limit: target.request_limit, table, slots, requests, reader })
+        let buffers = Arc::new(Buffers::new(SLOTS, MAX_READ_BYTES));
+        Ok(Self { agreement, request_limit: target.request_limit, table, slots, buffers, requests, reader })
     }
 
     /// Size of the export in bytes.
@@ -178,7 +181,7 @@ impl NbdClient {
         let longest = MAX_READ_BYTES.min(self.agreement.maximum as usize) as u64;
         self.check(extent, longest)?;
         let df = if self.agreement.flags & codec::EXPORT_SEND_DF != 0 { codec::REQUEST_DF } else { 0 };
-        let assembly = Assembly::Read(ReadBuffer::new(extent.offset, extent.length as usize));
+        let assembly = Assembly::Read(ReadBuffer::new(extent.offset, extent.length as usize, &self.buffers));
         match self.submit(Command::Read, df, extent, assembly).await? {
             Answer::Bytes(bytes) => Ok(bytes),
             Answer::Status(_) => Err(Malformed::new("bytes", "a block status").into()),

@@ -2,8 +2,10 @@
 //! the request's buffer.
 
 use crate::nbd::codec::{Malformed, ServerError, Status};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use godwit_blocks::buffers::{Buffer, Buffers};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Pieces of a fragmented reply that do not touch. QEMU sends one or a few, in order; a peer that scatters a read
@@ -14,15 +16,17 @@ const MAX_PIECES: usize = 4096;
 pub(super) struct ReadBuffer {
     offset: u64,
     want: usize,
-    /// In the usual, ordered case what came so far; once something came out of order, all `want` bytes.
-    bytes: BytesMut,
+    buffer: Buffer,
+    home: Arc<Buffers>,
+    /// In the usual, ordered case how many bytes came so far.
+    filled: usize,
     /// Out of order: what has been covered, sorted, touching pieces joined.
     pieces: Option<Vec<(usize, usize)>>,
 }
 
 impl ReadBuffer {
-    pub(super) fn new(offset: u64, want: usize) -> Self {
-        Self { offset, want, bytes: BytesMut::with_capacity(want), pieces: None }
+    pub(super) fn new(offset: u64, want: usize, home: &Arc<Buffers>) -> Self {
+        Self { offset, want, buffer: home.take(want), home: home.clone(), filled: 0, pieces: None }
     }
 
     /// Takes `length` bytes of the volume at `offset` from `source`.
@@ -32,56 +36,41 @@ impl ReadBuffer {
         length: usize,
         source: &mut (impl AsyncRead + Unpin),
     ) -> Result<std::io::Result<()>, Malformed> {
-        match self.place(offset, length)? {
-            Place::Next => {
-                let mut left = length;
-                while left > 0 {
-                    let mut room = (&mut self.bytes).limit(left);
-                    match source.read_buf(&mut room).await {
-                        Ok(0) => return Ok(Err(std::io::ErrorKind::UnexpectedEof.into())),
-                        Ok(read) => left -= read,
-                        Err(error) => return Ok(Err(error)),
-                    }
-                }
-                Ok(Ok(()))
-            }
-            Place::At(at) => Ok(source.read_exact(&mut self.bytes[at..at + length]).await.map(|_| ())),
-        }
+        let at = self.place(offset, length)?;
+        Ok(source.read_exact(&mut self.buffer.bytes(at + length)[at..]).await.map(|_| ()))
     }
 
     /// `length` zeros at `offset`.
     pub(super) fn hole(&mut self, offset: u64, length: usize) -> Result<(), Malformed> {
-        match self.place(offset, length)? {
-            Place::Next => self.bytes.put_bytes(0, length),
-            // Nothing has been written there, so it still holds the zeros it was made of.
-            Place::At(_) => {}
-        }
+        let at = self.place(offset, length)?;
+        self.buffer.bytes(at + length)[at..].fill(0);
         Ok(())
     }
 
     /// All bytes, if each has come.
     pub(super) fn finish(self) -> Result<Bytes, Malformed> {
         let whole = match &self.pieces {
-            None => self.bytes.len() == self.want,
+            None => self.filled == self.want,
             Some(pieces) => pieces.as_slice() == [(0, self.want)],
         };
         if whole {
-            return Ok(self.bytes.freeze());
+            return Ok(self.home.lend(self.buffer, 0..self.want));
         }
         Err(Malformed::new("every byte of a read", "an end before all of them had come"))
     }
 
-    fn place(&mut self, offset: u64, length: usize) -> Result<Place, Malformed> {
+    /// Where the bytes go, which count as given from now on.
+    fn place(&mut self, offset: u64, length: usize) -> Result<usize, Malformed> {
         let refuse = |seen: &str| Malformed::new("bytes of the range that was asked for", seen);
         let at = offset.checked_sub(self.offset).and_then(|at| usize::try_from(at).ok());
         let at = at.ok_or_else(|| refuse("bytes before it"))?;
         let end = at.checked_add(length).filter(|end| *end <= self.want).ok_or_else(|| refuse("bytes behind it"))?;
-        if self.pieces.is_none() && at == self.bytes.len() {
-            return Ok(Place::Next);
+        if self.pieces.is_none() && at == self.filled {
+            self.filled = end;
+            return Ok(at);
         }
-        let filled = self.bytes.len();
+        let filled = self.filled;
         let pieces = self.pieces.get_or_insert_with(|| if filled == 0 { vec![] } else { vec![(0, filled)] });
-        self.bytes.resize(self.want, 0);
         let next = pieces.partition_point(|piece| piece.0 < at);
         let overlaps = |index: usize| pieces.get(index).is_some_and(|piece| piece.0 < end && at < piece.1);
         if overlaps(next) || next.checked_sub(1).is_some_and(overlaps) {
@@ -97,15 +86,8 @@ impl ReadBuffer {
         if next > 0 && pieces[next - 1].1 == at {
             pieces[next - 1].1 = pieces.remove(next).1;
         }
-        Ok(Place::At(at))
+        Ok(at)
     }
-}
-
-enum Place {
-    /// Directly behind what came so far.
-    Next,
-    /// Somewhere else.
-    At(usize),
 }
 
 /// The block status of a range: one list for each context.
@@ -166,6 +148,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn home() -> Arc<Buffers> {
+        Arc::new(Buffers::new(1, 1 << 20))
+    }
+
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(future)
@@ -185,7 +171,7 @@ mod tests {
                 if *hole { content[*start..*end].fill(0) }
             }
             pieces.sort_by_key(|piece| (piece.0 as u64 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let mut buffer = ReadBuffer::new(OFFSET, 500);
+            let mut buffer = ReadBuffer::new(OFFSET, 500, &home());
             for (start, end, hole) in pieces {
                 let offset = OFFSET + start as u64;
                 if hole {
@@ -199,7 +185,7 @@ mod tests {
 
         #[test]
         fn what_is_given_twice_or_never_is_refused(first in 0usize..80, length in 1usize..80, second in 0usize..80) {
-            let mut buffer = ReadBuffer::new(0, 100);
+            let mut buffer = ReadBuffer::new(0, 100, &home());
             let fits = |at: usize| at + length <= 100;
             prop_assert_eq!(buffer.hole(first as u64, length).is_ok(), fits(first));
             let overlap = fits(first) && first.abs_diff(second) < length;
@@ -211,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_peer_cannot_scatter_without_end() {
-        let mut buffer = ReadBuffer::new(0, 1 << 20);
+        let mut buffer = ReadBuffer::new(0, 1 << 20, &home());
         let refused = (0..1u64 << 19).map(|i| buffer.hole((1 << 20) - 1 - 2 * i, 1)).position(|r| r.is_err());
         assert_eq!(refused, Some(MAX_PIECES));
     }

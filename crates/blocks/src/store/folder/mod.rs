@@ -1,7 +1,8 @@
 //! A store in a folder of this machine: object_store's file system, and what we promise beyond it.
 //!
 //! # Consistency
-//! That of [`LocalFileSystem`]: an object is written beside its place and linked there when it is whole.
+//! That of [`LocalFileSystem`]: an object is written beside its place and linked there when it is whole. Large objects,
+//! which are packs, are written and read around the page cache ([`direct`]), in the same order.
 //!
 //! # Completion
 //! A put or a deletion is durable when it returns. What an interrupted put left visible is made durable before it is
@@ -11,14 +12,18 @@
 //! A put that would leave less than the reserve free is refused as if the disk were full: the same file system may hold
 //! the database and the scratch files of running guests, which must go on when the store cannot.
 
+mod direct;
+
+use crate::buffers::Buffers;
 use async_trait::async_trait;
+use direct::{Ability, DIRECT_FROM};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use std::collections::HashSet;
 use std::fs::File;
@@ -34,6 +39,7 @@ struct Inner {
     files: LocalFileSystem,
     root: PathBuf,
     reserve: u64,
+    buffers: Arc<Buffers>,
     /// Objects whose put did not say how it ended.
     doubtful: Mutex<HashSet<Path>>,
 }
@@ -44,7 +50,8 @@ impl FolderStore {
     pub fn open(root: &std::path::Path, reserve: u64) -> io::Result<Self> {
         rustix::fs::syncfs(File::open(root)?)?;
         let files = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?.with_fsync(true);
-        Ok(Self(Arc::new(Inner { files, root: root.canonicalize()?, reserve, doubtful: Mutex::default() })))
+        let (root, buffers) = (root.canonicalize()?, direct::buffers());
+        Ok(Self(Arc::new(Inner { files, root, reserve, buffers, doubtful: Mutex::default() })))
     }
 
     fn doubtful(&self) -> MutexGuard<'_, HashSet<Path>> {
@@ -63,6 +70,55 @@ impl FolderStore {
             Err(io::Error::new(io::ErrorKind::StorageFull, why))
         })
         .await
+    }
+
+    async fn put(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let is_large = options.mode == PutMode::Create && payload.content_length() as u64 >= DIRECT_FROM;
+        if is_large && let Ability::Yes(done) = self.create_directly(location, payload.clone()).await? {
+            return Ok(done);
+        }
+        self.0.files.put_opts(location, payload, options).await
+    }
+
+    async fn create_directly(&self, location: &Path, payload: PutPayload) -> Result<Ability<PutResult>> {
+        let store = self.clone();
+        let path = self.0.files.path_to_filesystem(location)?;
+        let created = blocking(move || {
+            let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+            let is_new_folder = !folder.is_dir();
+            if is_new_folder {
+                std::fs::create_dir_all(folder)?;
+            }
+            match direct::create(&path, &payload, &store.0.buffers) {
+                Ok(Ability::No) => return Ok(Ok(Ability::No)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Err(error)),
+                created => created?,
+            };
+            if is_new_folder {
+                sync_folders(&path, &store.0.root)?;
+            } else {
+                File::open(folder)?.sync_all()?;
+            }
+            Ok(Ok(Ability::Yes(PutResult { e_tag: None, version: None, extensions: Default::default() })))
+        });
+        let exists = |source: io::Error| Error::AlreadyExists { path: location.to_string(), source: Box::new(source) };
+        created.await?.map_err(exists)
+    }
+
+    /// What was found, read around the cache if it is large.
+    async fn read_directly(&self, mut found: GetResult) -> Result<GetResult> {
+        let GetResultPayload::File(file, path) = found.payload else { return Ok(found) };
+        let (buffers, range) = (self.0.buffers.clone(), found.range.clone());
+        let (file, read) = blocking(move || {
+            let read = direct::read(&file, range, &buffers)?;
+            Ok((file, read))
+        })
+        .await?;
+        found.payload = match read {
+            Ability::Yes(bytes) => GetResultPayload::Stream(futures::stream::iter([Ok(bytes)]).boxed()),
+            Ability::No => GetResultPayload::File(file, path),
+        };
+        Ok(found)
     }
 
     /// Makes an object durable that somebody else may not have brought to its end.
@@ -103,7 +159,7 @@ impl ObjectStore for FolderStore {
         self.check_room(payload.content_length() as u64).await?;
         // Before the put: it may go on when this call was dropped.
         self.doubtful().insert(location.clone());
-        let result = self.0.files.put_opts(location, payload, options).await;
+        let result = self.put(location, payload, options).await;
         match &result {
             Ok(_) => {
                 self.doubtful().remove(location);
@@ -128,7 +184,7 @@ impl ObjectStore for FolderStore {
         if is_doubtful {
             self.settle(location).await?;
         }
-        Ok(found)
+        if found.range.end - found.range.start >= DIRECT_FROM { self.read_directly(found).await } else { Ok(found) }
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -173,7 +229,7 @@ impl fmt::Debug for FolderStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use object_store::{ObjectStoreExt, PutMode};
+    use object_store::ObjectStoreExt;
 
     fn create() -> PutOptions {
         PutOptions::from(PutMode::Create)
@@ -213,6 +269,24 @@ mod tests {
         let again = store.put_opts(&location, "late".into(), create()).await;
         assert!(matches!(again, Err(Error::AlreadyExists { .. })));
         assert!(store.doubtful().is_empty());
+    }
+
+    #[tokio::test]
+    async fn large_objects_are_created_once_and_read_in_any_range() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path(), 0).unwrap();
+        let location = Path::from("packs/07/a");
+        let content: Vec<u8> = (0..3 * DIRECT_FROM).map(|at| (at % 253) as u8).collect();
+        store.put_opts(&location, content.clone().into(), create()).await.unwrap();
+        let again = store.put_opts(&location, vec![1; content.len()].into(), create()).await;
+        assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
+        assert!(store.doubtful().is_empty());
+        for range in [0..content.len(), 5..content.len() - 5, 100_001..500_002, 7..19] {
+            let read = store.get_range(&location, range.start as u64..range.end as u64).await.unwrap();
+            assert_eq!(read, content[range]);
+        }
+        let names: Vec<_> = std::fs::read_dir(folder.path().join("packs/07")).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
     }
 
     #[tokio::test]
