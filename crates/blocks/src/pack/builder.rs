@@ -155,7 +155,7 @@ mod tests {
                 let mut opener = Opener::with(&keys, &codecs);
                 let plain = opener.record(record.what, place, stored).unwrap();
                 prop_assert_eq!(place.key_version, keys.newest());
-                prop_assert_eq!(&plain[..], &record.content[..]);
+                prop_assert_eq!(plain, &record.content[..]);
                 prop_assert!(!bytes.windows(16).any(|w| w == &record.content[..16]));
             }
             // One flipped byte anywhere: the framing or exactly one record no longer opens.

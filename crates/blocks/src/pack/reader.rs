@@ -15,7 +15,7 @@ use godwit_model::id::PackId;
 use std::ops::Range;
 
 /// Longest joined range: long enough for sequential speed, short enough to be held a few times over.
-const SPAN: u64 = 4 << 20;
+const SPAN: u64 = 2 << 20;
 
 /// Unwanted bytes between two wanted records that are read along: cheaper than a second request.
 const GAP: u64 = 128 << 10;

@@ -1,8 +1,8 @@
 //! What becomes of blocks that were read: the processor's part of the pipeline. Pure.
 
 use crate::block::{self, Codec, Digest};
-use crate::pack::What;
 use crate::pack::builder::Record;
+use crate::pack::{Place, What};
 use crate::page::{Entry, FAN_OUT, Page};
 use crate::replicate::staged::StagedLeaf;
 use crate::store::BlockStore;
@@ -19,33 +19,47 @@ pub(super) struct Known {
     pub(super) staged: StagedLeaf,
 }
 
-/// What was found out about a block.
-pub(super) enum Examined {
-    /// Only zeros.
-    Zero,
-    /// Stored already.
-    Stored(Entry),
-    /// To be stored.
-    New(Record),
+/// What was found out about some blocks.
+#[derive(Default)]
+pub(super) struct Examined {
+    /// What is known of each: `None` if it is only zeros, or to be stored.
+    entries: Vec<Option<Entry>>,
+    /// Which of the blocks are to be stored, and their digests.
+    new: Vec<(usize, Digest)>,
 }
 
-/// Examines the blocks `blocks`, whose bytes are `bytes`.
+impl Examined {
+    /// What is known of each block when those to be stored have got their places.
+    pub(super) fn complete(mut self, places: &[Place]) -> Vec<Option<Entry>> {
+        for ((at, digest), place) in self.new.iter().zip(places) {
+            self.entries[*at] = Some(Entry { digest: *digest, place: *place });
+        }
+        self.entries
+    }
+}
+
+/// Examines the blocks `blocks`, whose bytes are `bytes`, and makes records of those to be stored, in order.
 pub(super) fn examine(
     store: &BlockStore,
     geometry: Geometry,
     known: &Known,
     blocks: Range<u64>,
     bytes: &Bytes,
-) -> Vec<Examined> {
-    let mut at = 0;
-    blocks
-        .map(|number| {
-            let length = geometry.length_of(number) as usize;
-            let content = bytes.slice(at..at + length);
-            at += length;
-            examine_one(store, known, number, content)
-        })
-        .collect()
+) -> (Examined, Vec<Record>) {
+    let (mut examined, mut records) = (Examined::default(), Vec::new());
+    let mut start = 0;
+    for (at, number) in blocks.enumerate() {
+        let content = bytes.slice(start..start + geometry.length_of(number) as usize);
+        start += content.len();
+        let digest = block::digest(store.keys(), &content);
+        let stored = if digest == Digest::ZERO { None } else { known.find(number, digest) };
+        if digest != Digest::ZERO && stored.is_none() {
+            records.push(block_record(store, number, digest, content));
+            examined.new.push((at, digest));
+        }
+        examined.entries.push(stored);
+    }
+    (examined, records)
 }
 
 /// What is to be stored of a page, or `None` if it equals `same`.
@@ -63,22 +77,19 @@ pub(crate) fn page_record(store: &BlockStore, page: &Page, index: u64, same: Opt
     Some(Record { what: What::Page(page.level()), number: index, digest, codec, raw, content: content.into() })
 }
 
-fn examine_one(store: &BlockStore, known: &Known, number: u64, content: Bytes) -> Examined {
-    let digest = block::digest(store.keys(), &content);
-    if digest == Digest::ZERO {
-        return Examined::Zero;
+impl Known {
+    /// Where a block of this content is stored already.
+    fn find(&self, number: u64, digest: Digest) -> Option<Entry> {
+        let in_parent = self.parent.as_ref().and_then(|page| page.slot((number % FAN_OUT) as usize)).copied();
+        in_parent.filter(|entry| entry.digest == digest).or_else(|| self.staged.find(number, digest))
     }
-    let in_parent = known.parent.as_ref().and_then(|page| page.slot((number % FAN_OUT) as usize));
-    if let Some(entry) = in_parent.filter(|entry| entry.digest == digest) {
-        return Examined::Stored(*entry);
-    }
-    if let Some(entry) = known.staged.find(number, digest) {
-        return Examined::Stored(entry);
-    }
+}
+
+fn block_record(store: &BlockStore, number: u64, digest: Digest, content: Bytes) -> Record {
     let raw = u32::try_from(content.len()).expect("a block is a megabyte at most");
     let (codec, content) = match store.codecs().compress(&content) {
         Some(packed) => (Codec::Zstd, Bytes::from(packed)),
         None => (Codec::Raw, content),
     };
-    Examined::New(Record { what: What::Block, number, digest, codec, raw, content })
+    Record { what: What::Block, number, digest, codec, raw, content }
 }

@@ -171,8 +171,8 @@ pub async fn replicate(
             walked = walk.run() => walked,
         };
         let (staged, more_notes) = walk.into_rest();
-        let flushed = if may_flush(&walked) { packer.flush().await } else { Ok(()) };
-        let (packs, bytes) = packer.sent().await;
+        let flushed = if may_flush(&walked) { packer.flush() } else { Ok(()) };
+        let (packs, bytes) = packer.sent();
         walked.and_then(|root| flushed.map(|()| (root, staged, more_notes, packs, bytes)))
     };
     let sending = send_packs(store, outgoing, &spare, ledger, &meter, &stop);

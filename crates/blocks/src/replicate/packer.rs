@@ -8,20 +8,24 @@ use crate::store::{BlockStore, PUTS, Put, pack_path};
 use bytes::BytesMut;
 use futures::StreamExt;
 use godwit_model::failure::{Code, Failure};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// A full pack and the right to be in memory beside the one that is being filled.
+/// Packs of one volume in memory: one is filled while another is on its way.
+const ROOMS: usize = 1 + PUTS;
+
+/// A full pack, and its room in memory.
 pub(super) struct Outgoing {
     pack: SealedPack,
-    _right: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Takes records and gives full packs to the [`send_packs`] at the other end.
 pub(super) struct Packer {
     store: BlockStore,
-    open: Arc<AsyncMutex<OpenPack>>,
+    open: Mutex<OpenPack>,
+    rooms: Arc<Semaphore>,
     outgoing: mpsc::Sender<Outgoing>,
     spare: Spare,
 }
@@ -30,74 +34,99 @@ pub(super) struct Packer {
 pub(super) type Spare = Arc<Mutex<Vec<BytesMut>>>;
 
 struct OpenPack {
-    builder: Option<PackBuilder>,
+    builder: Option<(PackBuilder, OwnedSemaphorePermit)>,
     /// Id of the first pack of this attempt. Its upper 96 bits are random, the rest counts.
     first: u128,
     n_packs: u64,
     bytes: u64,
 }
 
+/// Records on their way into packs.
+pub(super) struct Filling {
+    places: Vec<Place>,
+    rest: std::vec::IntoIter<Record>,
+}
+
+impl From<Vec<Record>> for Filling {
+    fn from(records: Vec<Record>) -> Self {
+        Self { places: Vec::with_capacity(records.len()), rest: records.into_iter() }
+    }
+}
+
 impl Packer {
     /// A packer and where its packs come out.
     pub(super) fn new(store: &BlockStore, spare: Spare) -> (Self, mpsc::Receiver<Outgoing>) {
-        let (outgoing, packs) = mpsc::channel(PUTS);
+        let (outgoing, packs) = mpsc::channel(ROOMS);
         let open = OpenPack { builder: None, first: store.draw() << 32, n_packs: 0, bytes: 0 };
-        (Self { store: store.clone(), open: Arc::new(AsyncMutex::new(open)), outgoing, spare }, packs)
+        let rooms = Arc::new(Semaphore::new(ROOMS));
+        (Self { store: store.clone(), open: Mutex::new(open), rooms, outgoing, spare }, packs)
     }
 
-    /// Appends all records, in order, to as many packs as it takes. Waits while too many packs are on their way.
-    pub(super) async fn append(&self, records: Vec<Record>) -> Result<Vec<Place>, Failure> {
-        let mut places = Vec::with_capacity(records.len());
-        let mut rest = records.into_iter().peekable();
-        let mut open = self.open.clone().lock_owned().await;
-        while rest.peek().is_some() {
-            let spare = self.spare.clone();
-            // Encryption is the processor's work too: it goes where hashing goes, and takes the open pack along.
-            (open, places, rest) = self
-                .store
-                .cpu(move |store| {
-                    let next = open.first + u128::from(open.n_packs);
-                    let builder = open.builder.get_or_insert_with(|| {
-                        let room = spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-                        PackBuilder::new(store.keys(), next, store.pack_target(), room)
-                    });
-                    while let Some(record) = rest.next_if(|record| builder.has_room(record.content.len())) {
-                        places.push(builder.append(&record));
-                    }
-                    (open, places, rest)
-                })
-                .await?;
-            if rest.peek().is_some() {
-                self.send(&mut open).await?;
+    /// Appends records, in order, until all are packed or there is no open pack with room for the next one. This is the
+    /// processor's work: it is done where records are made.
+    pub(super) fn fill(&self, mut filling: Filling) -> Result<Filling, Failure> {
+        let mut open = self.open();
+        while let Some(next) = filling.rest.as_slice().first() {
+            match &mut open.builder {
+                None => break,
+                Some((builder, _)) if builder.has_room(next.content.len()) => filling.places.push(builder.append(next)),
+                Some(_) => {
+                    self.send(&mut open)?;
+                    break;
+                }
             }
+            filling.rest.next();
         }
-        Ok(places)
+        Ok(filling)
+    }
+
+    /// Appends what [`Packer::fill`] has left over, to as many packs as it takes. Waits while too many packs are on their
+    /// way.
+    pub(super) async fn append(self: &Arc<Self>, mut filling: Filling) -> Result<Vec<Place>, Failure> {
+        while !filling.rest.as_slice().is_empty() {
+            self.open_pack().await;
+            let packer = self.clone();
+            filling = self.store.cpu(move |_| packer.fill(filling)).await??;
+        }
+        Ok(filling.places)
     }
 
     /// Sends what is in the open pack, if anything.
-    pub(super) async fn flush(&self) -> Result<(), Failure> {
-        let mut open = self.open.lock().await;
-        self.send(&mut open).await
+    pub(super) fn flush(&self) -> Result<(), Failure> {
+        self.send(&mut self.open())
     }
 
     /// The packs sent so far and the sum of their bytes.
-    pub(super) async fn sent(&self) -> (PackSet, u64) {
-        let open = self.open.lock().await;
+    pub(super) fn sent(&self) -> (PackSet, u64) {
+        let open = self.open();
         let mut packs = PackSet::default();
         packs.insert(open.first, open.n_packs);
         (packs, open.bytes)
     }
 
-    async fn send(&self, open: &mut OpenPack) -> Result<(), Failure> {
-        if open.builder.as_ref().is_none_or(PackBuilder::is_empty) {
-            return Ok(());
+    fn open(&self) -> MutexGuard<'_, OpenPack> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a pack as soon as there is room for one, unless somebody else has.
+    async fn open_pack(&self) {
+        let room = self.rooms.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let mut open = self.open();
+        if open.builder.is_none() {
+            let bytes = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let next = open.first + u128::from(open.n_packs);
+            open.builder = Some((PackBuilder::new(self.store.keys(), next, self.store.pack_target(), bytes), room));
         }
-        let right = self.store.puts().clone().acquire_owned().await.expect("the semaphore is never closed");
-        let Some(builder) = open.builder.take() else { return Ok(()) };
+    }
+
+    /// Whoever takes a pack away gives it to the sender before anybody could lose it.
+    fn send(&self, open: &mut OpenPack) -> Result<(), Failure> {
+        let Some((builder, room)) = open.builder.take_if(|(builder, _)| !builder.is_empty()) else { return Ok(()) };
         let pack = builder.seal();
         open.n_packs += 1;
         open.bytes += pack.bytes.len() as u64;
-        self.outgoing.send(Outgoing { pack, _right: right }).await.map_err(|_| stopped())
+        // The queue has a place for each room.
+        self.outgoing.try_send(Outgoing { pack, _room: room }).map_err(|_| stopped())
     }
 }
 
@@ -144,6 +173,7 @@ async fn put_pack(
 ) -> Result<Option<BytesMut>, Failure> {
     let length = bytes.len() as u64;
     let path = pack_path(&pack);
+    let _turn = store.puts().acquire().await.expect("the semaphore is never closed");
     ledger.begun(&pack, length).await?;
     meter.sent(length);
     if store.put(&path, bytes.clone()).await? == Put::Exists {

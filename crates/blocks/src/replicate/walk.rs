@@ -3,11 +3,9 @@
 //! One half decides, leaf by leaf, what is to be done and queues it; reads of several leaves are in flight at the same
 //! time. The other half takes the outcomes in order, fills leaves, and hangs them into the tree.
 
-use crate::block::Digest;
-use crate::pack::builder::Record;
 use crate::page::{Entry, FAN_OUT, Page};
 use crate::recent::Recent;
-use crate::replicate::examine::{Examined, Known, examine, page_record};
+use crate::replicate::examine::{Known, examine, page_record};
 use crate::replicate::meter::Meter;
 use crate::replicate::packer::Packer;
 use crate::replicate::plan::{self, BlockRun, Part};
@@ -30,6 +28,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Steps queued in all. More than reads in flight, because most steps of a sparse change need no read.
 const QUEUED: usize = 48;
+
+/// Reads that are begun or wait for their turn. More than turns, so that they are all taken while a page is stored or the
+/// outcome that is next in order takes longer than those behind it. One that waits holds no buffer.
+const AHEAD: usize = 3 * READS;
 
 /// Pages of the parent that are taken over at a time, 100 bytes each.
 const COVER: usize = 256;
@@ -240,7 +242,7 @@ impl<'a> Walk<'a> {
         while at < blocks.end {
             let piece = at..(at + per_read).min(blocks.end);
             at = piece.end;
-            while self.n_reads >= READS || self.queue.len() >= QUEUED {
+            while self.n_reads >= AHEAD || self.queue.len() >= QUEUED {
                 self.take_outcome().await?;
             }
             self.n_reads += 1;
@@ -327,11 +329,14 @@ impl<'a> Walk<'a> {
     /// Stores a page, unless it equals the parent's at the same place.
     async fn store_page(&mut self, index: u64, page: Page, parent: Option<Entry>) -> Result<Entry, Failure> {
         let same = parent.map(|entry| entry.digest);
-        let record = self.store.cpu(move |store| page_record(store, &page, index, same)).await?;
-        match (record, parent) {
-            (Some(record), _) => {
-                let digest = record.digest;
-                let places = self.packer.append(vec![record]).await?;
+        let packer = self.packer.clone();
+        let stored = self.store.cpu(move |store| {
+            let record = page_record(store, &page, index, same)?;
+            Some((record.digest, packer.fill(vec![record].into())))
+        });
+        match (stored.await?, parent) {
+            (Some((digest, filling)), _) => {
+                let places = self.packer.append(filling?).await?;
                 let place = *places.first().ok_or_else(|| lost("a page"))?;
                 Ok(Entry { digest, place })
             }
@@ -380,28 +385,13 @@ impl ReadJob {
     async fn run(self, blocks: Range<u64>) -> Result<Step, Failure> {
         let _turn = self.store.reads().acquire().await.expect("the semaphore is never closed");
         let bytes = read_exactly(&*self.reader, self.geometry.bytes_of(blocks.clone())).await?;
-        let (geometry, known, numbers) = (self.geometry, self.known.clone(), blocks.clone());
-        let examined = self.store.cpu(move |store| examine(store, geometry, &known, numbers, &bytes)).await?;
-        let mut entries = Vec::with_capacity(examined.len());
-        let mut new: Vec<(usize, Digest)> = Vec::new();
-        let mut records: Vec<Record> = Vec::new();
-        for (at, outcome) in examined.into_iter().enumerate() {
-            entries.push(match outcome {
-                Examined::Zero => None,
-                Examined::Stored(entry) => Some(entry),
-                Examined::New(record) => {
-                    new.push((at, record.digest));
-                    records.push(record);
-                    None
-                }
-            });
-        }
-        if !records.is_empty() {
-            let places = self.packer.append(records).await?;
-            for ((at, digest), place) in new.into_iter().zip(places) {
-                entries[at] = Some(Entry { digest, place });
-            }
-        }
+        let (geometry, known, numbers, packer) = (self.geometry, self.known, blocks.clone(), self.packer.clone());
+        let examined = self.store.cpu(move |store| {
+            let (examined, records) = examine(store, geometry, &known, numbers, &bytes);
+            packer.fill(records.into()).map(|filling| (examined, filling))
+        });
+        let (examined, filling) = examined.await??;
+        let entries = examined.complete(&self.packer.append(filling).await?);
         Ok(Step::Blocks(blocks, entries))
     }
 }

@@ -57,8 +57,9 @@ pub(crate) const PUTS: usize = 1;
 /// Reads of sources in flight, over all volumes: what saturates NBD (see docs/performance.md), a megabyte each.
 pub(crate) const READS: usize = 8;
 
-/// Range reads of packs in flight, over all verifications and readers: enough to hide latency, four megabytes each.
-pub(crate) const FETCHES: usize = 3;
+/// Range reads of packs in flight, over all verifications and readers, two megabytes each: one for each core that works
+/// on what it fetched, and as many on their way.
+pub(crate) const FETCHES: usize = 4;
 
 /// How a store is used. The default is right except for tests.
 #[derive(Clone, Copy, Debug)]

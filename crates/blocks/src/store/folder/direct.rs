@@ -27,7 +27,7 @@ const PIECE: usize = 1 << 20;
 /// Buffers for what goes around the cache: as many as there are reads of the store at a time, each of the longest read of
 /// a pack with what its ends are rounded by.
 pub(super) fn buffers() -> Arc<Buffers> {
-    Arc::new(Buffers::new(4, (4 << 20) + 2 * ALIGNMENT))
+    Arc::new(Buffers::new(4, (2 << 20) + 2 * ALIGNMENT))
 }
 
 /// Whether the file system can do without its cache.
