@@ -47,7 +47,7 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis
 const MOST_PAGES: usize = 10_000;
 
 /// Why a call brought no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers.
     #[error("the service at {endpoint} cannot be reached: {reason}")]

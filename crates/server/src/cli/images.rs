@@ -2,6 +2,7 @@
 
 use crate::cli::error::CliError;
 use crate::cli::export::{self, ExportArgs};
+use crate::cli::nbd::{self, ServeImageArgs};
 use crate::cli::output::Tone;
 use crate::cli::progress::{Progress, Step};
 use crate::cli::table::{Field, facts, table};
@@ -43,6 +44,9 @@ pub enum ImagesCommand {
     /// Write a volume of an image into a file
     #[command(after_help = export::EXAMPLES)]
     Export(ExportArgs),
+    /// Serve an image's volumes as disks that QEMU boots from at once (NBD)
+    #[command(after_help = nbd::EXAMPLES)]
+    Serve(ServeImageArgs),
     /// Delete an image and its snapshots
     Delete {
         /// Id of the image
@@ -60,6 +64,7 @@ pub async fn run(command: ImagesCommand, client: &Client, json: bool) -> Result<
         }
         ImagesCommand::Verify { image } => verify(client, json, &image).await,
         ImagesCommand::Export(args) => export::export(client, json, args).await,
+        ImagesCommand::Serve(args) => nbd::serve(client, json, args).await,
         ImagesCommand::Delete { image } => {
             client.delete_image(&ImageRequest { image_id: image.clone() }).await?;
             if json {

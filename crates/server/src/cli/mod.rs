@@ -10,6 +10,7 @@ mod human;
 mod images;
 mod jobs;
 mod keys;
+mod nbd;
 mod notifications;
 mod output;
 mod policies;
@@ -222,6 +223,9 @@ mod tests {
             "godwit connectors add qmp --name NAME --socket /x",
             "godwit images export ami-00000000000000000 --volume 0 --format raw --output f",
             "godwit images export ami-00000000000000000 --volume 0 --format qcow2 --output f --force",
+            "godwit images serve ami-00000000000000000",
+            "godwit images serve ami-00000000000000000 --volume 1 --socket /run/s --copy-on-write --overlay o",
+            "godwit images serve ami-00000000000000000 --listen 127.0.0.1:0 --read-only --json",
             "godwit images verify ami-00000000000000000",
             "godwit runs show sms-run-00000000 --json",
             "godwit --json runs show sms-run-00000000 --endpoint http://127.0.0.1:1",
@@ -282,6 +286,10 @@ mod tests {
             "godwit audit list --limit 0",
             "godwit audit verify --expect 7",
             "godwit images export ami-0 --volume 0 --format vmdk --output f",
+            "godwit images serve ami-0 --overlay o",
+            "godwit images serve ami-0 --read-only --copy-on-write",
+            "godwit images serve ami-0 --listen 127.0.0.1:0 --socket /run/s",
+            "godwit images serve ami-0 --listen 10809",
             "godwit jobs update sms-job-00000000 --key alias/a --default-key",
             "godwit keys alias alias/hr",
             "godwit keys alias alias/hr --key alias/a --delete",

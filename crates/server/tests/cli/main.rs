@@ -10,6 +10,7 @@ mod keys;
 mod notifications;
 mod pressure;
 mod serve;
+mod serve_image;
 mod service;
 mod stand_in;
 mod thaw_guard;

@@ -14,6 +14,7 @@ mod disclosure;
 mod first_copy;
 mod guest;
 mod incremental;
+mod instant_boot;
 mod keys;
 mod liar;
 mod memory;

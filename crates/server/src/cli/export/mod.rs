@@ -110,7 +110,8 @@ pub async fn export(client: &Client, json: bool, args: ExportArgs) -> Result<(),
     ))
 }
 
-fn size_of(image: &ImageDescription, volume: u32) -> Result<u64, CliError> {
+/// The size of a volume, if the image has it.
+pub(super) fn size_of(image: &ImageDescription, volume: u32) -> Result<u64, CliError> {
     let found = image.volumes.iter().find(|v| v.volume == volume);
     found.map(|v| v.size).ok_or_else(|| {
         let all = image.volumes.iter().map(|v| format!("{} ({})", v.volume, v.device)).collect::<Vec<_>>().join(", ");
@@ -118,7 +119,8 @@ fn size_of(image: &ImageDescription, volume: u32) -> Result<u64, CliError> {
     })
 }
 
-async fn interrupted() {
+/// Waits for SIGINT or SIGTERM.
+pub(super) async fn interrupted() {
     let wait = async |kind| match signal(kind) {
         Ok(mut signal) => {
             signal.recv().await;
