@@ -69,13 +69,11 @@ pub async fn register(store: &BlockStore, image: &ImageManifest) -> Result<(), F
     }
     // Its own body needs no later version: the snapshots' manifests say which one their packs need.
     let object = Bytes::from(envelope::seal(Kind::Image, 1, store.keys(), image));
-    if store.put(&path_of(&image.image), object).await? == Put::Created {
+    let put = store.put(&path_of(&image.image), object).await?;
+    if put == Put::Created || load(store, &image.image).await?.is_some_and(|existing| is_same(&existing, image)) {
         return Ok(());
     }
-    match load(store, &image.image).await? {
-        Some(existing) if is_same(&existing, image) => Ok(()),
-        _ => Err(Failure::new(Code::Internal, format!("image {} exists already with another content", image.image))),
-    }
+    Err(Failure::new(Code::Internal, format!("image {} exists already with another content", image.image)))
 }
 
 /// The manifest of an image; `None` if it was never registered, or deleted.

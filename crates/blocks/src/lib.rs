@@ -4,8 +4,8 @@
 //! half-made; and give it back exactly.
 //!
 //! Flow: [`replicate::replicate`] asks a [`source::VolumeReader`] what is known of a volume, reads what must be read,
-//! cuts it into [`block`]s (zero test, digest, comparison with the parent snapshot and with what earlier attempts left,
-//! compression), appends what is new to encrypted [`pack`]s, hangs digests and places into the [`tree`] of a
+//! cuts it into [`block`]s (zero test, digest, comparison with the parent snapshot, with what earlier attempts left and with
+//! what the store holds elsewhere ([`dedup`]), compression), appends what is new to encrypted [`pack`]s, hangs digests and places into the [`tree`] of a
 //! [`snapshot`], and commits that by one conditional put. [`verify::verify`] re-reads what is stored; [`image`] names
 //! the snapshots of all volumes of a server; [`reader::SnapshotReader`] gives bytes back, [`export`] writes them down. [`sweep`] removes what
 //! nothing needs, and moves records out of packs that are mostly dead.
@@ -27,6 +27,7 @@ pub mod block;
 pub mod buffers;
 pub mod crypt;
 mod damage;
+pub mod dedup;
 mod envelope;
 pub mod export;
 pub mod image;

@@ -23,6 +23,16 @@ impl<K: PartialEq, V: Clone> Recent<K, V> {
         Some(value)
     }
 
+    /// What is kept, without counting as use.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.iter().map(|(_, value)| value)
+    }
+
+    /// Drops the value of `key`.
+    pub(crate) fn remove(&mut self, key: &K) {
+        self.entries.retain(|(k, _)| k != key);
+    }
+
     /// Keeps `value`; what was not used for longest goes.
     pub(crate) fn put(&mut self, key: K, value: V) {
         self.entries.retain(|(k, _)| *k != key);

@@ -4,6 +4,7 @@ use crate::block::{self, Codec, Digest};
 use crate::pack::builder::Record;
 use crate::pack::{Place, What};
 use crate::page::{Entry, FAN_OUT, Page};
+use crate::replicate::elsewhere::{Candidate, Elsewhere, Look};
 use crate::replicate::staged::StagedLeaf;
 use crate::store::BlockStore;
 use crate::tree::Geometry;
@@ -19,47 +20,77 @@ pub(super) struct Known {
     pub(super) staged: StagedLeaf,
 }
 
-/// What was found out about some blocks.
+/// Blocks that were read together, and what is known of them by now.
 #[derive(Default)]
 pub(super) struct Examined {
-    /// What is known of each: `None` if it is only zeros, or to be stored.
-    entries: Vec<Option<Entry>>,
-    /// Which of the blocks are to be stored, and their digests.
+    /// What is known of each: `None` if it is only zeros, or on its way into a pack, or may be elsewhere.
+    pub(super) entries: Vec<Option<Entry>>,
+    /// Those that may be elsewhere.
+    pub(super) candidates: Vec<Candidate>,
+    /// Those that are to be stored, as records.
+    pub(super) records: Vec<Record>,
+    /// Where the entry of each record belongs.
     new: Vec<(usize, Digest)>,
+    /// Blocks that are equal to an earlier one that is to be stored.
+    same: Vec<(usize, usize)>,
 }
 
 impl Examined {
-    /// What is known of each block when those to be stored have got their places.
-    pub(super) fn complete(mut self, places: &[Place]) -> Vec<Option<Entry>> {
-        for ((at, digest), place) in self.new.iter().zip(places) {
-            self.entries[*at] = Some(Entry { digest: *digest, place: *place });
+    /// The records have got these places.
+    pub(super) fn note_places(&mut self, places: &[Place]) -> impl Iterator<Item = Entry> {
+        let new = std::mem::take(&mut self.new);
+        let stored: Vec<(usize, Entry)> = new
+            .iter()
+            .zip(places)
+            .map(|((at, digest), place)| (*at, Entry { digest: *digest, place: *place }))
+            .collect();
+        stored.iter().for_each(|(at, entry)| self.entries[*at] = Some(*entry));
+        self.same.drain(..).for_each(|(at, first)| self.entries[at] = self.entries[first]);
+        stored.into_iter().map(|(_, entry)| entry)
+    }
+
+    /// Makes records of blocks that are nowhere.
+    pub(super) fn store(&mut self, store: &BlockStore, blocks: Vec<Candidate>) {
+        for Candidate { at, number, digest, content, .. } in blocks {
+            self.new.push((at, digest));
+            self.records.push(block_record(store, number, digest, content));
         }
-        self.entries
     }
 }
 
-/// Examines the blocks `blocks`, whose bytes are `bytes`, and makes records of those to be stored, in order.
+/// Examines the blocks `blocks`, whose bytes are `bytes`.
 pub(super) fn examine(
     store: &BlockStore,
     geometry: Geometry,
     known: &Known,
+    elsewhere: &Elsewhere,
     blocks: Range<u64>,
     bytes: &Bytes,
-) -> (Examined, Vec<Record>) {
-    let (mut examined, mut records) = (Examined::default(), Vec::new());
+) -> Examined {
+    let mut examined = Examined::default();
     let mut start = 0;
     for (at, number) in blocks.enumerate() {
         let content = bytes.slice(start..start + geometry.length_of(number) as usize);
         start += content.len();
         let digest = block::digest(store.keys(), &content);
         let stored = if digest == Digest::ZERO { None } else { known.find(number, digest) };
-        if digest != Digest::ZERO && stored.is_none() {
-            records.push(block_record(store, number, digest, content));
-            examined.new.push((at, digest));
-        }
         examined.entries.push(stored);
+        if digest == Digest::ZERO || stored.is_some() {
+            continue;
+        }
+        match elsewhere.look(&digest) {
+            Look::Own(entry) => examined.entries[at] = Some(entry),
+            Look::Hinted(hint) => examined.candidates.push(Candidate { at, number, digest, content, hint }),
+            Look::Unknown if let Some((first, _)) = examined.new.iter().find(|(_, new)| *new == digest) => {
+                examined.same.push((at, *first));
+            }
+            Look::Unknown => {
+                examined.new.push((at, digest));
+                examined.records.push(block_record(store, number, digest, content));
+            }
+        }
     }
-    (examined, records)
+    examined
 }
 
 /// What is to be stored of a page, or `None` if it equals `same`.

@@ -1,7 +1,7 @@
 //! The one pipeline: from what a source knows and holds of a volume to a committed snapshot.
 //!
 //! ```text
-//! extents ─► plan ─► read ─► zero? digest, equal to parent or staged? compress ─► open pack ─► store
+//! extents ─► plan ─► read ─► zero? digest, in parent, staged, elsewhere? compress ─► open pack ─► store
 //!  window     leaf    8 × 1 MiB        one for each core                           16 MiB       a pack
 //!                                       └──────► leaf page ─► tree ─► open pack     └─► ledger
 //! ```
@@ -32,6 +32,7 @@
 //! The open pack, one on its way, eight reads with their compressed blocks, a few pages and indexes: under 48 MiB,
 //! whatever the size of the volume.
 
+mod elsewhere;
 mod examine;
 mod meter;
 mod packer;
@@ -170,10 +171,10 @@ pub async fn replicate(
             () = stop.cancelled() => Err(stopped()),
             walked = walk.run() => walked,
         };
-        let (staged, more_notes) = walk.into_rest();
+        let (staged, more_notes, elsewhere) = walk.into_rest();
         let flushed = if may_flush(&walked) { packer.flush() } else { Ok(()) };
         let (packs, bytes) = packer.sent();
-        walked.and_then(|root| flushed.map(|()| (root, staged, more_notes, packs, bytes)))
+        walked.and_then(|root| flushed.map(|()| (root, staged, more_notes, elsewhere, packs, bytes)))
     };
     let sending = send_packs(store, outgoing, &spare, ledger, &meter, &stop);
     let (walked, sent) = futures::future::join(Box::pin(walking), Box::pin(sending)).await;
@@ -181,7 +182,9 @@ pub async fn replicate(
         return Err(Failure::new(Code::Cancelled, format!("replication of volume {} was stopped", request.device)));
     }
     sent?;
-    let (root, staged, more_notes, mut packs, bytes) = walked?;
+    // What is on loan stays so until the snapshot is committed.
+    let (root, staged, more_notes, elsewhere, mut packs, bytes) = walked?;
+    let borrowed = elsewhere.used();
     notes.extend(more_notes);
     let pack_bytes = bytes + staged.adopt(&mut packs);
     let draft = Draft {
@@ -191,11 +194,15 @@ pub async fn replicate(
         geometry,
         parent_root: parent.as_ref().and_then(|parent| parent.root),
         // What is shared with the parent may be under a version that was made since these keys were read.
-        key_version: parent.as_ref().map_or(1, |p| p.tree.key_version()).max(store.keys().newest()),
+        key_version: parent
+            .as_ref()
+            .map_or(borrowed.key_version, |p| p.tree.key_version().max(borrowed.key_version))
+            .max(store.keys().newest()),
         parent: parent.and(request.parent.clone()),
         created_at: request.created_at,
         pack_bytes,
         packs,
+        borrowed: borrowed.packs,
         root,
     };
     let manifest = snapshot::commit(store, draft).await?;

@@ -44,6 +44,11 @@ pub(super) struct StagedLeaf {
 }
 
 impl StagedLeaf {
+    /// All blocks.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.certain.values().chain(self.possible.values().flatten())
+    }
+
     /// The block, if it need not be read.
     pub(super) fn certain(&self, block: u64) -> Option<Entry> {
         self.certain.get(&block).copied()

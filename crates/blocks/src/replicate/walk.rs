@@ -5,7 +5,8 @@
 
 use crate::page::{Entry, FAN_OUT, Page};
 use crate::recent::Recent;
-use crate::replicate::examine::{Known, examine, page_record};
+use crate::replicate::elsewhere::Elsewhere;
+use crate::replicate::examine::{Examined, Known, examine, page_record};
 use crate::replicate::meter::Meter;
 use crate::replicate::packer::Packer;
 use crate::replicate::plan::{self, BlockRun, Part};
@@ -63,6 +64,7 @@ pub(super) struct Walk<'a> {
     reader: Arc<dyn VolumeReader>,
     parent: Option<&'a Parent>,
     packer: Arc<Packer>,
+    elsewhere: Arc<Elsewhere>,
     meter: &'a Meter<'a>,
     staged: StagedPacks,
     indexes: Indexes,
@@ -111,6 +113,7 @@ impl<'a> Walk<'a> {
             reader,
             parent,
             packer,
+            elsewhere: Arc::new(Elsewhere::new(store)),
             meter,
             staged,
             indexes: Recent::new(KEPT_INDEXES),
@@ -154,9 +157,10 @@ impl<'a> Walk<'a> {
         Ok(tree.root())
     }
 
-    /// What is left of the walk when it has ended one way or the other.
-    pub(super) fn into_rest(self) -> (StagedPacks, Vec<String>) {
-        (self.staged, self.notes)
+    /// What is left of the walk when it has ended one way or the other. What is on loan stays so as long as the last part
+    /// of it is kept.
+    pub(super) fn into_rest(self) -> (StagedPacks, Vec<String>, Arc<Elsewhere>) {
+        (self.staged, self.notes, self.elsewhere)
     }
 
     /// Whole leaves that are unchanged: the largest pages that cover them are taken from the parent unread.
@@ -206,6 +210,8 @@ impl<'a> Walk<'a> {
         } else {
             Default::default()
         };
+        // An attempt that went on found equal blocks among them; so does this one.
+        staged.entries().for_each(|entry| self.elsewhere.note(*entry));
         let mut open = Box::new(OpenLeaf { leaf, page: Page::new(0), parent: entry });
         let mut wanted: Vec<Range<u64>> = Vec::new();
         for run in runs {
@@ -250,6 +256,7 @@ impl<'a> Walk<'a> {
                 store: self.store.clone(),
                 reader: self.reader.clone(),
                 packer: self.packer.clone(),
+                elsewhere: self.elsewhere.clone(),
                 geometry: self.geometry,
                 known: known.clone(),
             };
@@ -377,6 +384,7 @@ struct ReadJob {
     store: BlockStore,
     reader: Arc<dyn VolumeReader>,
     packer: Arc<Packer>,
+    elsewhere: Arc<Elsewhere>,
     geometry: Geometry,
     known: Arc<Known>,
 }
@@ -385,14 +393,38 @@ impl ReadJob {
     async fn run(self, blocks: Range<u64>) -> Result<Step, Failure> {
         let _turn = self.store.reads().acquire().await.expect("the semaphore is never closed");
         let bytes = read_exactly(&*self.reader, self.geometry.bytes_of(blocks.clone())).await?;
-        let (geometry, known, numbers, packer) = (self.geometry, self.known, blocks.clone(), self.packer.clone());
-        let examined = self.store.cpu(move |store| {
-            let (examined, records) = examine(store, geometry, &known, numbers, &bytes);
-            packer.fill(records.into()).map(|filling| (examined, filling))
-        });
-        let (examined, filling) = examined.await??;
-        let entries = examined.complete(&self.packer.append(filling).await?);
+        let (geometry, known, elsewhere, numbers) =
+            (self.geometry, self.known.clone(), self.elsewhere.clone(), blocks.clone());
+        let mut examined =
+            self.pack(move |store| examine(store, geometry, &known, &elsewhere, numbers, &bytes)).await?;
+        if !examined.candidates.is_empty() {
+            let (found, rest) = self.elsewhere.borrow(std::mem::take(&mut examined.candidates)).await;
+            found.into_iter().for_each(|(at, entry)| examined.entries[at] = Some(entry));
+            if !rest.is_empty() {
+                let store_rest = move |store: &BlockStore| {
+                    examined.store(store, rest);
+                    examined
+                };
+                examined = self.pack(store_rest).await?;
+            }
+        }
+        let entries = examined.entries;
         Ok(Step::Blocks(blocks, entries))
+    }
+}
+
+impl ReadJob {
+    /// Does the processor's work that `examine` is, and packs what is to be stored of its outcome.
+    async fn pack(&self, examine: impl FnOnce(&BlockStore) -> Examined + Send + 'static) -> Result<Examined, Failure> {
+        let packer = self.packer.clone();
+        let packed = self.store.cpu(move |store| {
+            let mut examined = examine(store);
+            packer.fill(std::mem::take(&mut examined.records).into()).map(|filling| (examined, filling))
+        });
+        let (mut examined, filling) = packed.await??;
+        let places = self.packer.append(filling).await?;
+        examined.note_places(&places).for_each(|entry| self.elsewhere.note(entry));
+        Ok(examined)
     }
 }
 

@@ -26,8 +26,12 @@ pub use ring::MOST_VERSIONS;
 
 use crate::block::Codecs;
 use crate::crypt::{Entropy, Keys, MasterKey};
+use crate::dedup::index::{Index, MOST_SAMPLES};
+use crate::dedup::loans::Loans;
 use crate::envelope;
 use crate::pack::PACK_TARGET;
+use crate::recent::Recent;
+use crate::snapshot;
 use crate::store::failure::{failure, missing, too_short};
 use crate::store::ring::{KeyRing, path_of};
 use crate::sweep::PackFact;
@@ -61,6 +65,10 @@ pub(crate) const READS: usize = 8;
 /// on what it fetched, and as many on their way.
 pub(crate) const FETCHES: usize = 4;
 
+/// Key domains whose blocks are looked for at a time. What was known of one that is used again after others is learned anew
+/// from what is registered.
+const DOMAINS: usize = 4;
+
 /// How a store is used. The default is right except for tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -93,6 +101,8 @@ struct Inner {
     puts: Arc<Semaphore>,
     reads: Semaphore,
     fetches: Semaphore,
+    loans: Arc<Loans>,
+    indexes: std::sync::Mutex<Recent<KeyId, Arc<Index>>>,
     /// Held by who deletes a snapshot's manifest or replaces it: else a deleted snapshot could come back.
     manifests: Mutex<()>,
 }
@@ -143,6 +153,8 @@ impl BlockStore {
             puts: Arc::new(Semaphore::new(PUTS)),
             reads: Semaphore::new(READS),
             fetches: Semaphore::new(FETCHES),
+            loans: Arc::default(),
+            indexes: std::sync::Mutex::new(Recent::new(DOMAINS)),
             manifests: Mutex::new(()),
         };
         Ok(Self { inner: Arc::new(inner), keys })
@@ -184,12 +196,43 @@ impl BlockStore {
         self.inner.ring.set_enabled(key, enabled);
     }
 
-    /// Removes packs that no snapshot names. Those that do not exist are removed already.
+    /// Removes packs that no snapshot of their own run names. Those that do not exist are removed already. What other
+    /// runs have borrowed stays, and goes with a sweep when its time comes.
     pub async fn discard_packs(&self, packs: &[PackId]) -> Result<(), Failure> {
-        for pack in packs {
-            self.delete(&pack_path(pack)).await?;
+        let bits = packs.iter().map(|pack| u128::from_be_bytes(pack.to_bytes()));
+        let going = self.loans().let_go(bits);
+        let borrowed = snapshot::all_borrowed(self).await?;
+        for pack in going.packs().iter().filter(|pack| !borrowed.holds(**pack)) {
+            self.remove_pack(*pack).await?;
         }
         Ok(())
+    }
+
+    /// Removes a pack that is on no loan.
+    pub(crate) async fn remove_pack(&self, pack: u128) -> Result<(), Failure> {
+        for index in self.indexes().values() {
+            index.forget(pack);
+        }
+        self.delete(&pack_path(&PackId::from_bits(pack))).await
+    }
+
+    /// What is known of where blocks of the store's key domain are.
+    pub(crate) fn index(&self) -> Arc<Index> {
+        let mut indexes = self.indexes();
+        if let Some(index) = indexes.get(self.keys.id()) {
+            return index;
+        }
+        let index = Arc::new(Index::new(MOST_SAMPLES));
+        indexes.put(self.keys.id().clone(), index.clone());
+        index
+    }
+
+    fn indexes(&self) -> std::sync::MutexGuard<'_, Recent<KeyId, Arc<Index>>> {
+        self.inner.indexes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn loans(&self) -> &Arc<Loans> {
+        &self.inner.loans
     }
 
     pub(crate) fn keys(&self) -> &Keys {

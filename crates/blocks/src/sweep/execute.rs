@@ -4,9 +4,8 @@ use super::Course;
 use super::repack::{Repacked, repack};
 use super::survey::Survey;
 use crate::snapshot;
-use crate::store::{BlockStore, pack_path};
+use crate::store::BlockStore;
 use godwit_model::failure::Failure;
-use godwit_model::id::PackId;
 
 /// What a sweep did so far.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -52,7 +51,12 @@ pub async fn execute(
     }
     for doomed in &survey.plan.delete {
         course.stop_if_cancelled()?;
-        match store.delete(&pack_path(&PackId::from_bits(doomed.pack))).await {
+        let going = store.loans().let_go([doomed.pack]);
+        if going.packs().is_empty() {
+            // A run has found blocks in it since. If its snapshot is committed, the pack is needed.
+            continue;
+        }
+        match store.remove_pack(doomed.pack).await {
             Ok(()) => {
                 swept.packs += 1;
                 swept.bytes += doomed.bytes;

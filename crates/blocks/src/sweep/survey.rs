@@ -1,6 +1,7 @@
 //! Looks at the store: packs, then snapshots and what they name.
 
 use super::{Claims, Course, Limits, Marks, PackFact, Plan, plan};
+use crate::dedup::loans::Sweeping;
 use crate::image;
 use crate::snapshot::{self, SnapshotManifest};
 use crate::store::BlockStore;
@@ -12,12 +13,16 @@ use std::collections::{BTreeMap, HashSet};
 
 /// The packs of the store, as they were before claims were asked for.
 #[derive(Debug)]
-pub struct Listed(Vec<PackFact>);
+pub struct Listed {
+    packs: Vec<PackFact>,
+    sweeping: Sweeping,
+}
 
 impl Listed {
     /// Lists them.
     pub async fn packs(store: &BlockStore) -> Result<Listed, Failure> {
-        Ok(Listed(store.list_packs().await?))
+        let sweeping = store.loans().begin_sweep();
+        Ok(Listed { packs: store.list_packs().await?, sweeping })
     }
 }
 
@@ -28,6 +33,8 @@ pub struct Survey {
     pub plan: Plan,
     /// Snapshots whose records may be moved, by key domain: domains share no record.
     pub(super) movable: BTreeMap<KeyId, Vec<SnapshotId>>,
+    /// Until everything is done: what comes back from loan meanwhile stays.
+    _sweeping: Sweeping,
 }
 
 /// Walks all snapshots and decides. `claims` were asked for after `listed` was made. `progress` is told how many
@@ -67,10 +74,10 @@ pub async fn survey(
         marks.pin();
     }
     progress(snapshots.len() as u64, snapshots.len() as u64);
-    let mut plan = plan(&listed.0, &marks, claims, limits, now);
+    let mut plan = plan(&listed.packs, &marks, claims, limits, now);
     plan.strays = strays(store, old_strays).await?;
     movable.values_mut().for_each(|snapshots| snapshots.retain(|id| !plan.strays.contains(id)));
-    Ok(Survey { plan, movable })
+    Ok(Survey { plan, movable, _sweeping: listed.sweeping })
 }
 
 /// Marks what a snapshot names; `None` if it is gone, or cannot be read.

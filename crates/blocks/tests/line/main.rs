@@ -4,6 +4,7 @@
 mod beside;
 mod costs;
 mod damage;
+mod dedup;
 mod faults;
 mod images;
 mod keys;

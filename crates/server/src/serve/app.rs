@@ -11,16 +11,20 @@ use anyhow::Context;
 use axum::Router;
 use godwit_api::{ApiState, Bounds};
 use godwit_blocks::crypt::MasterKey;
+use godwit_blocks::dedup;
 use godwit_blocks::store::{BlockStore, FolderStore};
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, Draw, Parts};
 use godwit_model::connector::ConnectorConfig;
+use godwit_model::failure::Failure;
 use godwit_sources::freeze::FreezerCommand;
 use godwit_sources::qmp::names::Owner;
 use godwit_sources::qmp::source::{Limits, QmpOptions, QmpSource};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Free space that scratch files must leave: below it the guest's own writes would be at risk.
 const SCRATCH_RESERVE: u64 = 256 << 20;
@@ -37,6 +41,8 @@ pub struct App {
     control: Control,
     router: Router,
     new_credentials: Option<PathBuf>,
+    /// Learns what the store holds. Ended with the service.
+    _learning: AbortOnDropHandle<()>,
     // Last: whoever gets the lock next finds everything else closed.
     _folder: Folder,
 }
@@ -60,6 +66,7 @@ impl App {
             clock: clock.clone(),
         });
         let images = Arc::new(Images::new(blocks.clone()));
+        let _learning = AbortOnDropHandle::new(tokio::spawn(learn(blocks.clone())));
         let control = Control::start(Parts {
             store,
             replicator: Arc::new(connector),
@@ -85,7 +92,7 @@ impl App {
             }
         };
         let router = godwit_api::router(ApiState { service, clock, draw }, Bounds::default());
-        Ok(Self { control, router, new_credentials: first.then_some(credentials), _folder: folder })
+        Ok(Self { control, router, new_credentials: first.then_some(credentials), _learning, _folder: folder })
     }
 
     /// What answers requests.
@@ -110,6 +117,23 @@ async fn open_blocks(folder: &Folder, scratch: &Path, draw: Draw) -> anyhow::Res
     let objects = open().with_context(|| format!("open the store in {}", path.display()))?;
     let master = MasterKey::new(*folder.master().expose());
     BlockStore::open(Arc::new(objects), &master, draw).await.context("open the store")
+}
+
+/// Finds out, beside everything else, which blocks images hold: equal ones are stored once. Until it has come by, and of a
+/// key that cannot be used now, they are stored again, which costs room only.
+async fn learn(store: BlockStore) {
+    let learned = async {
+        for key in store.all_keys().await?.keys() {
+            match store.under(key).await {
+                Ok(store) => dedup::learn(&store, &CancellationToken::new()).await?,
+                Err(failure) => tracing::debug!(%failure, "blocks under this key are not looked at"),
+            }
+        }
+        Ok::<_, Failure>(())
+    };
+    if let Err(failure) = learned.await {
+        tracing::warn!(%failure, "equal blocks of earlier images will be stored again until the next start");
+    }
 }
 
 /// A store that shares its file system with scratch files stops well before these get no space: a run that fails can be

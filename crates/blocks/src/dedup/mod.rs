@@ -1,0 +1,105 @@
+//! Finding blocks that the store holds already, whatever volume or run they came from, within one key domain.
+//!
+//! ```text
+//! digest ─► index: which pack may hold it ─► that pack's own index: at which place ─► read, compare ─► use
+//!            in memory, bounded               cached                                   as verification does
+//! ```
+//!
+//! # Consistency
+//! The index is a hint, never a proof: a block that it leads to is read, decrypted, decompressed and compared with what
+//! the source gave before anything relies on it. So a wrong, old or rotten hint costs time, not content.
+//!
+//! A pack that a run uses blocks of is *on loan* ([`loans`]) until the run's snapshot is committed and no sweep is at work
+//! that began before. A pack on loan does not go; a pack that is about to go is not lent. Later it is a snapshot that
+//! names it, and that snapshot's manifest says so (`borrowed`).
+//!
+//! # Retries
+//! Whatever fails here, the block is stored as if it were new.
+//!
+//! # Crash consistency
+//! Nothing is kept: after a start the index is made anew out of the packs ([`learn`]). Loans end with the process, and so
+//! does the run that held them: the next attempt looks again.
+//!
+//! # Memory
+//! At most [`index::MOST_SAMPLES`] samples for each domain, which are some 10 MiB, and a few indexes of packs. When there
+//! are more blocks, each second sample is dropped, and so on: what is left still leads to whole packs, whose other blocks
+//! are then found beside it.
+
+pub(crate) mod index;
+pub(crate) mod loans;
+
+use crate::image::{self, ImageManifest};
+use crate::pack::What;
+use crate::pack::reader::{read_footer, read_index};
+use crate::snapshot::{self, Found, SnapshotManifest};
+use crate::store::BlockStore;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::PackId;
+use index::Contents;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Learns what the images of the store's key domain hold, so that later runs find it. Reads the end of each of their
+/// packs once. To be called after a start, for each key; after that for each image that is registered.
+pub async fn learn(store: &BlockStore, cancel: &CancellationToken) -> Result<(), Failure> {
+    for id in image::list(store).await? {
+        if cancel.is_cancelled() {
+            return Err(Failure::new(Code::Cancelled, "learning what the store holds was stopped"));
+        }
+        if let Some(image) = readable(image::load(store, &id).await)? {
+            learn_image(store, &image).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Learns what an image holds, if it is of the store's key domain. Only what a registered image names may be learned:
+/// everything else may be removed without a look at who else names it.
+pub async fn learn_image(store: &BlockStore, image: &ImageManifest) -> Result<(), Failure> {
+    for volume in &image.volumes {
+        let found = snapshot::find(store, &volume.snapshot).await.map(Some);
+        if let Some(Found::Here(store, manifest)) = readable(found)? {
+            learn_snapshot(&store, &manifest).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Learns the blocks of the packs that a snapshot's own run stored.
+async fn learn_snapshot(store: &BlockStore, manifest: &SnapshotManifest) -> Result<(), Failure> {
+    let index = store.index();
+    for pack in manifest.packs.ranges().flat_map(|(first, count)| following(first, count)) {
+        if index.knows(pack) {
+            continue;
+        }
+        if let Some(contents) = readable(contents_of(store, pack).await)? {
+            index.add(pack, contents.keys());
+        }
+    }
+    Ok(())
+}
+
+/// Every block of a pack and its place; `None` if there is no such pack.
+pub(crate) async fn contents_of(store: &BlockStore, pack: u128) -> Result<Option<Arc<Contents>>, Failure> {
+    let _turn = store.fetches().acquire().await.expect("the semaphore is never closed");
+    let Some(footer) = read_footer(store, &PackId::from_bits(pack)).await? else { return Ok(None) };
+    let entries = read_index(store, footer).await?;
+    let blocks = entries.into_iter().filter(|entry| entry.what == What::Block);
+    Ok(Some(Arc::new(blocks.map(|entry| (entry.digest, entry.place)).collect())))
+}
+
+fn following(first: &PackId, count: u64) -> impl Iterator<Item = u128> {
+    let first = u128::from_be_bytes(first.to_bytes());
+    (0..count).map(move |n| first + u128::from(n))
+}
+
+/// What cannot be read, or not with the keys of this domain, is not learned. Only a store that does not answer is a
+/// failure.
+fn readable<T>(found: Result<Option<T>, Failure>) -> Result<Option<T>, Failure> {
+    match found {
+        Err(failure) if !matches!(failure.code, Code::StoreCorrupt | Code::KeyUnavailable | Code::KeyDisabled) => {
+            Err(failure)
+        }
+        found => Ok(found.ok().flatten()),
+    }
+}
