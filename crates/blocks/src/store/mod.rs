@@ -31,6 +31,7 @@ use crate::pack::PACK_TARGET;
 use crate::store::failure::{failure, missing, too_short};
 use crate::store::ring::{KeyRing, path_of};
 use crate::sweep::PackFact;
+use crate::turns::Turns;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use godwit_model::failure::{Code, Failure};
@@ -90,7 +91,7 @@ struct Inner {
     codecs: Codecs,
     cores: Arc<Semaphore>,
     puts: Arc<Semaphore>,
-    reads: Semaphore,
+    turns: Turns,
     fetches: Semaphore,
     /// Held by who deletes a snapshot's manifest or replaces it: else a deleted snapshot could come back.
     manifests: Mutex<()>,
@@ -140,7 +141,7 @@ impl BlockStore {
             codecs: Codecs::default(),
             cores: Arc::new(Semaphore::new(cores)),
             puts: Arc::new(Semaphore::new(PUTS)),
-            reads: Semaphore::new(READS),
+            turns: Turns::new(READS),
             fetches: Semaphore::new(FETCHES),
             manifests: Mutex::new(()),
         };
@@ -211,8 +212,9 @@ impl BlockStore {
         &self.inner.puts
     }
 
-    pub(crate) fn reads(&self) -> &Semaphore {
-        &self.inner.reads
+    /// Turns to read sources, over all volumes.
+    pub fn turns(&self) -> &Turns {
+        &self.inner.turns
     }
 
     pub(crate) fn fetches(&self) -> &Semaphore {

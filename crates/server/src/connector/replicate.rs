@@ -104,6 +104,7 @@ impl Connector {
         let request = Request {
             snapshot: order.snapshot.clone(),
             run: order.run.clone(),
+            source: name_of(&order.source.config),
             device: order.device.clone(),
             size: volume.size,
             block_size: BlockSize::DEFAULT,
@@ -210,6 +211,12 @@ impl Ledger for Reported<'_> {
 /// The last committed state of the volume that is wanted.
 fn baseline_of(order: &TransferOrder) -> Option<&VolumeBaseline> {
     order.baselines.iter().find(|baseline| baseline.device == order.device)
+}
+
+/// What the turns of a store call a source.
+fn name_of(config: &ConnectorConfig) -> String {
+    let ConnectorConfig::Qmp { socket } = config;
+    socket.clone()
 }
 
 fn baseline(baseline: &VolumeBaseline) -> Baseline {
