@@ -7,11 +7,13 @@ use godwit_blocks::block::BlockSize;
 use godwit_blocks::replicate::{Ledger, Request, Staged, replicate};
 use godwit_blocks::source::{Baseline, OpenRequest, Settle, Source, View};
 use godwit_blocks::store::BlockStore;
+use godwit_blocks::turns::Rates;
 use godwit_control::Clock;
 use godwit_control::replicator::{
-    AskClaims, Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer, TransferOrder, TransferReport,
-    VolumeBaseline, VolumeResult,
+    AskClaims, Point, PointOrder, PointVolume, ReadRates, Replicator, SettleEnd, SourceServer, TransferOrder,
+    TransferReport, VolumeBaseline, VolumeResult,
 };
+use godwit_model::cap::HeldBack;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{PackId, RunId};
@@ -176,6 +178,18 @@ impl Replicator for Connector {
             let is_loss = matches!(failure.code, Code::PointInTimeLost | Code::SourceRead);
             self.guards.why_ended(&order.run).filter(|_| is_loss).unwrap_or(failure)
         })
+    }
+
+    fn set_rates(&self, rates: &ReadRates) {
+        self.parts.store.turns().set_rates(Rates {
+            total: rates.total,
+            sources: rates.connectors.iter().map(|(config, rate)| (name_of(config), *rate)).collect(),
+            runs: rates.runs.iter().cloned().collect(),
+        });
+    }
+
+    fn held_back(&self, run: &RunId) -> Option<HeldBack> {
+        self.parts.store.turns().held_back(run)
     }
 
     async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure> {
