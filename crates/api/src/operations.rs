@@ -4,7 +4,7 @@
 //! model.
 
 use crate::calls::{
-    audit, connectors, images, jobs, keys, notifications, policies, runs, servers, snapshots, store, users,
+    audit, connectors, images, jobs, keys, limits, notifications, policies, runs, servers, snapshots, store, users,
 };
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
@@ -179,12 +179,14 @@ table! {
     sms UpdateReplicationJob: json jobs::update;
     own AssociateConnector: json connectors::associate;
     own DescribeConnectors: json connectors::describe;
+    own UpdateConnector: json connectors::update;
     own DescribeServers: json servers::describe;
     own CreateReplicationJob: json jobs::create_own;
     own UpdateReplicationJob: json jobs::update_own;
     own ResumeReplicationJob: json jobs::resume;
     own DescribeReplicationJobs: json jobs::describe;
     own DescribeReplicationRuns: json runs::describe;
+    own UpdateReplicationRun: json runs::update;
     own DescribeImages: json images::describe;
     own DescribeSnapshots: json snapshots::describe;
     own StartImageVerification: json images::start_verification;
@@ -194,6 +196,8 @@ table! {
     own DescribeNotifications: json notifications::describe;
     own RedeliverNotification: json notifications::redeliver;
     own SendTestNotification: json notifications::test;
+    own DescribeLimits: json limits::describe;
+    own UpdateLimits: json limits::update;
     own DescribeStore: json store::describe;
     own PreviewSweep: json store::preview;
     own StartSweep: json store::start;

@@ -41,6 +41,7 @@ pub mod source;
 pub mod store;
 pub mod sweep;
 pub mod tree;
+pub mod turns;
 pub mod verify;
 mod wrapped;
 

@@ -115,6 +115,7 @@ async fn copy(store: &BlockStore, n: u128, size: u64, parent: Option<SnapshotId>
     let request = Request {
         snapshot: SnapshotId::from_bits(n),
         run: RunId::from_bits(n),
+        source: "test".to_owned(),
         device: "vda".to_owned(),
         size,
         block_size: BlockSize::DEFAULT,

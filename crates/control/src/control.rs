@@ -1,6 +1,7 @@
 //! Puts the decision line together, starts it and stops it.
 
 use crate::audit::recorder::Recorder;
+use crate::caps::{self, Caps};
 use crate::driver::Driver;
 use crate::key_uses::Noted;
 use crate::keys::KeyStore;
@@ -68,6 +69,8 @@ pub(crate) struct Line {
     pub key_changes: tokio::sync::Mutex<()>,
     /// Which uses of keys a record stands for already.
     pub noted_uses: Noted,
+    /// What is told to the data line of caps.
+    pub caps: Caps,
 }
 
 /// The decision line at work.
@@ -149,9 +152,12 @@ impl Control {
             sweeps: Mutex::default(),
             key_changes: tokio::sync::Mutex::default(),
             noted_uses: Noted::default(),
+            caps: Caps::default(),
         });
         crate::keys::settle(&line).await?;
         crate::recover::pick_up(&line).await?;
+        line.tell_caps().await?;
+        tokio::spawn(caps::keep(line.clone(), stop.clone()));
         let driver = tokio::spawn(Driver::new(line.clone(), stop.clone(), now).drive());
         Ok(Control { service: Service::new(line), stop, driver, recorder: recording, options, store })
     }

@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use godwit_model::cap::{HeldBack, Rate};
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::extent::Extent;
 use godwit_model::failure::Failure;
@@ -35,6 +36,12 @@ pub trait Replicator: Send + Sync {
         report: &dyn TransferReport,
         cancel: &CancellationToken,
     ) -> Result<VolumeResult, Failure>;
+
+    /// How fast may be read from now on, also by transfers at work. What is not named is unlimited.
+    fn set_rates(&self, rates: &ReadRates);
+
+    /// What holds the reads of a run back at the moment, if anything does.
+    fn held_back(&self, run: &RunId) -> Option<HeldBack>;
 
     /// Ends the run's point in time at the source.
     async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure>;
@@ -103,6 +110,17 @@ pub struct SourceServer {
     pub config: ConnectorConfig,
     /// The VM manager's name of the server.
     pub vm_id: String,
+}
+
+/// How fast sources may be read at the moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReadRates {
+    /// By all runs together.
+    pub total: Rate,
+    /// By all runs of a connector together.
+    pub connectors: Vec<(ConnectorConfig, Rate)>,
+    /// By a run, over all its volumes.
+    pub runs: Vec<(RunId, Rate)>,
 }
 
 /// Wanted: a point in time.

@@ -9,6 +9,7 @@
 //! Invariants: no I/O, no tokio, no clock, no randomness in this crate. Whoever needs the time passes a
 //! [`time::Timestamp`] in.
 
+pub mod cap;
 pub mod catalog;
 pub mod connector;
 pub mod event;

@@ -15,13 +15,14 @@ use godwit_api::shapes::godwit::{
     CreateJobResponse, CreateKeyRequest, CreateKeyResponse, DeleteAliasRequest, DescribeAuditRecordsRequest,
     DescribeAuditRecordsResponse, DescribeConnectorsRequest, DescribeConnectorsResponse, DescribeImagesRequest,
     DescribeImagesResponse, DescribeJobsRequest, DescribeJobsResponse, DescribeKeysRequest, DescribeKeysResponse,
-    DescribeNotificationsRequest, DescribeNotificationsResponse, DescribeReplicationRunsRequest,
-    DescribeReplicationRunsResponse, DescribeServersRequest, DescribeServersResponse, DescribeStoreRequest,
-    DescribeStoreResponse, DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest, KeyRequest,
-    ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, PreviewSweepRequest,
+    DescribeLimitsRequest, DescribeLimitsResponse, DescribeNotificationsRequest, DescribeNotificationsResponse,
+    DescribeReplicationRunsRequest, DescribeReplicationRunsResponse, DescribeServersRequest, DescribeServersResponse,
+    DescribeStoreRequest, DescribeStoreResponse, DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest,
+    KeyRequest, ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, PreviewSweepRequest,
     PreviewSweepResponse, ReadImageRequest, RedeliverNotificationRequest, ResumeJobRequest, RotateKeyResponse,
-    SendTestNotificationRequest, SendTestNotificationResponse, StartSweepRequest, StartSweepResponse, UpdateJobRequest,
-    UpdateKeyRequest, VerifyAuditTrailRequest, VerifyAuditTrailResponse,
+    SendTestNotificationRequest, SendTestNotificationResponse, StartSweepRequest, StartSweepResponse,
+    UpdateConnectorRequest, UpdateJobRequest, UpdateKeyRequest, UpdateLimitsRequest, UpdateRunRequest,
+    VerifyAuditTrailRequest, VerifyAuditTrailResponse,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{
@@ -137,6 +138,8 @@ calls! {
     associate_connector: own AssociateConnector changes (AssociateConnectorRequest) -> AssociateConnectorResponse;
     /// `DescribeConnectors`.
     describe_connectors: own DescribeConnectors reads (DescribeConnectorsRequest) -> DescribeConnectorsResponse;
+    /// `UpdateConnector`.
+    update_connector: own UpdateConnector changes (UpdateConnectorRequest) -> NoAnswer;
     /// `DisassociateConnector`.
     disassociate_connector: sms DisassociateConnector changes (DisassociateConnectorRequest) -> DisassociateConnectorResponse;
     /// `GetServers`.
@@ -161,6 +164,12 @@ calls! {
     start_run: sms StartOnDemandReplicationRun changes (StartOnDemandReplicationRunRequest) -> StartOnDemandReplicationRunResponse;
     /// `DescribeReplicationRuns`.
     describe_runs: own DescribeReplicationRuns reads (DescribeReplicationRunsRequest) -> DescribeReplicationRunsResponse;
+    /// `UpdateReplicationRun`.
+    update_run: own UpdateReplicationRun changes (UpdateRunRequest) -> NoAnswer;
+    /// `DescribeLimits`.
+    describe_limits: own DescribeLimits reads (DescribeLimitsRequest) -> DescribeLimitsResponse;
+    /// `UpdateLimits`.
+    update_limits: own UpdateLimits changes (UpdateLimitsRequest) -> NoAnswer;
     /// `DescribeImages`.
     describe_images: own DescribeImages reads (DescribeImagesRequest) -> DescribeImagesResponse;
     /// `StartImageVerification`.

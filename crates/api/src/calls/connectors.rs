@@ -6,7 +6,7 @@ use crate::shapes::answers::{DisassociateConnectorResponse, GetConnectorsRespons
 use crate::shapes::enums;
 use crate::shapes::godwit::{
     AssociateConnectorRequest, AssociateConnectorResponse, ConnectorDescription, ConnectorType,
-    DescribeConnectorsRequest, DescribeConnectorsResponse,
+    DescribeConnectorsRequest, DescribeConnectorsResponse, NoAnswer, UpdateConnectorRequest,
 };
 use crate::shapes::requests::{DisassociateConnectorRequest, GetConnectorsRequest};
 use crate::shapes::structures;
@@ -60,6 +60,12 @@ pub async fn describe(
     Ok(DescribeConnectorsResponse { connectors: found.items, next_token: found.next })
 }
 
+/// `UpdateConnector`.
+pub async fn update(service: &Service, _now: Timestamp, request: UpdateConnectorRequest) -> Outcome<NoAnswer> {
+    service.update_connector(&request.connector_id, &request.bandwidth_cap).await?;
+    Ok(NoAnswer {})
+}
+
 /// A VM manager that does not answer is out of reach for a run, but a wrong parameter of whoever names it here: the
 /// caller is to look at the path, not to try again.
 fn refusal(error: ServiceError) -> ApiError {
@@ -103,6 +109,7 @@ fn description(connector: Connector) -> ConnectorDescription {
         manager_version: connector.manager_version,
         associated_on: connector.associated_at.into(),
         last_contact_on: connector.last_contact_at.into(),
+        bandwidth_cap: connector.cap.map(|cap| cap.to_string()),
     }
 }
 

@@ -78,6 +78,7 @@ pub async fn create_own(service: &Service, now: Timestamp, request: CreateJobReq
         recipients: request.recipients.unwrap_or_default(),
         pause_on_failure: request.pause_on_failure,
         pause_after: request.pause_after_failures.map(i64::from),
+        cap: request.bandwidth_cap,
     };
     let id = service.create_replication_job(new, now).await?;
     Ok(CreateJobResponse { replication_job_id: id.to_string() })
@@ -98,6 +99,7 @@ pub async fn update_own(service: &Service, now: Timestamp, request: UpdateJobReq
         recipients: request.recipients,
         pause_on_failure: request.pause_on_failure,
         pause_after: request.pause_after_failures.map(i64::from),
+        cap: request.bandwidth_cap,
     };
     service.update_replication_job(&request.replication_job_id, changes, now).await?;
     Ok(NoAnswer {})
@@ -194,6 +196,7 @@ fn description(mut job: Job) -> JobDescription {
         pause_on_failure: job.pause_on_failure,
         pause_after_failures: job.pause_after,
         failures: job.failures,
+        bandwidth_cap: job.cap.map(|cap| cap.to_string()),
         latest_image_id: job.latest_image.map(|id| id.to_string()),
         created_on: job.created_at.into(),
         latest_run: job.latest_runs.pop().map(runs::description),

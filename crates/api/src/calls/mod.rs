@@ -8,6 +8,7 @@ pub mod connectors;
 pub mod images;
 pub mod jobs;
 pub mod keys;
+pub mod limits;
 pub mod notifications;
 pub mod policies;
 pub mod runs;

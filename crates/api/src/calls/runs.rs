@@ -4,8 +4,8 @@ use super::{Outcome, jobs, page};
 use crate::shapes::answers::{GetReplicationRunsResponse, StartOnDemandReplicationRunResponse};
 use crate::shapes::enums::{ReplicationRunState, ReplicationRunType};
 use crate::shapes::godwit::{
-    DescribeReplicationRunsRequest, DescribeReplicationRunsResponse, FailureDescription, RunDescription,
-    RunVolumeDescription,
+    DescribeReplicationRunsRequest, DescribeReplicationRunsResponse, FailureDescription, NoAnswer, RunDescription,
+    RunVolumeDescription, UpdateRunRequest,
 };
 use crate::shapes::requests::{GetReplicationRunsRequest, StartOnDemandReplicationRunRequest};
 use crate::shapes::structures::{ReplicationRun, ReplicationRunStageDetails};
@@ -53,6 +53,12 @@ pub async fn describe(
     Ok(DescribeReplicationRunsResponse { runs: found.items, next_token: found.next })
 }
 
+/// `UpdateReplicationRun`.
+pub async fn update(service: &Service, _now: Timestamp, request: UpdateRunRequest) -> Outcome<NoAnswer> {
+    service.update_replication_run(&request.replication_run_id, &request.bandwidth_cap).await?;
+    Ok(NoAnswer {})
+}
+
 /// A run as the seed service shows it.
 pub fn run(run: Run) -> ReplicationRun {
     let stage_details = run.stage.map(|stage| ReplicationRunStageDetails {
@@ -98,6 +104,8 @@ pub fn description(run: Run) -> RunDescription {
         notes: run.notes,
         retrying_after: run.retrying_after,
         failure: run.failure.map(failure),
+        bandwidth_cap: run.cap.map(|cap| cap.to_string()),
+        held_back_by: run.held_back.map(|by| by.as_str().to_owned()),
         volumes: run.volumes.into_iter().map(|of| volume(of, consistency.as_deref())).collect(),
         consistency,
     }

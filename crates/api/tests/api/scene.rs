@@ -10,13 +10,14 @@ use godwit_api::{ApiState, Bounds, router};
 use godwit_control::notify::Notifier;
 use godwit_control::options::Options;
 use godwit_control::replicator::{
-    AskClaims, ExtentPage, ImageOrder, ImageStore, PackCount, PackRange, Point, PointOrder, PointVolume, Replicator,
-    SettleEnd, SourceServer, SweepEnd, SweepOrder, SweepPlan, SweepProgress, TransferOrder, TransferReport,
+    AskClaims, ExtentPage, ImageOrder, ImageStore, PackCount, PackRange, Point, PointOrder, PointVolume, ReadRates,
+    Replicator, SettleEnd, SourceServer, SweepEnd, SweepOrder, SweepPlan, SweepProgress, TransferOrder, TransferReport,
     VerifyResult, VerifyScope, VolumeResult,
 };
 use godwit_control::service::{Secret, SecretBox};
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, KeyStore, Parts};
+use godwit_model::cap::HeldBack;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::event::Message;
 use godwit_model::extent::Extent;
@@ -111,6 +112,12 @@ impl Replicator for DataLine {
         report.progress(figures);
         let root_digest = DIGEST.to_owned();
         Ok(VolumeResult { snapshot: order.snapshot.clone(), root_digest, key_version: 1, figures, notes: vec![] })
+    }
+
+    fn set_rates(&self, _: &ReadRates) {}
+
+    fn held_back(&self, _: &RunId) -> Option<HeldBack> {
+        None
     }
 
     async fn settle(&self, _source: &SourceServer, _run: &RunId, _end: SettleEnd) -> Result<(), Failure> {

@@ -67,6 +67,8 @@ pub struct Request {
     pub snapshot: SnapshotId,
     /// The run that it belongs to.
     pub run: RunId,
+    /// What it is read from: volumes of one source share its cap, and are read less together when it answers slowly.
+    pub source: String,
     /// The volume's name within its server.
     pub device: String,
     /// The volume's size in bytes.
@@ -165,7 +167,8 @@ pub async fn replicate(
     let walking = async {
         // Owned in here: when the walk has ended, so has the sending.
         let packer = Arc::new(packer);
-        let mut walk = Walk::new(store, geometry, reader, parent.as_ref(), packer.clone(), &meter, staged);
+        let seat = store.turns().seat(&request.source, &request.run);
+        let mut walk = Walk::new(store, geometry, reader, seat, parent.as_ref(), packer.clone(), &meter, staged);
         let walked = tokio::select! {
             biased;
             () = stop.cancelled() => Err(stopped()),

@@ -16,6 +16,7 @@ use crate::store::{BlockStore, READS};
 use crate::tree::Geometry;
 use crate::tree::builder::{ClosedPage, TreeBuilder};
 use crate::tree::walker::{Name, Tree};
+use crate::turns::{Seat, Turn};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
@@ -62,6 +63,7 @@ pub(super) struct Walk<'a> {
     store: &'a BlockStore,
     geometry: Geometry,
     reader: Arc<dyn VolumeReader>,
+    seat: Arc<Seat>,
     parent: Option<&'a Parent>,
     packer: Arc<Packer>,
     elsewhere: Arc<Elsewhere>,
@@ -98,10 +100,12 @@ enum Step {
 }
 
 impl<'a> Walk<'a> {
+    #[expect(clippy::too_many_arguments, reason = "what a walk is made of, each of its own type")]
     pub(super) fn new(
         store: &'a BlockStore,
         geometry: Geometry,
         reader: Arc<dyn VolumeReader>,
+        seat: Seat,
         parent: Option<&'a Parent>,
         packer: Arc<Packer>,
         meter: &'a Meter<'a>,
@@ -111,6 +115,7 @@ impl<'a> Walk<'a> {
             store,
             geometry,
             reader,
+            seat: Arc::new(seat),
             parent,
             packer,
             elsewhere: Arc::new(Elsewhere::new(store)),
@@ -255,14 +260,17 @@ impl<'a> Walk<'a> {
             let job = ReadJob {
                 store: self.store.clone(),
                 reader: self.reader.clone(),
+                _seat: self.seat.clone(),
                 packer: self.packer.clone(),
                 elsewhere: self.elsewhere.clone(),
                 geometry: self.geometry,
                 known: known.clone(),
             };
+            // Asked for here, so that what comes first on the volume is read first.
+            let turn = self.seat.turn(self.geometry.bytes_of(piece.clone()).length);
             // A task of its own, because the queue is not polled while the walk waits for something else: a read that
             // stands still there could hold the very turn or lock that the walk waits for.
-            let task = AbortOnDropHandle::new(tokio::spawn(job.run(piece)));
+            let task = AbortOnDropHandle::new(tokio::spawn(job.run(piece, turn)));
             self.queue.push_back(task.map(|done| done.unwrap_or_else(|error| Err(broken(&error)))).boxed());
         }
         Ok(())
@@ -383,6 +391,8 @@ fn next_window(n_leaves: u64, n_extents: usize, leaf_bytes: u64) -> u64 {
 struct ReadJob {
     store: BlockStore,
     reader: Arc<dyn VolumeReader>,
+    /// There as long as a turn of it is waited for.
+    _seat: Arc<Seat>,
     packer: Arc<Packer>,
     elsewhere: Arc<Elsewhere>,
     geometry: Geometry,
@@ -390,9 +400,11 @@ struct ReadJob {
 }
 
 impl ReadJob {
-    async fn run(self, blocks: Range<u64>) -> Result<Step, Failure> {
-        let _turn = self.store.reads().acquire().await.expect("the semaphore is never closed");
-        let bytes = read_exactly(&*self.reader, self.geometry.bytes_of(blocks.clone())).await?;
+    async fn run(self, blocks: Range<u64>, turn: impl Future<Output = Turn>) -> Result<Step, Failure> {
+        let extent = self.geometry.bytes_of(blocks.clone());
+        // Kept until the blocks are packed: it bounds what is in memory.
+        let turn = turn.await;
+        let bytes = turn.read(extent.length, read_exactly(&*self.reader, extent)).await?;
         let (geometry, known, elsewhere, numbers) =
             (self.geometry, self.known.clone(), self.elsewhere.clone(), blocks.clone());
         let mut examined =

@@ -35,6 +35,7 @@ use crate::snapshot;
 use crate::store::failure::{failure, missing, too_short};
 use crate::store::ring::{KeyRing, path_of};
 use crate::sweep::PackFact;
+use crate::turns::Turns;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use godwit_model::failure::{Code, Failure};
@@ -99,7 +100,7 @@ struct Inner {
     codecs: Codecs,
     cores: Arc<Semaphore>,
     puts: Arc<Semaphore>,
-    reads: Semaphore,
+    turns: Turns,
     fetches: Semaphore,
     loans: Arc<Loans>,
     indexes: std::sync::Mutex<Recent<KeyId, Arc<Index>>>,
@@ -151,7 +152,7 @@ impl BlockStore {
             codecs: Codecs::default(),
             cores: Arc::new(Semaphore::new(cores)),
             puts: Arc::new(Semaphore::new(PUTS)),
-            reads: Semaphore::new(READS),
+            turns: Turns::new(READS),
             fetches: Semaphore::new(FETCHES),
             loans: Arc::default(),
             indexes: std::sync::Mutex::new(Recent::new(DOMAINS)),
@@ -255,8 +256,9 @@ impl BlockStore {
         &self.inner.puts
     }
 
-    pub(crate) fn reads(&self) -> &Semaphore {
-        &self.inner.reads
+    /// Turns to read sources, over all volumes.
+    pub fn turns(&self) -> &Turns {
+        &self.inner.turns
     }
 
     pub(crate) fn fetches(&self) -> &Semaphore {

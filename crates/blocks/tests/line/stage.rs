@@ -171,6 +171,7 @@ pub fn request(n: u128, size: u64, block: BlockSize) -> Request {
     Request {
         snapshot: snapshot_id(n),
         run: RunId::from_bits(n),
+        source: "test".to_owned(),
         device: "vda".to_owned(),
         size,
         block_size: block,

@@ -6,6 +6,7 @@ use crate::control::Line;
 use crate::replicator::{SourceServer, StagedPack, TransferOrder, TransferReport, VolumeBaseline};
 use crate::store::{Done, PackState, RunRecord, StoreError, VolumeRecord};
 use async_trait::async_trait;
+use godwit_model::cap::HeldBack;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::VolumeFigures;
 use godwit_model::id::PackId;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) async fn all_volumes(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> Result<Done, StageError> {
     let source = source_of(line, &run.job).await?.source;
     let baselines = line.store.baselines(&run.job).await?;
+    line.tell_caps().await?;
     for volume in line.store.run_volumes(&run.id).await? {
         if volume.root_digest.is_none() {
             one_volume(line, run, &source, &baselines, volume, cancel).await?;
@@ -114,6 +116,11 @@ impl Report<'_> {
         let mut persisted = self.figures();
         loop {
             tokio::time::sleep(self.line.options.persist).await;
+            // Who waits because somebody wants it is not stuck; who waits for a slow source may be.
+            let held_back = self.line.replicator.held_back(&self.run.id);
+            if held_back.is_some_and(|by| by != HeldBack::SlowSource) {
+                self.moved.fetch_add(1, Ordering::Relaxed);
+            }
             persisted = self.write_figures(&persisted).await;
         }
     }

@@ -4,6 +4,7 @@ use super::page::{only, paged};
 use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
 use crate::run::{StageError, bounded};
 use crate::store::{Removal, StoreError};
+use godwit_model::cap::Cap;
 use godwit_model::connector::{ConnectorConfig, ConnectorStatus};
 use godwit_model::failure::{Failure, Kind};
 use godwit_model::id::ConnectorId;
@@ -45,6 +46,8 @@ pub struct Connector {
     pub associated_at: Timestamp,
     /// When the VM manager last answered.
     pub last_contact_at: Timestamp,
+    /// How fast all runs together may read by it.
+    pub cap: Option<Cap>,
 }
 
 impl Service {
@@ -80,6 +83,7 @@ impl Service {
             manager_version: found.manager_version,
             associated_at: now,
             last_contact_at: now,
+            cap: None,
         };
         if let Some(other) = self.line.store.add_connector(&connector).await? {
             let what = format!("this VM manager is associated already, as {other}: disassociate that one first");

@@ -1,25 +1,19 @@
 //! Replication jobs: create, change, list, delete.
 
+mod members;
+
+use self::members::{cap_of_job, encryption, interval, keep, pause_after, recipients, start};
 use super::page::{only, paged};
 use super::{Answer, ErrorCode, Page, Paged, Run, Server, Service, ServiceError};
 use crate::store::{BesideJobs, CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart, StoreError};
+use godwit_model::cap::Cap;
 use godwit_model::id::{ImageId, JobId};
-use godwit_model::job::{Interval, JobState, MOST_FAILURES};
+use godwit_model::job::{Interval, JobState};
 use godwit_model::licence::{self, LicenseType, NotAllowed};
-use godwit_model::recipient::{self, Recipient};
 use godwit_model::role;
-use godwit_model::schedule::{LONGEST_LEAD, next_on_grid};
+use godwit_model::schedule::next_on_grid;
 use godwit_model::time::Timestamp;
 use std::collections::HashMap;
-
-/// Hours between runs.
-const HOURS: std::ops::RangeInclusive<i64> = 1..=24;
-
-/// Minutes between runs: our own member. Thirty days are as far ahead as a start may be.
-const MINUTES: std::ops::RangeInclusive<i64> = 1..=43_200;
-
-/// Images that a job may be told to keep; 0 is all of them.
-const KEEP: std::ops::RangeInclusive<i64> = 0..=270;
 
 /// Longest text that a caller may leave with a job, in characters.
 const LONGEST_TEXT: usize = 1_024;
@@ -58,6 +52,8 @@ pub struct NewJob {
     pub pause_on_failure: Option<bool>,
     /// After how many, 1 to 100; if absent, the configured number.
     pub pause_after: Option<i64>,
+    /// How fast each of its runs may read, in the language of caps; as fast as it goes if absent.
+    pub cap: Option<String>,
 }
 
 impl NewJob {
@@ -78,6 +74,7 @@ impl NewJob {
             recipients: vec![],
             pause_on_failure: None,
             pause_after: None,
+            cap: None,
         }
     }
 }
@@ -113,6 +110,8 @@ pub struct JobChanges {
     pub pause_on_failure: Option<bool>,
     /// See [`NewJob::pause_after`]; 0 is the configured number again.
     pub pause_after: Option<i64>,
+    /// See [`NewJob::cap`]: also of its run at work, unless that has one of its own.
+    pub cap: Option<String>,
 }
 
 /// Whose licence a job is to have from now on.
@@ -157,6 +156,8 @@ pub struct Job {
     pub pause_on_failure: bool,
     /// Scheduled runs that may fail in a row before it is paused or ends.
     pub pause_after: u32,
+    /// See [`NewJob::cap`].
+    pub cap: Option<Cap>,
     /// Scheduled runs that have failed in a row.
     pub failures: u32,
     /// Since when it is in its state.
@@ -237,6 +238,9 @@ impl Service {
                 self.check_role(&changed).await?;
             }
             if self.written(&changed, next, now).await? {
+                if changes.cap.is_some() {
+                    self.line.tell_caps().await?;
+                }
                 return Ok(());
             }
         }
@@ -382,6 +386,7 @@ fn described(record: JobRecord, beside: &BesideJobs, latest: &HashMap<JobId, Run
         recipients: settings.recipients,
         pause_on_failure: settings.pause_on_failure,
         pause_after,
+        cap: settings.cap,
         failures: record.failures,
         state_since: record.state_since,
         state: record.state,
@@ -422,6 +427,7 @@ fn checked(new: &NewJob, now: Timestamp) -> Answer<NewJobRecord> {
         recipients: recipients(&new.recipients)?,
         pause_on_failure: interval != Interval::Once && new.pause_on_failure.unwrap_or(true),
         pause_after: new.pause_after.map(pause_after).transpose()?.flatten(),
+        cap: cap_of_job(new.cap.as_deref(), None)?,
     })
 }
 
@@ -475,25 +481,8 @@ fn apply(
     }
     settings.pause_on_failure = changes.pause_on_failure.unwrap_or(settings.pause_on_failure);
     settings.pause_after = changes.pause_after.map(pause_after).transpose()?.unwrap_or(settings.pause_after);
+    settings.cap = cap_of_job(changes.cap.as_deref(), settings.cap.take())?;
     Ok((job, next))
-}
-
-/// The interval that a caller wants, in hours or in minutes.
-fn interval(hours: Option<i64>, minutes: Option<i64>) -> Answer<Option<Interval>> {
-    match (hours, minutes) {
-        (None, None) => Ok(None),
-        (Some(hours), None) => frequency(hours).map(Some),
-        (None, Some(minutes)) => {
-            let fitting = MINUTES.contains(&minutes).then(|| u32::try_from(minutes).ok()).flatten();
-            fitting.map(|minutes| Some(Interval::EveryMinutes(minutes))).ok_or_else(|| {
-                let (from, to) = (MINUTES.start(), MINUTES.end());
-                ServiceError::invalid(format!("intervalMinutes is {minutes}: give {from} to {to} minutes"))
-            })
-        }
-        (Some(_), Some(_)) => {
-            Err(ServiceError::invalid("frequency and intervalMinutes are both given: give one of them"))
-        }
-    }
 }
 
 fn refuse_policy_of_one_time_job(interval: Interval, pause: Option<bool>, after: Option<i64>) -> Answer<()> {
@@ -501,32 +490,6 @@ fn refuse_policy_of_one_time_job(interval: Interval, pause: Option<bool>, after:
         true => Err(ServiceError::invalid("pauseOnFailure: a one-time job is not paused, it fails with its run")),
         false => Ok(()),
     }
-}
-
-/// 0 is the configured number.
-fn pause_after(failures: i64) -> Answer<Option<u32>> {
-    match u32::try_from(failures) {
-        Ok(0) => Ok(None),
-        Ok(n) if n <= MOST_FAILURES => Ok(Some(n)),
-        _ => Err(ServiceError::invalid(format!("pauseAfterFailures is {failures}: give 1 to {MOST_FAILURES}"))),
-    }
-}
-
-/// Recipients in the form in which they are kept, each once.
-fn recipients(given: &[String]) -> Answer<Vec<String>> {
-    if given.len() > recipient::MOST {
-        let what = format!("recipients: {} are given, a job has at most {}", given.len(), recipient::MOST);
-        return Err(ServiceError::invalid(what));
-    }
-    let mut all = Vec::with_capacity(given.len());
-    for text in given {
-        let recipient: Recipient =
-            text.parse().map_err(|error| ServiceError::invalid(format!("recipients: {error}")))?;
-        if !all.contains(&recipient.to_string()) {
-            all.push(recipient.to_string());
-        }
-    }
-    Ok(all)
 }
 
 fn unknown_role(name: &str) -> ServiceError {
@@ -542,47 +505,6 @@ fn role_refused(name: &str, denied: &role::Insufficient) -> ServiceError {
 
 fn licence_refused(denied: &NotAllowed) -> ServiceError {
     ServiceError::new(ErrorCode::ServerCannotBeReplicated, format!("licenseType: {denied}"))
-}
-
-fn frequency(hours: i64) -> Answer<Interval> {
-    let minutes = HOURS.contains(&hours).then(|| u32::try_from(hours * 60).ok()).flatten();
-    minutes.map(Interval::EveryMinutes).ok_or_else(|| {
-        let (from, to) = (HOURS.start(), HOURS.end());
-        ServiceError::invalid(format!("frequency is {hours}: give {from} to {to} hours"))
-    })
-}
-
-fn keep(images: i64) -> Answer<u32> {
-    KEEP.contains(&images).then(|| u32::try_from(images).ok()).flatten().ok_or_else(|| {
-        let (from, to) = (KEEP.start(), KEEP.end());
-        ServiceError::invalid(format!("numberOfRecentAmisToKeep is {images}: give {from} to {to}, where 0 keeps all"))
-    })
-}
-
-/// A start time: the past means now, and 30 days is as far ahead as it goes.
-fn start(at: Timestamp, member: &str, now: Timestamp) -> Answer<Timestamp> {
-    if at > now + LONGEST_LEAD {
-        return Err(ServiceError::invalid(format!("{member} is more than 30 days ahead: give an earlier time")));
-    }
-    Ok(at.max(now))
-}
-
-/// Whether a job is to be encrypted with a key that somebody chose, and which, from what it was and what is wanted. An
-/// empty key is the default one; without encryption nobody chooses.
-fn encryption(
-    was: (Option<bool>, Option<String>),
-    encrypted: Option<bool>,
-    key: Option<&str>,
-) -> Answer<(Option<bool>, Option<String>)> {
-    match (encrypted, key) {
-        (Some(false), Some(key)) if !key.is_empty() => {
-            Err(ServiceError::invalid("kmsKeyId is given and encrypted is false: give encrypted=true, or no kmsKeyId"))
-        }
-        (Some(false), _) => Ok((Some(false), None)),
-        (_, Some(key)) if !key.is_empty() => Ok((Some(true), Some(key.to_owned()))),
-        (encrypted, Some(_)) => Ok((encrypted.or(was.0), None)),
-        (encrypted, None) => Ok((encrypted.or(was.0), was.1)),
-    }
 }
 
 /// A text that a caller leaves; an empty one is none.

@@ -7,6 +7,7 @@
 mod access;
 mod access_keys;
 mod audit;
+mod caps;
 mod catalog;
 mod connectors;
 mod error;
@@ -24,6 +25,7 @@ mod users;
 pub use access::{Secret, SecretBox, Signer};
 pub use access_keys::{AccessKey, NewAccessKey};
 pub use audit::AuditFilter;
+pub use caps::Limits;
 pub use catalog::{Catalog, Server, VmAddress};
 pub use connectors::{Connector, NewConnector};
 pub use error::{ErrorCode, ServiceError};

@@ -4,6 +4,7 @@ use super::jobs::text;
 use super::page::{only, paged};
 use super::{Answer, ErrorCode, Job, Page, Paged, Service, ServiceError};
 use crate::store::{DemandDenied, NewJobRecord, RunRecord, VolumeRecord};
+use godwit_model::cap::{Cap, HeldBack};
 use godwit_model::failure::Failure;
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, JobId, KeyId, RunId, SnapshotId};
@@ -73,6 +74,10 @@ pub struct Run {
     pub key: Option<KeyId>,
     /// The latest version of the key that a pack of it is under.
     pub key_version: Option<u32>,
+    /// How fast it may read: its own cap, or else its job's.
+    pub cap: Option<Cap>,
+    /// What holds its reads back at the moment.
+    pub held_back: Option<HeldBack>,
     /// Its volumes, boot disk first; empty before the point in time.
     pub volumes: Vec<RunVolume>,
 }
@@ -176,6 +181,9 @@ impl Service {
         let volumes =
             volumes.into_iter().map(|v| run_volume(live.as_ref().and_then(|l| l.figures(&v.device)), v)).collect();
         let trouble = live.and_then(|l| l.trouble);
+        let transfers = record.position == Position::At(Stage::Transferring);
+        let held_back = if transfers { self.line.replicator.held_back(&record.id) } else { None };
+        let cap = record.cap.clone().or_else(|| job.and_then(|job| job.cap.clone())).filter(|cap| !cap.is_none());
         // The id is drawn before the image is written: it is told only once the image exists.
         let has_image = matches!(record.position, Position::Completed | Position::At(Stage::Cleaning));
         Run {
@@ -204,6 +212,8 @@ impl Service {
             kms_key_id,
             key_version: record.key.as_ref().map(|key| key.version),
             key: record.key.map(|key| key.id),
+            cap,
+            held_back,
             volumes,
         }
     }

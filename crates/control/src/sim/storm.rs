@@ -10,6 +10,7 @@ use crate::replicator::*;
 use crate::testing::World;
 use async_trait::async_trait;
 use bytes::Bytes;
+use godwit_model::cap::HeldBack;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::event::Message;
 use godwit_model::extent::Extent;
@@ -216,6 +217,14 @@ impl Replicator for Storm {
         tokio::time::timeout(Duration::from_secs(40), self.pass(true, self.world.discover(config)))
             .await
             .unwrap_or_else(|_| Err(Failure::new(Code::SourceUnreachable, "no answer")))
+    }
+
+    fn set_rates(&self, rates: &ReadRates) {
+        self.world.set_rates(rates);
+    }
+
+    fn held_back(&self, run: &RunId) -> Option<HeldBack> {
+        self.world.held_back(run)
     }
 
     async fn take_point(&self, order: &PointOrder) -> Result<Point, Failure> {

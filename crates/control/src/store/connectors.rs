@@ -161,5 +161,6 @@ fn connector(row: &AnyRow) -> Result<Connector, StoreError> {
         manager_version: fields.text("manager_version")?,
         associated_at: fields.time("associated_at")?,
         last_contact_at: fields.time("last_contact_at")?,
+        cap: fields.opt_id("cap")?,
     })
 }

@@ -9,6 +9,7 @@ use super::runs::run_record;
 use super::{Store, StoreError, Tx};
 use crate::audit::NewAuditRecord;
 use crate::control::Draw;
+use godwit_model::cap::Cap;
 use godwit_model::id::{JobId, RunId, ServerId};
 use godwit_model::job::{self, FailurePolicy, Interval, JobState};
 use godwit_model::licence::{self, LicenseType, NotAllowed};
@@ -35,6 +36,7 @@ pub(crate) struct NewJobRecord {
     pub pause_on_failure: bool,
     /// `None` is the configured number.
     pub pause_after: Option<u32>,
+    pub cap: Option<Cap>,
 }
 
 /// A job's row.
@@ -115,9 +117,9 @@ impl Store {
         let id = tx.fresh("SELECT job_id FROM job WHERE job_id = $1", draw, JobId::from_bits).await?;
         let insert = sqlx::query(
             "INSERT INTO job (job_id, server_id, state, start_at, interval_minutes, license, role_name, description, \
-             keep_images, encrypted, kms_key_id, recipients, pause_on_failure, pause_after, status_message, created_at, \
+             keep_images, encrypted, kms_key_id, recipients, pause_on_failure, pause_after, cap, status_message, created_at, \
              state_since, seed_at, failures, fence) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, $15, $15, $4, 0, 0)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, NULL, $16, $16, $4, 0, 0)",
         )
         .bind(id.to_string())
         .bind(new.server.to_string())
@@ -145,7 +147,7 @@ impl Store {
         let update = sqlx::query(
             "UPDATE job SET start_at = $1, interval_minutes = $2, license = $3, role_name = $4, description = $5, \
              keep_images = $6, encrypted = $7, kms_key_id = $8, recipients = $9, pause_on_failure = $10, \
-             pause_after = $11, fence = fence + 1 WHERE job_id = $12 AND fence = $13",
+             pause_after = $11, cap = $12, fence = fence + 1 WHERE job_id = $13 AND fence = $14",
         );
         with_settings(update, &changed.settings)
             .bind(changed.id.to_string())
@@ -385,6 +387,7 @@ fn with_settings<'q>(statement: Statement<'q>, settings: &NewJobRecord) -> State
         .bind(to_json(&settings.recipients))
         .bind(i64::from(settings.pause_on_failure))
         .bind(settings.pause_after.map(i64::from))
+        .bind(settings.cap.as_ref().map(Cap::to_string))
 }
 
 fn minutes(interval: Interval) -> Option<i64> {
@@ -422,6 +425,7 @@ pub(super) fn job_record(row: &AnyRow) -> Result<JobRecord, StoreError> {
             recipients: fields.json("recipients")?,
             pause_on_failure: fields.truth("pause_on_failure")?,
             pause_after: fields.opt_number("pause_after")?,
+            cap: fields.opt_id("cap")?,
         },
     })
 }

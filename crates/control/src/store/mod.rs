@@ -37,6 +37,7 @@
 mod access;
 mod audit;
 mod beside;
+mod caps;
 mod catalog;
 mod connectors;
 mod error;
@@ -64,6 +65,7 @@ pub(crate) use beside::BesideJobs;
 pub(crate) use audit::AuditQuery;
 
 pub(crate) use access::AccessDenied;
+pub(crate) use caps::RunCapDenied;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
@@ -92,7 +94,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 8;
+pub const SCHEMA_VERSION: i64 = 9;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -255,6 +257,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(6, "notifications", include_str!("../../migrations/0006_notifications.sql")),
         migration(7, "staging", include_str!("../../migrations/0007_staging.sql")),
         migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),
+        migration(9, "caps", include_str!("../../migrations/0009_caps.sql")),
     ])
 }
 

@@ -6,6 +6,7 @@ use super::query::{After, Order, Verbs, of};
 use super::row::{Fields, to_sql};
 use super::{Store, StoreError};
 use crate::control::Draw;
+use godwit_model::cap::Cap;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, JobId, RunId, SnapshotId};
@@ -38,6 +39,8 @@ pub(crate) struct RunRecord {
     pub failure: Option<Failure>,
     /// What it encrypts with: known from Validating on.
     pub key: Option<RunKey>,
+    /// Instead of its job's.
+    pub cap: Option<Cap>,
     pub fence: i64,
 }
 
@@ -283,6 +286,7 @@ pub(super) fn run_record(row: &AnyRow) -> Result<RunRecord, StoreError> {
         notes: fields.json("notes")?,
         failure,
         key: run_key(&fields)?,
+        cap: fields.opt_id("cap")?,
         fence: fields.int("fence")?,
     })
 }

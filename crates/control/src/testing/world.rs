@@ -8,6 +8,7 @@ use crate::keys::KeyStore;
 use crate::replicator::*;
 use async_trait::async_trait;
 use bytes::Bytes;
+use godwit_model::cap::HeldBack;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
@@ -109,6 +110,10 @@ pub(crate) struct State {
     /// Keys that may not be used. As in a real key ring, a restart forgets it.
     pub disabled_keys: BTreeSet<KeyId>,
     points_taken: u64,
+    /// What was told of rates, one behind the other.
+    pub rates: Vec<ReadRates>,
+    /// What holds runs back.
+    pub held_back: HashMap<RunId, HeldBack>,
     packs_drawn: u128,
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod caps;
 mod damage;
 mod failures;
 mod jobs;

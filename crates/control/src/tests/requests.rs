@@ -102,7 +102,7 @@ async fn each_member_of_an_update_changes_what_it_says_and_nothing_else() {
     let job = service.create_replication_job(new, h.now()).await.unwrap();
     let later = start + Millis::HOUR;
     let none = JobChanges::default;
-    let cases: [(JobChanges, Effect); 12] = [
+    let cases: [(JobChanges, Effect); 13] = [
         (JobChanges { frequency_hours: Some(6), ..none() }, |job| job.interval = Interval::EveryMinutes(360)),
         (JobChanges { interval_minutes: Some(7), ..none() }, |job| job.interval = Interval::EveryMinutes(7)),
         (JobChanges { next_start: Some(later), ..none() }, |job| {
@@ -129,6 +129,10 @@ async fn each_member_of_an_update_changes_what_it_says_and_nothing_else() {
         (JobChanges { recipients: Some(vec![]), ..none() }, |job| job.recipients.clear()),
         (JobChanges { pause_on_failure: Some(false), ..none() }, |job| job.pause_on_failure = false),
         (JobChanges { pause_after: Some(2), ..none() }, |job| job.pause_after = 2),
+        (JobChanges { cap: Some("5MB/s".into()), ..none() }, |job| {
+            job.cap = Some("5MB/s".parse().unwrap());
+            job.latest_runs[0].cap = job.cap.clone();
+        }),
     ];
     let members = format!("{:?}", none()).matches(": None").count();
     assert_eq!(cases.len(), members, "every member has its case");

@@ -45,7 +45,10 @@ pub const OPERATORS: &[&str] = &[
     "godwit:SendTestNotification",
     "godwit:StartImageVerification",
     "godwit:StartSweep",
+    "godwit:UpdateConnector",
+    "godwit:UpdateLimits",
     "godwit:UpdateReplicationJob",
+    "godwit:UpdateReplicationRun",
 ];
 
 /// What decides who may do what, and about keys: only for administrators.

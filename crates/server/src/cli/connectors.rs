@@ -2,12 +2,12 @@
 
 use crate::cli::error::CliError;
 use crate::cli::table::{Field, table};
-use crate::cli::{human, output};
+use crate::cli::{human, limits, output};
 use crate::client::{Client, ClientError, all_pages};
 use crate::outside;
 use clap::Subcommand;
 use godwit_api::shapes::godwit::{
-    AssociateConnectorRequest, ConnectorDescription, ConnectorType, DescribeConnectorsRequest,
+    AssociateConnectorRequest, ConnectorDescription, ConnectorType, DescribeConnectorsRequest, UpdateConnectorRequest,
 };
 use godwit_api::shapes::requests::DisassociateConnectorRequest;
 use godwit_model::id::ConnectorId;
@@ -21,6 +21,15 @@ pub enum ConnectorsCommand {
     /// Associate a VM manager
     #[command(subcommand)]
     Add(AddCommand),
+    /// Change a connector
+    #[command(after_help = UPDATE_EXAMPLES)]
+    Update {
+        /// Id or name of the connector
+        connector: String,
+        /// How fast all runs together may read by it
+        #[arg(long, value_name = "CAP", value_parser = limits::cap)]
+        cap: String,
+    },
     /// Disassociate a connector
     #[command(after_help = "Example:\n  godwit connectors remove c-415fef98f4c66c487")]
     Remove {
@@ -28,6 +37,15 @@ pub enum ConnectorsCommand {
         connector: String,
     },
 }
+
+const UPDATE_EXAMPLES: &str = "\
+A cap is a rate (20MB/s, 160Mbit/s), 0 (nothing is read) or none; or hours of
+days with a rate each, by the clock of a time zone. It counts at once, also
+for runs at work.
+
+Examples:
+  godwit connectors update rack1 --cap 50MB/s
+  godwit connectors update rack1 --cap 'Mon-Fri 08:00-18:00 0; otherwise none; in Europe/Berlin'";
 
 const QMP_EXAMPLES: &str = "\
 A folder stands for all QMP sockets in it, also those that appear later.
@@ -62,6 +80,7 @@ pub async fn run(command: ConnectorsCommand, client: &Client, json: bool) -> Res
                 .map_err(|error| CliError::usage(format!("'{}' is not a path: {error}", socket.display())))?;
             add(client, json, name, socket.to_string_lossy().into_owned()).await
         }
+        ConnectorsCommand::Update { connector, cap } => update(client, json, &connector, cap).await,
         ConnectorsCommand::Remove { connector } => remove(client, json, &connector).await,
     }
 }
@@ -94,11 +113,12 @@ async fn list(client: &Client, json: bool) -> Result<(), CliError> {
             Field::state(c.status.as_str()),
             c.socket.as_str().into(),
             c.manager_version.as_str().into(),
+            c.bandwidth_cap.as_deref().unwrap_or("none").into(),
             human::ago(c.last_contact_on.into(), now).into(),
         ]
     });
-    let header = ["connector", "name", "status", "socket", "version", "last contact"];
-    table(header, &["last contact", "version"], &rows.collect::<Vec<_>>())?;
+    let header = ["connector", "name", "status", "socket", "version", "cap", "last contact"];
+    table(header, &["last contact", "version", "cap"], &rows.collect::<Vec<_>>())?;
     for connector in &connectors {
         if let Some(reason) = &connector.status_reason {
             output::line(format!("\n{} ({}): {reason}", connector.name, connector.connector_id))?;
@@ -116,11 +136,25 @@ async fn add(client: &Client, json: bool, name: String, socket: String) -> Resul
     output::line(format!("Associated {name} as {id}. See what it offers: godwit servers import"))
 }
 
+async fn update(client: &Client, json: bool, connector: &str, cap: String) -> Result<(), CliError> {
+    let id = id_of(client, connector).await?;
+    let request = UpdateConnectorRequest { connector_id: id.clone(), bandwidth_cap: cap.clone() };
+    client.update_connector(&request).await?;
+    if json {
+        return output::json(&json!({ "connector_id": id, "bandwidth_cap": cap }));
+    }
+    output::line(format!("All runs by {id} together: {cap}."))
+}
+
+async fn id_of(client: &Client, connector: &str) -> Result<String, CliError> {
+    match connector.parse::<ConnectorId>() {
+        Ok(id) => Ok(id.to_string()),
+        Err(_) => by_name(client, connector).await,
+    }
+}
+
 async fn remove(client: &Client, json: bool, connector: &str) -> Result<(), CliError> {
-    let id = match connector.parse::<ConnectorId>() {
-        Ok(id) => id.to_string(),
-        Err(_) => by_name(client, connector).await?,
-    };
+    let id = id_of(client, connector).await?;
     client.disassociate_connector(&DisassociateConnectorRequest { connector_id: id.clone() }).await?;
     if json {
         return output::json(&json!({ "connector_id": id }));

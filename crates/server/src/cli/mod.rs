@@ -10,6 +10,7 @@ mod human;
 mod images;
 mod jobs;
 mod keys;
+mod limits;
 mod nbd;
 mod notifications;
 mod output;
@@ -107,6 +108,9 @@ enum Command {
     /// What was told to whom about jobs and runs
     #[command(subcommand, visible_alias = "notification")]
     Notifications(notifications::NotificationsCommand),
+    /// How fast all runs together may read
+    #[command(subcommand)]
+    Limits(limits::LimitsCommand),
     /// Where packs, snapshots and images are kept
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -179,6 +183,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Notifications(command) => {
             with_client(global, async |client| notifications::run(command, client, global.json).await)
         }
+        Command::Limits(command) => with_client(global, async |client| limits::run(command, client, global.json).await),
         Command::Store(command) => with_client(global, async |client| store::run(command, client, global.json).await),
     }
 }
@@ -238,6 +243,13 @@ mod tests {
             "godwit jobs create --server w --every 90m --notify a@b.c --notify https://x.y/z --pause-after 5",
             "godwit jobs update sms-job-00000000 --notify-nobody --pause",
             "godwit jobs resume sms-job-00000000",
+            "godwit jobs update sms-job-00000000 --cap 20MB/s",
+            "godwit jobs create --server web01 --every 12h --cap 160Mbit/s",
+            "godwit runs cap sms-run-00000000 5MB/s",
+            "godwit runs cap sms-run-00000000 job",
+            "godwit connectors update rack1 --cap none",
+            "godwit limits show",
+            "godwit limits set --cap 100MB/s",
             "godwit jobs resume sms-job-00000000 --start now",
             "godwit notifications list --job sms-job-00000000 --state given-up",
             "godwit notifications test ops@example.org",

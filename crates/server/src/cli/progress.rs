@@ -29,12 +29,21 @@ pub struct Step {
     pub pace: Option<f64>,
     /// Seconds left.
     pub seconds_left: Option<f64>,
+    /// What holds it back.
+    pub held_back: Option<String>,
 }
 
 impl Step {
     /// A step of which only the name is known.
     pub fn named(stage: impl Into<String>) -> Self {
-        Self { stage: stage.into(), subject: String::new(), percent: None, pace: None, seconds_left: None }
+        Self {
+            stage: stage.into(),
+            subject: String::new(),
+            percent: None,
+            pace: None,
+            seconds_left: None,
+            held_back: None,
+        }
     }
 
     fn tail(&self) -> String {
@@ -43,7 +52,8 @@ impl Step {
             let ms = (seconds.clamp(0.0, 1e9) * 1e3) as i64;
             format!("{} left", human::span(Millis(ms)))
         });
-        [pace, left].into_iter().flatten().collect::<Vec<_>>().join("  ")
+        let held_back = self.held_back.as_deref().map(|by| format!("held back by {by}"));
+        [pace, left, held_back].into_iter().flatten().collect::<Vec<_>>().join("  ")
     }
 }
 
@@ -142,7 +152,7 @@ fn style(is_measured: bool) -> ProgressStyle {
 
 fn is_news(told: Option<&(Step, Timestamp)>, step: &Step, now: Timestamp, from: Timestamp) -> bool {
     let Some((last, at)) = told else { return now >= from };
-    (&last.stage, &last.subject) != (&step.stage, &step.subject)
+    (&last.stage, &last.subject, &last.held_back) != (&step.stage, &step.subject, &step.held_back)
         || step.percent.unwrap_or_default() - last.percent.unwrap_or_default() >= LINE_PERCENT
         || now - *at >= LINE_EVERY
 }
@@ -169,6 +179,8 @@ mod tests {
         let told = line(&Step { subject: "vda (1 of 2)".into(), ..step("Transferring", 41.6) }, Timestamp(0));
         assert!(told.ends_with("  Transferring  vda (1 of 2)   42 %  12.3 MB/s  1 min 23 s left"), "{told}");
         assert!(line(&Step::named("Cleaning"), Timestamp(0)).ends_with("  Cleaning"));
+        let held = Step { held_back: Some("the cap over all runs".into()), ..step("Transferring", 41.6) };
+        assert!(line(&held, Timestamp(0)).ends_with("1 min 23 s left  held back by the cap over all runs"));
     }
 
     #[test]

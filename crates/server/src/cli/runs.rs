@@ -3,12 +3,14 @@
 use crate::cli::error::CliError;
 use crate::cli::output::Tone;
 use crate::cli::table::{Field, facts, table};
-use crate::cli::{human, output, watch};
+use crate::cli::{human, limits, output, watch};
 use crate::client::{Client, ClientError, all_pages};
 use crate::outside;
 use clap::Subcommand;
 use godwit_api::shapes::enums::ReplicationRunState;
-use godwit_api::shapes::godwit::{DescribeReplicationRunsRequest, RunDescription, RunVolumeDescription};
+use godwit_api::shapes::godwit::{
+    DescribeReplicationRunsRequest, RunDescription, RunVolumeDescription, UpdateRunRequest,
+};
 use godwit_api::shapes::requests::StartOnDemandReplicationRunRequest;
 use godwit_model::time::{Millis, Timestamp};
 use serde_json::json;
@@ -38,6 +40,15 @@ pub enum RunsCommand {
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
     },
+    /// Change how fast a run may read, now and until its end
+    #[command(after_help = CAP_EXAMPLES)]
+    Cap {
+        /// Id of the run
+        run: String,
+        /// How fast; 'job': as its job says
+        #[arg(value_parser = limits::cap_of_run)]
+        cap: String,
+    },
     /// Follow a run to its end; status 0 if it completed, 1 if it failed
     #[command(after_help = WATCH_EXAMPLES)]
     Watch {
@@ -46,6 +57,15 @@ pub enum RunsCommand {
         id: String,
     },
 }
+
+const CAP_EXAMPLES: &str = "\
+A cap is a rate (20MB/s, 160Mbit/s), 0 (nothing is read) or none; or hours of
+days with a rate each, by the clock of a time zone. It counts at once.
+
+Examples:
+  godwit runs cap sms-run-1a2b3c4d 5MB/s
+  godwit runs cap sms-run-1a2b3c4d 0
+  godwit runs cap sms-run-1a2b3c4d job";
 
 const WATCH_EXAMPLES: &str = "\
 Examples:
@@ -61,6 +81,7 @@ pub async fn run(command: RunsCommand, client: &Client, json: bool) -> Result<()
             if json { output::json(&run) } else { show(&run) }
         }
         RunsCommand::Start { job, description } => start(client, json, job, description).await,
+        RunsCommand::Cap { run, cap } => set_cap(client, json, run, cap).await,
         RunsCommand::Watch { id } => watch::watch(client, json, &id).await,
     }
 }
@@ -153,6 +174,17 @@ async fn start(client: &Client, json: bool, job: String, description: Option<Str
     output::line(format!("Started {id}. Follow it: godwit runs watch {id}"))
 }
 
+async fn set_cap(client: &Client, json: bool, run: String, cap: String) -> Result<(), CliError> {
+    client.update_run(&UpdateRunRequest { replication_run_id: run.clone(), bandwidth_cap: cap.clone() }).await?;
+    if json {
+        return output::json(&json!({ "run_id": run, "bandwidth_cap": cap }));
+    }
+    output::line(match cap.as_str() {
+        "" => format!("{run}: as its job says."),
+        cap => format!("{run}: {cap}."),
+    })
+}
+
 fn state(run: &RunDescription) -> Field {
     match (&run.state, &run.stage) {
         (ReplicationRunState::Active, Some(stage)) => {
@@ -205,6 +237,8 @@ fn show(run: &RunDescription) -> Result<(), CliError> {
     about.extend(run.consistency.as_deref().map(|word| ("consistency", consistency(word).into())));
     about.extend(run.image_id.as_deref().map(|image| ("image", image.into())));
     about.extend(key(run.key_id.as_deref(), run.key_version).map(|key| ("key", key.into())));
+    about.extend(run.bandwidth_cap.as_deref().map(|cap| ("cap", cap.into())));
+    about.extend(run.held_back_by.as_deref().map(|by| ("held back by", limits::held_back(by).into())));
     if let Some(failure) = &run.failure {
         about.push(("failure", Field::from(failure.code.as_str()).tone(Tone::Bad)));
         about.push(("cause", failure.cause.as_str().into()));

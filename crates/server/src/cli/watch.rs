@@ -3,7 +3,7 @@
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Tone};
 use crate::cli::progress::{Progress, Step};
-use crate::cli::{human, runs};
+use crate::cli::{human, limits, runs};
 use crate::client::{Client, ClientError};
 use crate::outside;
 use godwit_api::shapes::enums::ReplicationRunState as State;
@@ -105,6 +105,7 @@ fn step(run: &RunDescription, now: Timestamp) -> Step {
     let is_measured = matches!(stage.as_str(), "Transferring" | "Verifying");
     Step {
         subject: if stage == "Transferring" { volume_at_work(run) } else { String::new() },
+        held_back: run.held_back_by.as_deref().map(|by| limits::held_back(by).to_owned()),
         // An empty bar tells nothing: the stage has just begun, and what it will move is not known yet.
         percent: Some(run.percent).filter(|percent| is_measured && *percent > 0.0),
         pace: run.bytes_per_second,
@@ -210,6 +211,8 @@ mod tests {
             notes: vec![],
             retrying_after: None,
             failure: None,
+            bandwidth_cap: None,
+            held_back_by: None,
             volumes: vec![volume("vda", Some("d")), volume("vdb", None)],
         }
     }
@@ -224,6 +227,9 @@ mod tests {
         assert_eq!(step(&run(State::Pending, None), now).stage, "Waiting to start");
         let began = RunDescription { percent: 0.0, ..run(State::Active, Some("Transferring")) };
         assert_eq!(step(&began, now).percent, None);
+        let held =
+            RunDescription { held_back_by: Some("TOTAL_CAP".into()), ..run(State::Active, Some("Transferring")) };
+        assert_eq!(step(&held, now).held_back.as_deref(), Some("the cap over all runs"));
     }
 
     #[test]

@@ -7,11 +7,13 @@ use godwit_blocks::block::BlockSize;
 use godwit_blocks::replicate::{Ledger, Request, Staged, replicate};
 use godwit_blocks::source::{Baseline, OpenRequest, Settle, Source, View};
 use godwit_blocks::store::BlockStore;
+use godwit_blocks::turns::Rates;
 use godwit_control::Clock;
 use godwit_control::replicator::{
-    AskClaims, Point, PointOrder, PointVolume, Replicator, SettleEnd, SourceServer, TransferOrder, TransferReport,
-    VolumeBaseline, VolumeResult,
+    AskClaims, Point, PointOrder, PointVolume, ReadRates, Replicator, SettleEnd, SourceServer, TransferOrder,
+    TransferReport, VolumeBaseline, VolumeResult,
 };
+use godwit_model::cap::HeldBack;
 use godwit_model::connector::ConnectorConfig;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{PackId, RunId};
@@ -104,6 +106,7 @@ impl Connector {
         let request = Request {
             snapshot: order.snapshot.clone(),
             run: order.run.clone(),
+            source: name_of(&order.source.config),
             device: order.device.clone(),
             size: volume.size,
             block_size: BlockSize::DEFAULT,
@@ -177,6 +180,18 @@ impl Replicator for Connector {
         })
     }
 
+    fn set_rates(&self, rates: &ReadRates) {
+        self.parts.store.turns().set_rates(Rates {
+            total: rates.total,
+            sources: rates.connectors.iter().map(|(config, rate)| (name_of(config), *rate)).collect(),
+            runs: rates.runs.iter().cloned().collect(),
+        });
+    }
+
+    fn held_back(&self, run: &RunId) -> Option<HeldBack> {
+        self.parts.store.turns().held_back(run)
+    }
+
     async fn settle(&self, source: &SourceServer, run: &RunId, end: SettleEnd) -> Result<(), Failure> {
         self.views.forget(run);
         self.guards.end(run);
@@ -210,6 +225,12 @@ impl Ledger for Reported<'_> {
 /// The last committed state of the volume that is wanted.
 fn baseline_of(order: &TransferOrder) -> Option<&VolumeBaseline> {
     order.baselines.iter().find(|baseline| baseline.device == order.device)
+}
+
+/// What the turns of a store call a source.
+fn name_of(config: &ConnectorConfig) -> String {
+    let ConnectorConfig::Qmp { socket } = config;
+    socket.clone()
 }
 
 fn baseline(baseline: &VolumeBaseline) -> Baseline {

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "scenarios live in real time and in a real environment")]
 
 mod bad_input;
+mod caps;
 mod clients;
 mod daemon;
 mod deletion;

@@ -49,6 +49,14 @@ shapes! {
         next_token: Option<String>,
     }
 
+    /// Request of `UpdateConnector`.
+    UpdateConnectorRequest {
+        /// Which.
+        connector_id: String,
+        /// How fast all runs together may read by it, in the language of caps.
+        bandwidth_cap: String,
+    }
+
     /// A connector.
     ConnectorDescription {
         /// Its id.
@@ -73,5 +81,7 @@ shapes! {
         associated_on: EpochSeconds,
         /// When the VM manager last answered.
         last_contact_on: EpochSeconds,
+        /// How fast all runs together may read by it; absent if as fast as it goes.
+        bandwidth_cap: Option<String>,
     }
 }

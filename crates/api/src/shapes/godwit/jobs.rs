@@ -49,6 +49,8 @@ shapes! {
         pause_on_failure: Option<bool>,
         /// After how many.
         pause_after_failures: Option<i32>,
+        /// How fast each of its runs may read, in the language of caps.
+        bandwidth_cap: Option<String>,
     }
 
     /// Answer of our own `CreateReplicationJob`.
@@ -86,6 +88,8 @@ shapes! {
         pause_on_failure: Option<bool>,
         /// After how many; 0 is the configured number.
         pause_after_failures: Option<i32>,
+        /// How fast each of its runs may read, in the language of caps; also the one at work.
+        bandwidth_cap: Option<String>,
     }
 
     /// Request of `ResumeReplicationJob`.
@@ -160,6 +164,8 @@ shapes! {
         pause_after_failures: u32,
         /// Scheduled runs that have failed in a row.
         failures: u32,
+        /// How fast each of its runs may read; absent if as fast as it goes.
+        bandwidth_cap: Option<String>,
         /// Its newest image.
         latest_image_id: Option<String>,
         /// When it was created.

@@ -47,6 +47,8 @@ operations! {
     /// Lists connectors with what `GetConnectors` has no room for.
     DescribeConnectors,
         [optional("connectorIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Changes a connector.
+    UpdateConnector, [required("connectorId", TEXT), required("bandwidthCap", TEXT)];
     /// Lists servers with what `GetServers` has no room for, those that vanished too.
     DescribeServers,
         [optional("serverIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
@@ -56,14 +58,16 @@ operations! {
          optional("intervalMinutes", INTEGER), optional("runOnce", BOOLEAN), optional("licenseType", LICENSE),
          optional("roleName", TEXT), optional("description", TEXT), optional("numberOfRecentAmisToKeep", INTEGER),
          optional("encrypted", BOOLEAN), optional("kmsKeyId", TEXT), optional("recipients", Rule::List(&TEXT)),
-         optional("pauseOnFailure", BOOLEAN), optional("pauseAfterFailures", INTEGER)];
+         optional("pauseOnFailure", BOOLEAN), optional("pauseAfterFailures", INTEGER),
+         optional("bandwidthCap", TEXT)];
     /// Changes what it is sent of a job.
     UpdateReplicationJob,
         [required("replicationJobId", TEXT), optional("frequency", INTEGER), optional("intervalMinutes", INTEGER),
          optional("nextReplicationRunStartTime", Rule::Timestamp), optional("licenseType", LICENSE),
          optional("roleName", TEXT), optional("description", TEXT), optional("numberOfRecentAmisToKeep", INTEGER),
          optional("encrypted", BOOLEAN), optional("kmsKeyId", TEXT), optional("recipients", Rule::List(&TEXT)),
-         optional("pauseOnFailure", BOOLEAN), optional("pauseAfterFailures", INTEGER)];
+         optional("pauseOnFailure", BOOLEAN), optional("pauseAfterFailures", INTEGER),
+         optional("bandwidthCap", TEXT)];
     /// A job that is paused on failure goes on.
     ResumeReplicationJob,
         [required("replicationJobId", TEXT), optional("nextReplicationRunStartTime", Rule::Timestamp)];
@@ -74,6 +78,8 @@ operations! {
     DescribeReplicationRuns,
         [optional("replicationRunIds", Rule::List(&TEXT)), optional("replicationJobId", TEXT),
          optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Changes a run that is at work or still to come.
+    UpdateReplicationRun, [required("replicationRunId", TEXT), required("bandwidthCap", TEXT)];
     /// Lists images with their verification.
     DescribeImages,
         [optional("imageIds", Rule::List(&TEXT)), optional("replicationJobId", TEXT),
@@ -101,6 +107,10 @@ operations! {
     RedeliverNotification, [required("notificationId", TEXT)];
     /// Sends a message that says that it is a test, and says whether it arrived.
     SendTestNotification, [required("recipient", TEXT)];
+    /// Says what counts for the whole service.
+    DescribeLimits, [];
+    /// Changes what counts for the whole service.
+    UpdateLimits, [required("bandwidthCap", TEXT)];
     /// Says what the store holds and what for.
     DescribeStore, [];
     /// Says what a sweep of the store would free now. Changes nothing.
@@ -205,6 +215,7 @@ mod connectors;
 mod images;
 mod jobs;
 mod keys;
+mod limits;
 mod notifications;
 mod policies;
 mod runs;
@@ -217,6 +228,7 @@ pub use connectors::*;
 pub use images::*;
 pub use jobs::*;
 pub use keys::*;
+pub use limits::*;
 pub use notifications::*;
 pub use policies::*;
 pub use runs::*;

@@ -27,6 +27,14 @@ shapes! {
         next_token: Option<String>,
     }
 
+    /// Request of `UpdateReplicationRun`.
+    UpdateRunRequest {
+        /// Which.
+        replication_run_id: String,
+        /// How fast it may read, in the language of caps; an empty one is what its job says.
+        bandwidth_cap: String,
+    }
+
     /// A run with its figures.
     RunDescription {
         /// Its id.
@@ -71,6 +79,10 @@ shapes! {
         retrying_after: Option<String>,
         /// Why it failed.
         failure: Option<FailureDescription>,
+        /// How fast it may read: its own cap, or else its job's; absent if as fast as it goes.
+        bandwidth_cap: Option<String>,
+        /// What holds its reads back at the moment: `RUN_CAP`, `CONNECTOR_CAP`, `TOTAL_CAP` or `SLOW_SOURCE`.
+        held_back_by: Option<String>,
         /// Its volumes, boot disk first.
         volumes: Vec<RunVolumeDescription>,
     }

@@ -91,6 +91,14 @@ impl Replicator for World {
         World::answer(act, taken)
     }
 
+    fn set_rates(&self, rates: &ReadRates) {
+        self.look().rates.push(rates.clone());
+    }
+
+    fn held_back(&self, run: &RunId) -> Option<HeldBack> {
+        self.look().held_back.get(run).copied()
+    }
+
     async fn transfer(
         &self,
         order: &TransferOrder,

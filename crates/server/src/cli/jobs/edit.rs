@@ -3,7 +3,7 @@
 use crate::cli::error::CliError;
 use crate::cli::servers::id_of;
 use crate::cli::when::{Every, Start};
-use crate::cli::{human, output};
+use crate::cli::{human, limits, output};
 use crate::client::Client;
 use crate::outside;
 use clap::{ArgGroup, Args, ValueEnum};
@@ -50,6 +50,9 @@ pub struct CreateArgs {
     /// Encrypt its images with this key: its id, an alias, or the ARN of either [default: the default key]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// How fast each of its runs may read: 20MB/s, 160Mbit/s, 0 or none; or hours with a rate each
+    #[arg(long, value_name = "CAP", value_parser = limits::cap)]
+    cap: Option<String>,
     #[command(flatten)]
     trouble: TroubleArgs,
 }
@@ -72,7 +75,7 @@ struct TroubleArgs {
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("what").required(true).multiple(true).args([
     "every", "start", "description", "licence", "keep", "role", "key", "default_key", "notify", "notify_nobody",
-    "pause_after", "pause", "no_pause",
+    "pause_after", "pause", "no_pause", "cap",
 ])))]
 pub struct UpdateArgs {
     /// Id of the job
@@ -101,6 +104,9 @@ pub struct UpdateArgs {
     /// Encrypt its images with the default key
     #[arg(long, conflicts_with = "key")]
     default_key: bool,
+    /// How fast each of its runs may read: 20MB/s, 160Mbit/s, 0 or none; or hours with a rate each
+    #[arg(long, value_name = "CAP", value_parser = limits::cap)]
+    cap: Option<String>,
     #[command(flatten)]
     trouble: TroubleArgs,
     /// Tell nobody any more
@@ -152,6 +158,7 @@ pub async fn create(client: &Client, json: bool, args: CreateArgs) -> Result<(),
         recipients: (!trouble.notify.is_empty()).then_some(trouble.notify),
         pause_on_failure: trouble.no_pause.then_some(false),
         pause_after_failures: trouble.pause_after,
+        bandwidth_cap: args.cap,
         ..CreateJobRequest::default()
     };
     let id = client.create_job(&request).await?.replication_job_id;
@@ -189,6 +196,7 @@ fn changes(args: UpdateArgs) -> UpdateJobRequest {
         recipients,
         pause_on_failure: if args.pause { Some(true) } else { trouble.no_pause.then_some(false) },
         pause_after_failures: trouble.pause_after,
+        bandwidth_cap: args.cap,
         ..UpdateJobRequest::default()
     }
 }

@@ -138,6 +138,7 @@ async fn show(client: &Client, json: bool, id: &str) -> Result<(), CliError> {
     ];
     about.push(("key", job.kms_key_id.as_deref().unwrap_or("the default key").into()));
     about.extend(job.number_of_recent_amis_to_keep.map(|n| ("keeps", kept(n).into())));
+    about.extend(job.bandwidth_cap.as_deref().map(|cap| ("cap", cap.into())));
     about.extend((!job.run_once).then(|| ("on failures", on_failures(&job).into())));
     about.extend((!job.recipients.is_empty()).then(|| ("tells", job.recipients.join(", ").into())));
     about.extend(job.description.as_deref().map(|description| ("description", description.into())));
