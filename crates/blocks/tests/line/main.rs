@@ -4,9 +4,12 @@
 mod beside;
 mod costs;
 mod damage;
+mod diff;
 mod faults;
 mod images;
 mod keys;
+mod model;
+mod regions;
 mod resume;
 mod round_trip;
 mod stage;
