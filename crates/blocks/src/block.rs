@@ -232,6 +232,32 @@ mod tests {
         bytes
     }
 
+    proptest! {
+        /// Whatever claims to be a frame: what comes out has the length that was promised, and room for no more is made.
+        #[test]
+        fn spoilt_frames_are_damage_or_as_long_as_promised(
+            content in proptest::collection::vec(0u8..4, 200..3000),
+            at in any::<proptest::sample::Index>(),
+            bytes in proptest::collection::vec(any::<u8>(), 1..40),
+            promised in 1usize..4000,
+        ) {
+            let codecs = Codecs::default();
+            let mut frame = codecs.compress_always(&content).expect("four letters compress");
+            prop_assert_eq!(codecs.expand(Codec::Zstd, frame.clone(), content.len()), Ok(content.clone()));
+            let at = at.index(frame.len());
+            let end = (at + bytes.len()).min(frame.len());
+            frame[at..end].copy_from_slice(&bytes[..end - at]);
+            for (stored, length) in [(frame, content.len()), (bytes.clone(), promised)] {
+                for codec in [Codec::Zstd, Codec::Raw] {
+                    if let Ok(raw) = codecs.expand(codec, stored.clone(), length) {
+                        prop_assert_eq!(raw.len(), length);
+                        prop_assert!(raw.capacity() <= length.max(stored.len()));
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn zero_is_found_and_one_bit_is_seen_anywhere() {
         for length in [0usize, 1, 4095, 4096, 4097, 65536] {

@@ -7,7 +7,8 @@
 //! cuts it into [`block`]s (zero test, digest, comparison with the parent snapshot, with what earlier attempts left and with
 //! what the store holds elsewhere ([`dedup`]), compression), appends what is new to encrypted [`pack`]s, hangs digests and places into the [`tree`] of a
 //! [`snapshot`], and commits that by one conditional put. [`verify::verify`] re-reads what is stored; [`image`] names
-//! the snapshots of all volumes of a server; [`reader::SnapshotReader`] gives bytes back, [`export`] writes them down. [`sweep`] removes what
+//! the snapshots of all volumes of a server; [`reader::SnapshotReader`] gives bytes back, [`diff`]
+//! says where two snapshots differ, [`export`] writes them down. [`sweep`] removes what
 //! nothing needs, and moves records out of packs that are mostly dead.
 //!
 //! Invariants:
@@ -28,6 +29,7 @@ pub mod buffers;
 pub mod crypt;
 mod damage;
 pub mod dedup;
+pub mod diff;
 mod envelope;
 pub mod export;
 pub mod image;

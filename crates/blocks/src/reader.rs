@@ -30,11 +30,21 @@ pub struct SnapshotReader {
 }
 
 /// Where the snapshot's records are, as last known.
-struct At {
+pub(crate) struct At {
     /// With the keys that this needs.
     store: BlockStore,
     manifest: SnapshotManifest,
     tree: Tree,
+}
+
+impl At {
+    pub(crate) fn manifest(&self) -> &SnapshotManifest {
+        &self.manifest
+    }
+
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
 }
 
 /// A piece of the list of data extents.
@@ -54,12 +64,12 @@ impl SnapshotReader {
         Ok(Self { at: RwLock::new(Arc::new(at)), manifest })
     }
 
-    fn at(&self) -> Arc<At> {
+    pub(crate) fn at(&self) -> Arc<At> {
         self.at.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether what failed at `was` is worth another attempt: the records are elsewhere now.
-    async fn has_moved(&self, was: &At, failure: &Failure) -> Result<bool, Failure> {
+    pub(crate) async fn has_moved(&self, was: &At, failure: &Failure) -> Result<bool, Failure> {
         if failure.code != Code::StoreCorrupt {
             return Ok(false);
         }
@@ -101,7 +111,7 @@ impl SnapshotReader {
         let mut extents: Vec<Extent> = Vec::new();
         let mut leaf = from / geometry.leaf_bytes();
         for _ in 0..LEAVES_PER_CALL {
-            let Some((found, page)) = at.tree.next_leaf(leaf).await? else {
+            let Some((found, page)) = at.tree.next_leaf(leaf..u64::MAX).await? else {
                 return Ok(DataExtents { extents, next: None });
             };
             for (slot, _) in page.entries() {
@@ -148,8 +158,10 @@ impl SnapshotReader {
         let blocks = extent.offset / block_size..extent.end().div_ceil(block_size);
         let mut wanted = Vec::new();
         let mut leaf = blocks.start / FAN_OUT;
-        while leaf * FAN_OUT < blocks.end && !extent.is_empty() {
-            let Some((found, page)) = at.tree.next_leaf(leaf).await? else { break };
+        // No further: a page beyond may be damaged, which is no matter of these bytes.
+        let end = if extent.is_empty() { leaf } else { blocks.end.div_ceil(FAN_OUT) };
+        while leaf < end {
+            let Some((found, page)) = at.tree.next_leaf(leaf..end).await? else { break };
             let in_leaf = page.entries().map(|(slot, entry)| (found * FAN_OUT + slot as u64, entry));
             wanted.extend(in_leaf.filter(|(block, _)| blocks.contains(block)).map(|(block, entry)| Wanted {
                 block,

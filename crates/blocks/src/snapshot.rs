@@ -357,3 +357,102 @@ fn is_same(a: &SnapshotManifest, b: &SnapshotManifest) -> bool {
 fn path_of(snapshot: &SnapshotId) -> Path {
     Path::from(format!("snapshots/{snapshot}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypt::Keys;
+    use proptest::prelude::*;
+
+    fn root() -> impl Strategy<Value = Option<RootEntry>> {
+        let root = (any::<[u8; 32]>(), any::<u128>(), 40u32..1 << 30, 17u32..1 << 20, any::<u32>(), 1u32..9);
+        proptest::option::of(root.prop_map(|(digest, pack, offset, stored, ordinal, key_version)| RootEntry {
+            digest: Digest(digest),
+            pack: PackId::from_bits(pack),
+            offset,
+            stored,
+            raw: stored - 16,
+            ordinal,
+            codec: if ordinal % 2 == 0 { Codec::Raw } else { Codec::Zstd },
+            key_version,
+        }))
+    }
+
+    fn manifest() -> impl Strategy<Value = SnapshotManifest> {
+        let ids = (any::<u128>(), any::<u128>(), proptest::option::of(any::<u128>()));
+        let packs = proptest::collection::vec((any::<u128>(), 1u64..1000), 0..5);
+        let numbers = (0u64..1 << 60, 12u32..=20, any::<i64>(), any::<u64>(), 1u32..9);
+        (ids, ".{0,20}", packs, numbers, root(), root()).prop_map(
+            |(
+                (snapshot, run, parent),
+                device,
+                ranges,
+                (size, shift, at, pack_bytes, key_version),
+                root,
+                parent_root,
+            )| {
+                let mut packs = PackSet::default();
+                ranges.into_iter().for_each(|(first, count)| packs.insert(first, count));
+                SnapshotManifest {
+                    snapshot: SnapshotId::from_bits(snapshot),
+                    run: RunId::from_bits(run),
+                    device,
+                    size,
+                    block_size: BlockSize::new(1 << shift).expect("a power of two within the bounds"),
+                    root_digest: Digest([7; 32]),
+                    key: KeyId::from_bits(1),
+                    key_version,
+                    parent: parent.map(SnapshotId::from_bits),
+                    created_at: Timestamp(at),
+                    pack_bytes,
+                    packs,
+                    root,
+                    parent_root,
+                    length: 0,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn manifests_come_back_and_spoilt_ones_do_not(
+            manifest in manifest(),
+            at in any::<proptest::sample::Index>(),
+            byte: u8,
+        ) {
+            let keys = Keys::derive(KeyId::from_bits(1), &[5; 32]);
+            let mut object = envelope::seal(Kind::Snapshot, manifest.key_version, &keys, &manifest);
+            prop_assert_eq!(envelope::open(Kind::Snapshot, &keys, &object), Ok(manifest));
+            let at = at.index(object.len());
+            prop_assert!(envelope::open::<SnapshotManifest>(Kind::Snapshot, &keys, &object[..at]).is_err());
+            let is_spoilt = object[at] != byte;
+            object[at] = byte;
+            let is_refused = envelope::open::<SnapshotManifest>(Kind::Snapshot, &keys, &object).is_err();
+            prop_assert_eq!(is_refused, is_spoilt);
+        }
+
+        /// Whoever holds the key may write any body: what is in it is checked, and nothing panics on it.
+        #[test]
+        fn bodies_that_are_authentic_and_senseless_never_panic(
+            size: u64, block: u32, count: u64, first: u128, stored: u32, offset: u32,
+        ) {
+            let body = serde_json::json!({
+                "snapshot": SnapshotId::from_bits(1), "run": RunId::from_bits(1), "device": "vda", "size": size,
+                "block_size": block, "root_digest": Digest([7; 32]), "key": KeyId::from_bits(1), "parent": null,
+                "created_at": 0, "pack_bytes": size,
+                "packs": [{"first": PackId::from_bits(first), "count": count}, {"first": PackId::from_bits(first), "count": 1}],
+                "root": {"digest": Digest([8; 32]), "pack": PackId::from_bits(first), "offset": offset, "stored": stored,
+                    "raw": stored, "ordinal": offset, "codec": "zstd"},
+            });
+            let keys = Keys::derive(KeyId::from_bits(1), &[5; 32]);
+            let object = envelope::seal(Kind::Snapshot, 1, &keys, &body);
+            if let Ok(manifest) = envelope::open::<SnapshotManifest>(Kind::Snapshot, &keys, &object) {
+                prop_assert!(!manifest.packs.is_proper());
+                prop_assert!(manifest.packs.len() >= count.min(1));
+                let _ = manifest.packs.contains(&PackId::from_bits(first));
+                let _ = manifest.root_entry().map(|root| root.place.is_possible());
+            }
+        }
+    }
+}

@@ -113,6 +113,25 @@ fn nonce(header: &[u8]) -> Nonce {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_key_comes_back_and_any_bytes_are_damage(
+            bits: u128, version in 1u32..=2000, data: [u8; 32], random: u128,
+            at in any::<proptest::sample::Index>(), byte: u8,
+            bytes in proptest::collection::vec(any::<u8>(), 0..LONGEST + 20),
+        ) {
+            let (master, id) = (MasterKey::new([1; 32]), KeyId::from_bits(bits));
+            let object = wrap(&master, &id, version, &data, random);
+            prop_assert_eq!(unwrap(&master, &id, version, &object).map(|key| *key), Ok(data));
+            let mut spoilt = object.clone();
+            let at = at.index(object.len());
+            spoilt[at] = byte;
+            prop_assert_eq!(unwrap(&master, &id, version, &spoilt).is_err(), byte != object[at]);
+            prop_assert!(matches!(unwrap(&master, &id, version, &bytes), Err(UnwrapError::Damaged(_))));
+        }
+    }
 
     fn id() -> KeyId {
         KeyId::from_bits(9)

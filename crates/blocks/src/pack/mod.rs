@@ -377,7 +377,54 @@ mod tests {
         assert!(decode_footer(&bytes, &header, 4, size).is_err());
     }
 
+    /// Records as they may lie one behind the other: what each is, its number and digest, codec and length.
+    type Facts = Vec<(u8, u64, [u8; 32], bool, u32)>;
+
+    fn laid_out(pack: u128, key_version: u32, facts: &Facts) -> Vec<IndexEntry> {
+        let mut offset = HEADER as u32;
+        let entry = |(ordinal, (what, number, digest, packed, raw)): (u32, &(u8, u64, [u8; 32], bool, u32))| {
+            let (codec, text) = if *packed && *raw > 1 { (Codec::Zstd, raw - 1) } else { (Codec::Raw, *raw) };
+            let stored = text + TAG as u32;
+            let place = Place { pack, offset, stored, raw: *raw, ordinal, codec, key_version };
+            offset += stored;
+            let what = What::from_byte(*what).expect("one that exists");
+            IndexEntry { what, number: *number, digest: Digest(*digest), place }
+        };
+        (0..).zip(facts).map(entry).collect()
+    }
+
     proptest! {
+        #[test]
+        fn footers_and_indexes_come_back(
+            pack: u128,
+            key_version in prop_oneof![Just(1u32), 1..=u32::MAX],
+            facts in proptest::collection::vec((0u8..=8, any::<u64>(), any::<[u8; 32]>(), any::<bool>(), 1..=MAX_RAW), 0..30),
+            blocks in proptest::option::of((0..u64::MAX - 1, any::<u64>())),
+            at in any::<proptest::sample::Index>(),
+            byte: u8,
+        ) {
+            let entries = laid_out(pack, key_version, &facts);
+            let footer = Footer {
+                pack,
+                index_offset: entries.last().map_or(HEADER as u64, |entry| entry.place.end()),
+                index_length: (entries.len() * ENTRY + TAG) as u32,
+                n_records: entries.len() as u32,
+                blocks,
+                key_version,
+            };
+            let header = encode_header(&KeyId::from_bits(1), key_version, pack);
+            let bytes = encode_footer(&header, &footer);
+            prop_assert_eq!(decode_footer(&bytes, &header, pack, footer.pack_length()), Ok(footer));
+            let mut index = encode_index(&entries);
+            prop_assert_eq!(decode_index(&index, &footer), Ok(entries));
+            if !index.is_empty() {
+                let at = at.index(index.len());
+                index[at] = byte;
+                let _ = decode_index(&index, &footer);
+                prop_assert!(decode_index(&index[..at], &footer).is_err());
+            }
+        }
+
         #[test]
         fn malformed_framing_never_panics(
             bytes in proptest::collection::vec(any::<u8>(), 0..100),

@@ -449,7 +449,14 @@ async fn get(
                 format!("object {path} has {size} bytes, more than such an object can have"),
             )));
         }
-        Ok(Ok((answer.bytes().await?, size)))
+        let promised = answer.range.end - answer.range.start;
+        let bytes = answer.bytes().await?;
+        if bytes.len() as u64 != promised {
+            // The object is not what is wrong: a link that broke looks like this.
+            let what = format!("the store gave {} of {promised} bytes of object {path}", bytes.len());
+            return Ok(Err(Failure::new(Code::StoreUnavailable, what)));
+        }
+        Ok(Ok((bytes, size)))
     };
     match bounded(path, call).await? {
         Ok(answer) => answer.map(Some),

@@ -159,8 +159,17 @@ impl KeyRing {
         Ok(keys)
     }
 
+    /// The newest version of a key; 0 if there is none. A list may be behind: what follows is looked for by name.
     async fn newest(&self, id: &KeyId) -> Result<u32, Failure> {
-        Ok(self.all().await?.get(id).copied().unwrap_or(0))
+        let mut newest = self.all().await?.get(id).copied().unwrap_or(0);
+        while newest < MOST_VERSIONS {
+            let next = path_of(id, newest + 1);
+            if get_small(&*self.objects, &next, LONGEST as u64).await?.is_none() {
+                break;
+            }
+            newest += 1;
+        }
+        Ok(newest)
     }
 
     async fn read(&self, id: &KeyId, version: u32) -> Result<Option<DataKey>, Failure> {

@@ -49,8 +49,11 @@ pub async fn survey(
     course: Course<'_>,
 ) -> Result<Survey, Failure> {
     let mut snapshots = snapshot::list(store).await?;
+    // A list may be behind: what is known is looked for by name, too, lest what it names seem unneeded.
+    snapshots.extend(claims.snapshots.iter().chain(&claims.in_use).cloned());
     // Those in use come first: what they name is pinned.
     snapshots.sort_by_key(|id| (!claims.in_use.contains(id), id.clone()));
+    snapshots.dedup();
     let n_in_use = snapshots.partition_point(|id| claims.in_use.contains(id));
     let mut marks = Marks::default();
     let mut movable: BTreeMap<KeyId, Vec<SnapshotId>> = BTreeMap::new();

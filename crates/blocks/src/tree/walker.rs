@@ -72,13 +72,16 @@ impl Tree {
         Ok(page)
     }
 
-    /// The first leaf at or behind `from` that holds something, and its page.
-    pub(crate) async fn next_leaf(&self, from: u64) -> Result<Option<(u64, Arc<Page>)>, Failure> {
+    /// The first of the leaves `leaves` that holds something, and its page. No page beyond them is read.
+    pub(crate) async fn next_leaf(&self, leaves: Range<u64>) -> Result<Option<(u64, Arc<Page>)>, Failure> {
         let top = self.geometry.height() - 1;
         let mut open: Vec<(Name, Entry)> = self.root.map(|root| ((top, 0), root)).into_iter().collect();
         while let Some(((level, index), entry)) = open.pop() {
-            if index.saturating_add(1).saturating_mul(leaves_below(level)) <= from {
+            if index.saturating_add(1).saturating_mul(leaves_below(level)) <= leaves.start {
                 continue;
+            }
+            if index.saturating_mul(leaves_below(level)) >= leaves.end {
+                break;
             }
             let page = self.load((level, index), entry).await?;
             if level == 0 {

@@ -54,6 +54,11 @@ impl Counted {
         self.0.left.store(calls, Ordering::SeqCst);
     }
 
+    /// How many calls are left until it happens.
+    pub fn left(&self) -> i64 {
+        self.0.left.load(Ordering::SeqCst)
+    }
+
     /// Whether the call came.
     pub fn is_over(&self) -> bool {
         self.0.left.load(Ordering::SeqCst) < 0
