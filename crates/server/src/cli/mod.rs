@@ -21,6 +21,7 @@ mod servers;
 mod store;
 mod table;
 mod users;
+mod verify;
 mod watch;
 mod when;
 
@@ -174,6 +175,9 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         }
         Command::Roles(command) => with_client(global, async |client| roles::run(command, client, global.json).await),
         Command::Keys(command) => with_client(global, async |client| keys::run(command, client, global.json).await),
+        Command::Images(images::ImagesCommand::Verify(args)) if args.is_offline() => {
+            runtime()?.block_on(verify::verify_offline(&args, global.json))
+        }
         Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
         Command::Notifications(command) => {
             with_client(global, async |client| notifications::run(command, client, global.json).await)
@@ -223,6 +227,10 @@ mod tests {
             "godwit images export ami-00000000000000000 --volume 0 --format raw --output f",
             "godwit images export ami-00000000000000000 --volume 0 --format qcow2 --output f --force",
             "godwit images verify ami-00000000000000000",
+            "godwit images verify ami-00000000000000000 --data d",
+            "godwit images verify --all --data d --json",
+            "godwit images verify --all --data d --master-key env:KEY",
+            "godwit images verify --all --store d --master-key file:/k",
             "godwit runs show sms-run-00000000 --json",
             "godwit --json runs show sms-run-00000000 --endpoint http://127.0.0.1:1",
             "godwit jobs create --server web01 --every 12h",
@@ -278,6 +286,12 @@ mod tests {
             "godwit jobs create --server w --once --keep -1",
             "godwit jobs update sms-job-00000000",
             "godwit store sweep --plan --detach",
+            "godwit images verify",
+            "godwit images verify --all",
+            "godwit images verify ami-0 --all --data d",
+            "godwit images verify --all --store d",
+            "godwit images verify ami-0 --master-key file:/k",
+            "godwit images verify --all --data d --store e --master-key file:/k",
             "godwit audit list --since yesterday",
             "godwit audit list --limit 0",
             "godwit audit verify --expect 7",
