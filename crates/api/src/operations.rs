@@ -4,7 +4,7 @@
 //! model.
 
 use crate::calls::{
-    audit, connectors, images, jobs, keys, notifications, policies, runs, servers, snapshots, store, users,
+    audit, connectors, images, jobs, keys, notifications, policies, runs, scrub, servers, snapshots, store, users,
 };
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
@@ -198,6 +198,8 @@ table! {
     own PreviewSweep: json store::preview;
     own StartSweep: json store::start;
     own DescribeSweeps: json store::sweeps;
+    own StartScrub: json scrub::start;
+    own DescribeScrub: json scrub::describe;
     own DescribeAuditRecords: json audit::describe;
     own VerifyAuditTrail: json audit::verify;
     own CreateUser: json users::create;

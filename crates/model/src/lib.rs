@@ -25,5 +25,6 @@ pub mod retention;
 pub mod role;
 pub mod run;
 pub mod schedule;
+pub mod scrub;
 pub mod server;
 pub mod time;

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod notifications;
 pub mod policies;
 pub mod runs;
+pub mod scrub;
 pub mod servers;
 pub mod snapshots;
 pub mod store;

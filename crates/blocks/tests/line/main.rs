@@ -8,6 +8,7 @@ mod faults;
 mod images;
 mod keys;
 mod resume;
+mod rot;
 mod round_trip;
 mod stage;
 mod sweep;

@@ -18,6 +18,7 @@ mod page;
 mod policies;
 mod reads;
 mod runs;
+mod scrubs;
 mod sweeps;
 mod users;
 
@@ -37,6 +38,7 @@ pub use notifications::{Notification, NotificationsFilter};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
 pub use policies::{PolicyChanges, Role, WrittenPolicy};
 pub use runs::{Run, RunVolume, RunsFilter};
+pub use scrubs::{Scrub, ScrubDescription};
 pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
 pub use users::User;
 

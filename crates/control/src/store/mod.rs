@@ -39,6 +39,7 @@ mod audit;
 mod beside;
 mod catalog;
 mod connectors;
+mod damage;
 mod error;
 mod events;
 mod images;
@@ -54,6 +55,7 @@ mod query;
 mod row;
 mod run_steps;
 mod runs;
+mod scrubs;
 mod sweeps;
 mod trail;
 mod users;
@@ -92,7 +94,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 8;
+pub const SCHEMA_VERSION: i64 = 9;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -255,6 +257,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(6, "notifications", include_str!("../../migrations/0006_notifications.sql")),
         migration(7, "staging", include_str!("../../migrations/0007_staging.sql")),
         migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),
+        migration(9, "scrub", include_str!("../../migrations/0009_scrub.sql")),
     ])
 }
 

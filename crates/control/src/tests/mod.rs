@@ -14,6 +14,7 @@ mod notifications;
 mod pause;
 mod requests;
 mod retention;
+mod scrub;
 mod store;
 mod sweeps;
 mod trouble;

@@ -16,6 +16,7 @@ mod policies;
 mod progress;
 mod roles;
 mod runs;
+mod scrub;
 mod serve;
 mod servers;
 mod store;
@@ -265,6 +266,8 @@ mod tests {
             "godwit store sweep --plan",
             "godwit store sweep --detach --json",
             "godwit store sweeps",
+            "godwit store scrub",
+            "godwit store scrub --detach --json",
             "godwit serve --data d",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));

@@ -20,6 +20,7 @@ mod memory;
 mod notifications;
 mod relay;
 mod resume;
+mod rot;
 mod service;
 mod staging;
 mod testbed;

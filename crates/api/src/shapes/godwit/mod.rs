@@ -110,6 +110,10 @@ operations! {
     /// Lists sweeps of the store.
     DescribeSweeps,
         [optional("sweepIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Reads the whole store once in the background and looks for rot.
+    StartScrub, [];
+    /// Says how far the scrub of the store is, and what it found.
+    DescribeScrub, [];
     /// Lists what is on record, newest first.
     DescribeAuditRecords,
         [optional("since", Rule::Timestamp), optional("until", Rule::Timestamp), optional("who", TEXT),
@@ -208,6 +212,7 @@ mod keys;
 mod notifications;
 mod policies;
 mod runs;
+mod scrub;
 mod servers;
 mod store;
 mod users;
@@ -220,6 +225,7 @@ pub use keys::*;
 pub use notifications::*;
 pub use policies::*;
 pub use runs::*;
+pub use scrub::*;
 pub use servers::*;
 pub use store::*;
 pub use users::*;
