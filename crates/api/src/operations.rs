@@ -4,7 +4,8 @@
 //! model.
 
 use crate::calls::{
-    audit, connectors, images, jobs, keys, limits, notifications, policies, runs, servers, snapshots, store, users,
+    audit, connectors, images, jobs, keys, limits, notifications, policies, runs, scrub, servers, snapshots, store,
+    users,
 };
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
@@ -202,6 +203,8 @@ table! {
     own PreviewSweep: json store::preview;
     own StartSweep: json store::start;
     own DescribeSweeps: json store::sweeps;
+    own StartScrub: json scrub::start;
+    own DescribeScrub: json scrub::describe;
     own DescribeAuditRecords: json audit::describe;
     own VerifyAuditTrail: json audit::verify;
     own CreateUser: json users::create;

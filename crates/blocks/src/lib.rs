@@ -7,9 +7,9 @@
 //! cuts it into [`block`]s (zero test, digest, comparison with the parent snapshot, with what earlier attempts left and with
 //! what the store holds elsewhere ([`dedup`]), compression), appends what is new to encrypted [`pack`]s, hangs digests and places into the [`tree`] of a
 //! [`snapshot`], and commits that by one conditional put. [`verify::verify`] re-reads what is stored; [`image`] names
-//! the snapshots of all volumes of a server; [`reader::SnapshotReader`] gives bytes back, [`diff`]
-//! says where two snapshots differ, [`export`] writes them down. [`sweep`] removes what
-//! nothing needs, and moves records out of packs that are mostly dead.
+//! the snapshots of all volumes of a server; [`reader::SnapshotReader`] gives bytes back, [`diff`] says where two
+//! snapshots differ, [`export`] writes them down. [`sweep`] removes what nothing needs, and moves records out of packs
+//! that are mostly dead; [`scrub`] looks for rot.
 //!
 //! Invariants:
 //! - Content first, pointer last: whatever an object names was durable before the object was written. What no manifest
@@ -38,6 +38,7 @@ pub mod page;
 pub mod reader;
 mod recent;
 pub mod replicate;
+pub mod scrub;
 pub mod snapshot;
 pub mod source;
 pub mod store;

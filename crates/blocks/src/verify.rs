@@ -19,13 +19,14 @@ use futures::{FutureExt, StreamExt};
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{PackId, SnapshotId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Damaged extents that are listed; more would not tell more.
-const MOST_DAMAGED: usize = 1000;
+pub(crate) const MOST_DAMAGED: usize = 1000;
 
 /// Leaves in work at a time, 80 KiB each: enough that there is always a span to fetch while another is digested.
 const LEAVES: usize = 4;
@@ -53,6 +54,15 @@ pub struct Verified {
     pub damaged: Vec<Extent>,
     /// What was wrong first.
     pub first_problem: Option<String>,
+    /// Packs in which damage was found, by number, at most a thousand.
+    pub packs: Vec<PackId>,
+}
+
+impl Verified {
+    /// Whether there may be more damage than is listed.
+    pub fn is_cut_off(&self) -> bool {
+        self.damaged.len() >= MOST_DAMAGED || self.packs.len() >= MOST_DAMAGED
+    }
 }
 
 /// Verifies a snapshot that must exist. `progress` is told how far of the volume's size the verification is.
@@ -103,6 +113,7 @@ struct Verification<'a> {
     queue: FuturesOrdered<BoxFuture<'static, Result<Outcome, Failure>>>,
     again: TreeBuilder,
     found: Verified,
+    packs: BTreeSet<u128>,
 }
 
 /// What came of one page.
@@ -110,7 +121,7 @@ enum Outcome {
     /// A leaf whose page is right.
     Leaf { leaf: u64, page: Arc<Page>, entry: Entry, bytes: u64, damaged: Vec<(u64, String)> },
     /// A page that is not what was written, and with it everything below.
-    LostPage(Name, String),
+    LostPage(Name, u128, String),
 }
 
 impl<'a> Verification<'a> {
@@ -129,7 +140,14 @@ impl<'a> Verification<'a> {
             progress,
             queue: FuturesOrdered::new(),
             again: TreeBuilder::new(geometry),
-            found: Verified { root_digest: Digest::ZERO, bytes_verified: 0, damaged: Vec::new(), first_problem: None },
+            found: Verified {
+                root_digest: Digest::ZERO,
+                bytes_verified: 0,
+                damaged: Vec::new(),
+                first_problem: None,
+                packs: Vec::new(),
+            },
+            packs: BTreeSet::new(),
         }
     }
 
@@ -144,7 +162,7 @@ impl<'a> Verification<'a> {
                 Ok(page) if name.0 == 0 => self.begin_leaf(name.1, page, entry),
                 Ok(page) => open.extend(children(name, &page).rev()),
                 Err(failure) if failure.code == Code::StoreCorrupt => {
-                    let lost = Outcome::LostPage(name, failure.evidence);
+                    let lost = Outcome::LostPage(name, entry.place.pack, failure.evidence);
                     self.queue.push_back(futures::future::ready(Ok(lost)).boxed());
                 }
                 Err(failure) => return Err(failure),
@@ -154,6 +172,7 @@ impl<'a> Verification<'a> {
         self.close_pages(u64::MAX);
         let root = self.again.root().map_or(Digest::ZERO, |entry| entry.digest);
         let mut found = self.found;
+        found.packs = self.packs.into_iter().map(PackId::from_bits).collect();
         found.root_digest = self.geometry.root_digest(self.store.keys(), root);
         if found.damaged.is_empty() && found.root_digest != self.manifest.root_digest {
             found.damaged.push(Extent::between(0, self.geometry.size()));
@@ -181,9 +200,9 @@ impl<'a> Verification<'a> {
     async fn take_outcome(&mut self) -> Result<bool, Failure> {
         let Some(outcome) = self.queue.next().await else { return Ok(false) };
         match outcome? {
-            Outcome::LostPage((level, index), problem) => {
+            Outcome::LostPage((level, index), pack, problem) => {
                 let lost = self.geometry.bytes_of(self.geometry.blocks_of(level, index));
-                self.note(lost, problem);
+                self.note(lost, Some(pack), problem);
                 (self.progress)(lost.end(), self.geometry.size());
             }
             Outcome::Leaf { leaf, page, mut entry, bytes, damaged } => {
@@ -194,7 +213,8 @@ impl<'a> Verification<'a> {
                     entry.digest = left.digest(self.store.keys());
                 }
                 for (block, problem) in damaged {
-                    self.note(self.geometry.bytes_of(block..block + 1), problem);
+                    let pack = page.slot((block % FAN_OUT) as usize).map(|entry| entry.place.pack);
+                    self.note(self.geometry.bytes_of(block..block + 1), pack, problem);
                 }
                 self.close_pages(leaf);
                 if entry.digest != Digest::ZERO {
@@ -217,7 +237,10 @@ impl<'a> Verification<'a> {
         }
     }
 
-    fn note(&mut self, extent: Extent, problem: String) {
+    fn note(&mut self, extent: Extent, pack: Option<u128>, problem: String) {
+        if let Some(pack) = pack.filter(|_| self.packs.len() < MOST_DAMAGED) {
+            self.packs.insert(pack);
+        }
         let n_extents = self.found.damaged.len();
         match self.found.damaged.last_mut() {
             Some(last) if last.end() == extent.offset => last.length += extent.length,
@@ -229,7 +252,7 @@ impl<'a> Verification<'a> {
 }
 
 /// Re-reads blocks of a leaf: how many bytes are right, and which blocks are not.
-async fn read_leaf(store: &BlockStore, wanted: Vec<Wanted>) -> Result<(u64, Vec<(u64, String)>), Failure> {
+pub(crate) async fn read_leaf(store: &BlockStore, wanted: Vec<Wanted>) -> Result<(u64, Vec<(u64, String)>), Failure> {
     let mut spans =
         futures::stream::iter(plan_spans(wanted)).map(|span| read_again(store, span)).buffer_unordered(FETCHES);
     let (mut bytes, mut damaged) = (0, Vec::new());

@@ -121,6 +121,7 @@ async fn copy(store: &BlockStore, n: u128, size: u64, parent: Option<SnapshotId>
         block_size: BlockSize::DEFAULT,
         parent,
         tracked: true,
+        damaged: Vec::new(),
         staged: Vec::new(),
         figures: VolumeFigures::default(),
         created_at: Timestamp(0),

@@ -6,7 +6,7 @@
 
 use crate::control::Line;
 use crate::store::{Facts, StoreError};
-use crate::{images, import, notify, recover, run, store_sweep};
+use crate::{images, import, notify, recover, run, scrub, store_sweep};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{ConnectorId, ImageId, JobId, RunId};
 use godwit_model::job::JobState;
@@ -51,6 +51,7 @@ enum Task {
     Verify(ImageId),
     RemoveUnneeded,
     SweepStore,
+    Scrub,
     Sweep(ConnectorId),
     Heartbeat(ConnectorId),
     /// What is due to this recipient.
@@ -133,6 +134,7 @@ impl Driver {
         self.catalog().await?;
         self.images().await?;
         self.store_sweep().await?;
+        self.scrub().await?;
         let heartbeat = self.connectors(&facts).await?;
         let telling = self.notifications().await?;
         self.resting.retain(|_, until| *until > Instant::now());
@@ -294,6 +296,14 @@ impl Driver {
         if let Some(wanted) = store_sweep::wanted(&self.line).await? {
             let line = self.line.clone();
             self.ensure(Task::SweepStore, |cancel| store_sweep::sweep(line, wanted, cancel));
+        }
+        Ok(())
+    }
+
+    async fn scrub(&mut self) -> Result<(), StoreError> {
+        if scrub::wanted(&self.line).await? {
+            let line = self.line.clone();
+            self.ensure(Task::Scrub, |cancel| scrub::scrub(line, cancel));
         }
         Ok(())
     }

@@ -2,10 +2,13 @@
 
 use crate::control::Line;
 use crate::driver::Ended;
-use crate::replicator::VerifyScope;
+use crate::key_uses::Gathered;
+use crate::replicator::{Traced, VerifyScope};
 use crate::run::{Bounds, StageError, bounded, watched};
-use crate::service::{DamagedRange, Image, VerificationState};
-use crate::store::{StoreError, VerificationEnd};
+use crate::scrub::{self, Tracing};
+use crate::service::{DamagedRange, Image, ImageVolume, VerificationState};
+use crate::store::{StoreError, User, VerificationEnd};
+use godwit_model::extent::Extent;
 use godwit_model::id::{ImageId, SnapshotId};
 use godwit_model::key::{KeyUse, Purpose};
 use std::sync::Arc;
@@ -30,6 +33,8 @@ pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationTok
                         state: VerificationState::Failed,
                         bytes_verified: line.progress.image(&id).unwrap_or(0),
                         damaged: vec![],
+                        packs: vec![],
+                        is_cut_off: false,
                         message: Some(failure.message()),
                     };
                 }
@@ -40,9 +45,43 @@ pub(crate) async fn verify(line: Arc<Line>, id: ImageId, cancel: CancellationTok
             }
         }
     };
+    if !end.damaged.is_empty() && !record_harm(&line, &image, &end, &cancel).await? {
+        return Ok(Ended::Done);
+    }
     line.store.end_verification(&id, &end, &used, line.now()).await?;
     line.progress.forget_image(&id);
     Ok(Ended::Done)
+}
+
+/// What is damaged of one image others share, and the next run would. If that cannot be found out, the next run builds on
+/// nothing. Not done if the service is to stop: then the verification is made again.
+async fn record_harm(
+    line: &Line,
+    image: &Image,
+    end: &VerificationEnd,
+    cancel: &CancellationToken,
+) -> Result<bool, StoreError> {
+    let uses = Gathered::default();
+    let damaged = Tracing { packs: Some(&end.packs), job: Some(&image.job) };
+    let traced = scrub::trace(line, &damaged, &uses, cancel).await;
+    line.store.note_key_uses(&User::Image(image.id.clone()), &uses.all(), line.now()).await?;
+    let is_known = match traced {
+        Ok(mut traced) => {
+            // Of the image itself what was just seen counts, though another look may have found it readable.
+            let own = own_damage(image, end);
+            traced.retain(|found| own.iter().all(|of_image| of_image.snapshot != found.snapshot));
+            traced.extend(own);
+            line.store.record_damage(&traced, &[], line.now()).await?;
+            !end.is_cut_off
+        }
+        Err(StageError::Failed(_)) => false,
+        Err(StageError::Stopped) => return Ok(false),
+        Err(StageError::Store(error)) => return Err(error),
+    };
+    if !is_known {
+        line.store.forget_baseline_of(&image.id).await?;
+    }
+    Ok(true)
 }
 
 /// Removes images, snapshots and packs that nothing holds any more, in this order: nothing goes that something which is
@@ -120,8 +159,20 @@ fn later(what: &str, error: &StageError) -> Ended {
     Ended::Later
 }
 
+/// What a verification found, snapshot by snapshot.
+fn own_damage(image: &Image, end: &VerificationEnd) -> Vec<Traced> {
+    let of = |volume: &ImageVolume| {
+        let ranges = end.damaged.iter().filter(|range| range.volume == volume.volume);
+        let damaged: Vec<Extent> = ranges.map(|range| range.extent).collect();
+        let problem = end.message.clone().unwrap_or_default();
+        (!damaged.is_empty()).then(|| Traced { snapshot: volume.snapshot.clone(), damaged, is_cut_off: false, problem })
+    };
+    image.volumes.iter().filter_map(of).collect()
+}
+
 async fn verify_once(line: &Line, image: &Image, cancel: &CancellationToken) -> Result<VerificationEnd, StageError> {
     let mut damaged = Vec::new();
+    let (mut packs, mut is_cut_off) = (Vec::new(), false);
     let mut message = None;
     let mut verified = 0;
     // Of the volumes' sizes: holes are passed, too, and cost nothing.
@@ -148,8 +199,10 @@ async fn verify_once(line: &Line, image: &Image, cancel: &CancellationToken) -> 
             let why = result.first_problem.unwrap_or_else(|| "its content differs".to_owned());
             message = message.or_else(|| Some(format!("volume {}: {why}", volume.volume)));
         }
+        packs.extend(result.packs);
+        is_cut_off |= result.is_cut_off;
         damaged.extend(result.damaged.into_iter().map(|extent| DamagedRange { volume: volume.volume, extent }));
     }
     let state = if message.is_some() { VerificationState::Damaged } else { VerificationState::Verified };
-    Ok(VerificationEnd { state, bytes_verified: verified, damaged, message })
+    Ok(VerificationEnd { state, bytes_verified: verified, damaged, packs, is_cut_off, message })
 }

@@ -23,6 +23,7 @@ mod keys;
 mod look;
 mod recover;
 mod run;
+mod scrub;
 #[cfg(test)]
 mod sim;
 mod store_sweep;

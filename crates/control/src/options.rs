@@ -69,6 +69,8 @@ pub struct Options {
     pub retention: Retention,
     /// When and how the store is swept.
     pub sweeping: Sweeping,
+    /// Within which time the store is looked through for rot once; `None`: only on request.
+    pub scrub_every: Option<Millis>,
     /// How much of the audit trail is kept.
     pub audit: AuditLimits,
     /// Retries of the stages of a run.
@@ -106,6 +108,7 @@ impl Default for Options {
                 catalog: Some(Millis::DAY.times(7)),
             },
             sweeping: Sweeping::default(),
+            scrub_every: Some(Millis::DAY.times(30)),
             audit: AuditLimits::default(),
             retry: Retry { attempts: 6, first: seconds(2), longest: minutes(2) },
             clean_retry: Retry { attempts: 3, first: seconds(1), longest: seconds(10) },

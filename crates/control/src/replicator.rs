@@ -96,6 +96,27 @@ pub trait ImageStore: Send + Sync {
         cancel: &CancellationToken,
     ) -> Result<SweepEnd, Failure>;
 
+    /// Number and bytes of every pack in the store, by number.
+    async fn list_packs(&self) -> Result<Vec<(u128, u64)>, Failure>;
+
+    /// Reads a pack whole and compares everything in it with what was written.
+    async fn check_pack(
+        &self,
+        pack: &PackId,
+        used: NoteKeyUse<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<PackFinding, Failure>;
+
+    /// Which of `snapshots` are damaged, and where: their pages are walked, and of their blocks those are read that lie in
+    /// `packs`; without `packs`, those whose packs are gone. `used` is told of each page.
+    async fn trace(
+        &self,
+        packs: Option<&[PackId]>,
+        snapshots: &[SnapshotId],
+        used: NoteKeyUse<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Traced>, Failure>;
+
     /// Where a volume of an image holds data: up to `limit` extents from `from` on, sorted. What lies between is zeros.
     async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure>;
 
@@ -193,6 +214,8 @@ pub struct TransferOrder {
     /// What to encrypt with, under its newest version. A baseline of another key is not compared with: of it only the
     /// source's change tracker counts.
     pub key: KeyId,
+    /// What of the baseline's snapshot proved damaged: it is read from the source and stored anew.
+    pub repairs: Vec<Extent>,
     /// Packs of this run and volume that earlier attempts made durable.
     pub staged: Vec<StagedPack>,
     /// Figures of earlier attempts, from which this one goes on.
@@ -266,6 +289,36 @@ pub struct VerifyResult {
     pub damaged: Vec<Extent>,
     /// What was wrong with the first one.
     pub first_problem: Option<String>,
+    /// Packs in which damage was found.
+    pub packs: Vec<PackId>,
+    /// Whether there may be more damage than is listed.
+    pub is_cut_off: bool,
+}
+
+/// How a pack was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PackFinding {
+    /// All of it is what was written.
+    Whole,
+    /// It is not there any more.
+    Gone,
+    /// Its key may not be used: nobody can tell.
+    Closed,
+    /// Something in it is not what was written: what, first.
+    Damaged(String),
+}
+
+/// Damage of a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Traced {
+    /// Which snapshot.
+    pub snapshot: SnapshotId,
+    /// Where its volume is damaged, merged, at most a thousand extents; none if all of it is lost.
+    pub damaged: Vec<Extent>,
+    /// Whether there is more than is listed, or all of it is lost.
+    pub is_cut_off: bool,
+    /// What is wrong first.
+    pub problem: String,
 }
 
 /// Wanted: an image.

@@ -26,5 +26,6 @@ pub mod retention;
 pub mod role;
 pub mod run;
 pub mod schedule;
+pub mod scrub;
 pub mod server;
 pub mod time;

@@ -210,6 +210,10 @@ calls! {
     start_sweep: own StartSweep changes (StartSweepRequest) -> StartSweepResponse;
     /// `DescribeSweeps`.
     describe_sweeps: own DescribeSweeps reads (DescribeSweepsRequest) -> DescribeSweepsResponse;
+    /// `StartScrub`.
+    start_scrub: own StartScrub changes (godwit::StartScrubRequest) -> godwit::StartScrubResponse;
+    /// `DescribeScrub`.
+    describe_scrub: own DescribeScrub reads (godwit::DescribeScrubRequest) -> godwit::ScrubDescription;
     /// `DescribeAuditRecords`.
     describe_audit_records: own DescribeAuditRecords reads (DescribeAuditRecordsRequest) -> DescribeAuditRecordsResponse;
     /// `VerifyAuditTrail`.

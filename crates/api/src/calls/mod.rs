@@ -12,6 +12,7 @@ pub mod limits;
 pub mod notifications;
 pub mod policies;
 pub mod runs;
+pub mod scrub;
 pub mod servers;
 pub mod snapshots;
 pub mod store;

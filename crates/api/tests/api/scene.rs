@@ -10,9 +10,9 @@ use godwit_api::{ApiState, Bounds, router};
 use godwit_control::notify::Notifier;
 use godwit_control::options::Options;
 use godwit_control::replicator::{
-    AskClaims, ExtentPage, ImageOrder, ImageStore, PackCount, PackRange, Point, PointOrder, PointVolume, ReadRates,
-    Replicator, SettleEnd, SourceServer, SweepEnd, SweepOrder, SweepPlan, SweepProgress, TransferOrder, TransferReport,
-    VerifyResult, VerifyScope, VolumeResult,
+    AskClaims, ExtentPage, ImageOrder, ImageStore, PackCount, PackFinding, PackRange, Point, PointOrder, PointVolume,
+    ReadRates, Replicator, SettleEnd, SourceServer, SweepEnd, SweepOrder, SweepPlan, SweepProgress, Traced,
+    TransferOrder, TransferReport, VerifyResult, VerifyScope, VolumeResult,
 };
 use godwit_control::service::{Secret, SecretBox};
 use godwit_control::store::Store;
@@ -24,7 +24,7 @@ use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, KeyId, PackId, RunId, SnapshotId};
-use godwit_model::key::first_key;
+use godwit_model::key::{NoteKeyUse, first_key};
 use godwit_model::recipient::Recipient;
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery, Platform};
 use godwit_model::time::Timestamp;
@@ -150,7 +150,14 @@ impl ImageStore for DataLine {
     ) -> Result<VerifyResult, Failure> {
         progress(DISK, DISK);
         let root_digest = DIGEST.to_owned();
-        Ok(VerifyResult { root_digest, bytes_verified: DISK, damaged: vec![], first_problem: None })
+        Ok(VerifyResult {
+            root_digest,
+            bytes_verified: DISK,
+            damaged: vec![],
+            first_problem: None,
+            packs: vec![],
+            is_cut_off: false,
+        })
     }
 
     async fn register(&self, _order: &ImageOrder) -> Result<(), Failure> {
@@ -199,6 +206,29 @@ impl ImageStore for DataLine {
         (order.claims)().await?;
         report(SweepProgress::default());
         Ok(SweepEnd { packs_freed: 1, bytes_freed: 2_000, ..SweepEnd::default() })
+    }
+
+    async fn list_packs(&self) -> Result<Vec<(u128, u64)>, Failure> {
+        Ok(vec![(7, 4_096)])
+    }
+
+    async fn check_pack(
+        &self,
+        _pack: &PackId,
+        _used: NoteKeyUse<'_>,
+        _cancel: &CancellationToken,
+    ) -> Result<PackFinding, Failure> {
+        Ok(PackFinding::Whole)
+    }
+
+    async fn trace(
+        &self,
+        _packs: Option<&[PackId]>,
+        _snapshots: &[SnapshotId],
+        _used: NoteKeyUse<'_>,
+        _cancel: &CancellationToken,
+    ) -> Result<Vec<Traced>, Failure> {
+        Ok(vec![])
     }
 
     async fn data_extents(&self, _snapshot: &SnapshotId, _from: u64, _limit: usize) -> Result<ExtentPage, Failure> {

@@ -44,3 +44,20 @@ async fn a_sweep_that_there_is_not_is_refused_by_its_name() {
     scene.refused(&target, json!({"nextToken": "x"}), invalid, "nextToken").await;
     scene.end().await;
 }
+
+#[tokio::test]
+async fn a_scrub_is_asked_for_and_described() {
+    let scene = Scene::new().await;
+    let asked = scene.own("StartScrub", json!({})).await;
+    let round = asked["round"].as_u64().unwrap();
+    let done = scene
+        .until("the scrub ends", || async {
+            let scrub = scene.own("DescribeScrub", json!({})).await;
+            (scrub["round"] == round && scrub["open"] == false).then_some(scrub)
+        })
+        .await;
+    assert_eq!((&done["packsChecked"], &done["bytesChecked"]), (&json!(1), &json!(4_096)), "{done}");
+    assert_eq!((&done["damagedPacks"], &done["onDemand"]), (&json!(0), &json!(false)), "{done}");
+    assert!(done["endedOn"].is_number() && done["nextOn"].is_number() && done.get("message").is_none(), "{done}");
+    scene.end().await;
+}

@@ -99,7 +99,7 @@ pub(crate) async fn read_footer(store: &BlockStore, pack: &PackId) -> Result<Opt
 }
 
 /// The same of any key domain: no key is needed for it.
-async fn read_ends(store: &BlockStore, pack: &PackId) -> Result<Option<([u8; HEADER], Footer)>, Failure> {
+pub(crate) async fn read_ends(store: &BlockStore, pack: &PackId) -> Result<Option<([u8; HEADER], Footer)>, Failure> {
     let path = pack_path(pack);
     let Some((tail, size)) = store.get_tail(&path, FOOTER as u64).await? else {
         return Ok(None);

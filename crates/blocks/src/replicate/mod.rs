@@ -10,7 +10,7 @@
 //! The snapshot's manifest is put last, when every pack is durable. If a repack moved the parent's records meanwhile, the
 //! snapshot is withdrawn again before anybody knows of it. What the source says of unchanged extents is honoured
 //! only together with a readable parent of the same size and block size, and if the volume was not cut off since
-//! (`tail`); else everything is read and compared by digest.
+//! (`tail`); else everything is read and compared by digest. What of the parent is damaged is not built on (`suspect`).
 //!
 //! # Retries
 //! The whole call is repeatable. A snapshot that is committed is returned as it is; packs that earlier attempts made
@@ -38,6 +38,7 @@ mod meter;
 mod packer;
 mod plan;
 mod staged;
+mod suspect;
 mod tail;
 mod walk;
 
@@ -47,12 +48,14 @@ use crate::block::{BlockSize, Digest};
 use crate::replicate::meter::Meter;
 use crate::replicate::packer::{Packer, Spare, send_packs, stopped};
 use crate::replicate::staged::StagedPacks;
+use crate::replicate::suspect::Suspects;
 use crate::replicate::walk::{Parent, Walk};
 use crate::snapshot::{self, Draft, Found, SnapshotManifest};
 use crate::source::VolumeReader;
 use crate::store::BlockStore;
 use crate::tree::Geometry;
 use async_trait::async_trait;
+use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::VolumeFigures;
 use godwit_model::id::{PackId, RunId, SnapshotId};
@@ -79,6 +82,8 @@ pub struct Request {
     pub parent: Option<SnapshotId>,
     /// Whether the source's unchanged extents refer to `parent`.
     pub tracked: bool,
+    /// What of `parent` is known to be damaged: it is read from the source, whatever that says of it, and stored anew.
+    pub damaged: Vec<Extent>,
     /// Packs of this run and volume that earlier attempts made durable.
     pub staged: Vec<Staged>,
     /// Figures of earlier attempts.
@@ -270,6 +275,7 @@ async fn open_parent(
             return Ok(Some(Parent {
                 is_believed: request.tracked && manifest.size == request.size,
                 root: manifest.root_entry(),
+                suspects: Suspects::new(manifest.geometry(), &request.damaged),
                 tree: manifest.tree(&store),
             }));
         }

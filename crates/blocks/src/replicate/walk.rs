@@ -11,6 +11,7 @@ use crate::replicate::meter::Meter;
 use crate::replicate::packer::Packer;
 use crate::replicate::plan::{self, BlockRun, Part};
 use crate::replicate::staged::{Indexes, KEPT_INDEXES, StagedPacks};
+use crate::replicate::suspect::Suspects;
 use crate::source::{ExtentKind, MAX_READ, VolumeReader};
 use crate::store::{BlockStore, READS};
 use crate::tree::Geometry;
@@ -56,6 +57,8 @@ pub(super) struct Parent {
     pub(super) root: Option<Entry>,
     /// Whether what the source says is unchanged is as in this snapshot.
     pub(super) is_believed: bool,
+    /// What of it is known to be damaged.
+    pub(super) suspects: Suspects,
 }
 
 /// The walk's state.
@@ -69,6 +72,10 @@ pub(super) struct Walk<'a> {
     elsewhere: Arc<Elsewhere>,
     meter: &'a Meter<'a>,
     staged: StagedPacks,
+    /// What of the parent is not to be built on: grows with what proves unreadable.
+    suspects: Suspects,
+    /// Bytes of it that were to be read.
+    repaired: u64,
     indexes: Indexes,
     notes: Vec<String>,
     queue: FuturesOrdered<BoxFuture<'static, Result<Step, Failure>>>,
@@ -121,6 +128,8 @@ impl<'a> Walk<'a> {
             elsewhere: Arc::new(Elsewhere::new(store)),
             meter,
             staged,
+            suspects: parent.map(|parent| parent.suspects.clone()).unwrap_or_default(),
+            repaired: 0,
             indexes: Recent::new(KEPT_INDEXES),
             notes: Vec::new(),
             queue: FuturesOrdered::new(),
@@ -141,6 +150,7 @@ impl<'a> Walk<'a> {
             let window = geometry.bytes_of(leaf * FAN_OUT..end * FAN_OUT);
             let extents = self.reader.extents(window).await?;
             let runs = plan::block_runs(geometry, window, &extents, honour).map_err(|why| gaps(&why))?;
+            let runs = self.suspects.distrust(runs);
             n_leaves = next_window(n_leaves, extents.len(), geometry.leaf_bytes());
             drop(extents);
             for part in plan::parts(geometry, &runs) {
@@ -164,7 +174,13 @@ impl<'a> Walk<'a> {
 
     /// What is left of the walk when it has ended one way or the other. What is on loan stays so as long as the last part
     /// of it is kept.
-    pub(super) fn into_rest(self) -> (StagedPacks, Vec<String>, Arc<Elsewhere>) {
+    pub(super) fn into_rest(mut self) -> (StagedPacks, Vec<String>, Arc<Elsewhere>) {
+        if self.repaired > 0 && self.notes.is_empty() {
+            let repaired = self.repaired;
+            self.notes.push(format!(
+                "{repaired} bytes that are damaged in the parent were read from the source again and stored anew"
+            ));
+        }
         (self.staged, self.notes, self.elsewhere)
     }
 
@@ -199,16 +215,25 @@ impl<'a> Walk<'a> {
     /// One leaf that holds data, or blocks of several kinds.
     async fn read_leaf(&mut self, leaf: u64, mut runs: Vec<BlockRun>) -> Result<(), Failure> {
         let needs_parent = runs.iter().any(|run| run.kind != ExtentKind::Zero);
-        let (entry, page) = match parent_leaf(self.parent, leaf).await {
+        let blocks = self.geometry.blocks_of(0, leaf);
+        let (mut entry, mut page) = match parent_leaf(self.parent, leaf).await {
             Ok(found) if needs_parent => found,
             Ok(_) => (None, None),
             Err(failure) if failure.code == Code::StoreCorrupt => {
                 self.note_damage(&failure);
+                self.suspects.add(blocks.clone());
                 runs.iter_mut().filter(|r| r.kind == ExtentKind::Unchanged).for_each(|r| r.kind = ExtentKind::Data);
                 (None, None)
             }
             Err(failure) => return Err(failure),
         };
+        if self.suspects.touch(&blocks) {
+            entry = None;
+            page = page.map(|page| Arc::new(self.suspects.cleared(self.geometry, leaf, &page)));
+            let data = runs.iter().filter(|run| run.kind == ExtentKind::Data);
+            let again = data.flat_map(|run| self.suspects.within(&run.blocks));
+            self.repaired += again.map(|blocks| self.geometry.bytes_of(blocks).length).sum::<u64>();
+        }
         let reads = runs.iter().any(|run| run.kind == ExtentKind::Data);
         let staged = if reads && !self.staged.is_empty() {
             self.staged.leaf(self.store, &mut self.indexes, self.geometry, leaf).await?
@@ -328,7 +353,9 @@ impl<'a> Walk<'a> {
     async fn close_pages(&mut self, leaf: u64) -> Result<(), Failure> {
         while let Some(ClosedPage { index, page }) = self.tree.close_before(leaf) {
             let level = page.level();
-            let parent = match self.parent {
+            // What is above something suspect names it, however equal it is.
+            let is_suspect = self.suspects.touch(&self.geometry.blocks_of(level, index));
+            let parent = match self.parent.filter(|_| !is_suspect) {
                 Some(parent) => match parent.tree.entry((level, index)).await {
                     Err(failure) if failure.code != Code::StoreCorrupt => return Err(failure),
                     found => found.ok().flatten(),

@@ -19,9 +19,11 @@
 
 mod failure;
 mod folder;
+mod read_only;
 mod ring;
 
 pub use folder::FolderStore;
+pub use read_only::ReadOnly;
 pub use ring::MOST_VERSIONS;
 
 use crate::block::Codecs;
@@ -143,6 +145,31 @@ impl BlockStore {
                 })?
             }
         };
+        Ok(Self::with_keys(objects, ring, keys, entropy, options))
+    }
+
+    /// Opens a store that was opened before, to look at it: nothing is made or put, and nothing can be.
+    pub async fn open_to_read(objects: Arc<dyn ObjectStore>, master: &MasterKey) -> Result<Self, Failure> {
+        let objects: Arc<dyn ObjectStore> = Arc::new(ReadOnly::new(objects));
+        // Only what is put needs random bits.
+        let entropy: Entropy = Arc::new(|| 0);
+        let id = first_key();
+        let ring = KeyRing::new(objects.clone(), master.clone(), entropy.clone());
+        let keys = ring.keys(&id).await?.ok_or_else(|| {
+            let what =
+                format!("there is no object {}: without its first key nothing of a store can be read", path_of(&id, 1));
+            Failure::new(Code::KeyUnavailable, what)
+        })?;
+        Ok(Self::with_keys(objects, ring, keys, entropy, Options::default()))
+    }
+
+    fn with_keys(
+        objects: Arc<dyn ObjectStore>,
+        ring: KeyRing,
+        keys: Arc<Keys>,
+        entropy: Entropy,
+        options: Options,
+    ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let inner = Inner {
             objects,
@@ -158,7 +185,7 @@ impl BlockStore {
             indexes: std::sync::Mutex::new(Recent::new(DOMAINS)),
             manifests: Mutex::new(()),
         };
-        Ok(Self { inner: Arc::new(inner), keys })
+        Self { inner: Arc::new(inner), keys }
     }
 
     /// The same store, to write in the key domain of `key`, under its newest version.

@@ -78,7 +78,7 @@ pub struct Claims {
     pub in_use: HashSet<SnapshotId>,
 }
 
-/// What goes with all of a sweep.
+/// What goes with all of a sweep, or of a scrub.
 #[derive(Clone, Copy)]
 pub struct Course<'a> {
     /// Ends it early.
@@ -88,20 +88,20 @@ pub struct Course<'a> {
 }
 
 impl Course<'_> {
-    fn stop_if_cancelled(&self) -> Result<(), Failure> {
+    pub(crate) fn stop_if_cancelled(&self) -> Result<(), Failure> {
         match self.cancel.is_cancelled() {
-            true => Err(Failure::new(Code::Cancelled, "the sweep was stopped")),
+            true => Err(Failure::new(Code::Cancelled, "the work on the store was stopped")),
             false => Ok(()),
         }
     }
 
     /// Something was done with a key.
-    fn note(&self, key: &KeyId, version: u32, purpose: Purpose) {
+    pub(crate) fn note(&self, key: &KeyId, version: u32, purpose: Purpose) {
         (self.used)(KeyUse::of(key, version, purpose));
     }
 
     /// Something was to be done with a key; if it is the key that was refused, that is a use too.
-    fn note_refusal(&self, key: &KeyId, purpose: Purpose, why: &Failure) {
+    pub(crate) fn note_refusal(&self, key: &KeyId, purpose: Purpose, why: &Failure) {
         if matches!(why.code, Code::KeyDisabled | Code::KeyUnavailable) {
             (self.used)(KeyUse { key: key.clone(), version: None, purpose, failure: Some(why.code) });
         }

@@ -13,6 +13,7 @@ mod keys;
 mod model;
 mod regions;
 mod resume;
+mod rot;
 mod round_trip;
 mod stage;
 mod sweep;

@@ -177,6 +177,7 @@ pub fn request(n: u128, size: u64, block: BlockSize) -> Request {
         block_size: block,
         parent: None,
         tracked: true,
+        damaged: Vec::new(),
         staged: Vec::new(),
         figures: VolumeFigures::default(),
         created_at: Timestamp(1_795_000_000_000),

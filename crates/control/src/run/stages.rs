@@ -113,7 +113,13 @@ async fn verify(line: &Line, run: &RunRecord, cancel: &CancellationToken) -> Res
         let bounds = bounds(line);
         let result = watched("verifying", bounds, &moved, cancel, &inner, work).await;
         let result = result.map_err(|error| error.of_volume(&volume.device))?;
-        refuse_damage(volume, &result)?;
+        if let Err(failure) = refuse_damage(volume, &result) {
+            // What the run was built on may be what is damaged: the next one reads it from the source.
+            let is_known = !result.damaged.is_empty() && !result.is_cut_off;
+            let damaged = is_known.then_some(result.damaged.as_slice());
+            line.store.suspect_of_job(&run.job, &volume.device, damaged).await?;
+            return Err(failure.into());
+        }
         verified += result.bytes_verified;
         let mut figures = volume.figures;
         figures.bytes_verified = result.bytes_verified;

@@ -47,6 +47,7 @@ async fn one_volume(
         device: volume.device.clone(),
         snapshot: volume.snapshot.clone(),
         key,
+        repairs: volume.repairs.clone(),
         staged,
         figures: volume.figures,
     };

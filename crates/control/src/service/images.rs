@@ -249,7 +249,7 @@ impl Service {
         let read = async {
             let bytes = self.line.images.read(&volume.snapshot, extent).await;
             if bytes.as_ref().is_err_and(|failure| failure.code == Code::StoreCorrupt) {
-                self.forget_baseline(image_id).await;
+                self.suspect(image_id, &volume.device, extent).await;
             }
             bytes
         };
@@ -271,10 +271,10 @@ impl Service {
         Ok(())
     }
 
-    /// What is damaged may be shared with the newest snapshot of the image's job: its next run builds on nothing.
-    async fn forget_baseline(&self, image_id: &str) {
+    /// What is damaged may be shared with the newest snapshot of the image's job: its next run does not build on it.
+    async fn suspect(&self, image_id: &str, device: &str, extent: Extent) {
         let Ok(image) = image_id.parse() else { return };
-        if let Err(error) = self.line.store.forget_baseline_of(&image).await {
+        if let Err(error) = self.line.store.suspect_of_image(&image, device, &[extent]).await {
             tracing::warn!(%image, error = %error.to_failure(), "the next run may build on damaged data");
         }
     }

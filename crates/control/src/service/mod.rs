@@ -19,6 +19,7 @@ mod page;
 mod policies;
 mod reads;
 mod runs;
+mod scrubs;
 mod sweeps;
 mod users;
 
@@ -39,6 +40,7 @@ pub use notifications::{Notification, NotificationsFilter};
 pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
 pub use policies::{PolicyChanges, Role, WrittenPolicy};
 pub use runs::{Run, RunVolume, RunsFilter};
+pub use scrubs::{Scrub, ScrubDescription};
 pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
 pub use users::User;
 

@@ -125,6 +125,8 @@ impl Sim {
             },
             notify: NotifyOptions { keep: Some(Millis::DAY.times(10)), patience, ..NotifyOptions::default() },
             retry: Retry { attempts: 4, first: Duration::from_secs(2), longest: Duration::from_secs(120) },
+            // Rot is not in the weather.
+            scrub_every: None,
             ..Options::default()
         };
         let clock = Arc::new(Clock {

@@ -16,6 +16,7 @@ use godwit_model::event::Message;
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{EventId, ImageId, KeyId, PackId, RunId, SnapshotId};
+use godwit_model::key::NoteKeyUse;
 use godwit_model::recipient::Recipient;
 use godwit_model::server::Discovery;
 use godwit_model::time::{Millis, Timestamp};
@@ -368,6 +369,29 @@ impl ImageStore for Storm {
     ) -> Result<SweepEnd, Failure> {
         self.is_patient(order);
         self.pass(false, self.world.sweep(order, report, cancel)).await
+    }
+
+    async fn list_packs(&self) -> Result<Vec<(u128, u64)>, Failure> {
+        self.pass(false, self.world.list_packs()).await
+    }
+
+    async fn check_pack(
+        &self,
+        pack: &PackId,
+        used: NoteKeyUse<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<PackFinding, Failure> {
+        self.pass(false, self.world.check_pack(pack, used, cancel)).await
+    }
+
+    async fn trace(
+        &self,
+        packs: Option<&[PackId]>,
+        snapshots: &[SnapshotId],
+        used: NoteKeyUse<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Traced>, Failure> {
+        self.pass(false, self.world.trace(packs, snapshots, used, cancel)).await
     }
 
     async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {

@@ -6,11 +6,15 @@ use super::row::{Fields, to_json};
 use super::runs::{RunRecord, run_record};
 use super::{StoreError, Tx};
 use godwit_model::event::{self, Event, EventKind, Outlook};
-use godwit_model::id::JobId;
+use godwit_model::failure::{Code, Failure};
+use godwit_model::id::{ImageId, JobId, RunId};
 use godwit_model::job::{Interval, JobState};
 use godwit_model::recipient::Recipient;
 use godwit_model::schedule::next_on_grid;
 use godwit_model::time::Timestamp;
+
+/// Damaged images that a message names besides the newest.
+const NAMED: usize = 10;
 
 /// Tells the recipients of the job that it is in `state` now, if that is something to be told. `was` is the job before.
 pub(super) async fn tell_of_job(
@@ -38,7 +42,36 @@ pub(super) async fn tell_of_job(
     .await?;
     // What a job has gone through, in a number that differs between two events of it.
     let part = was.fence as u32;
-    write(tx, was, kind, run.as_ref(), part, Outlook::default(), now).await
+    write(tx, was, kind, part, About::run(run.as_ref(), Outlook::default()), now).await
+}
+
+/// Tells the recipients of the job that these of its images proved damaged, oldest first, and what is damaged of each.
+pub(super) async fn tell_of_damage(
+    tx: &mut Tx,
+    job: &JobRecord,
+    images: &[(ImageId, String)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let kind = EventKind::ImageDamaged;
+    let Some((newest, what)) = images.last().filter(|_| !recipients(job, kind).is_empty()) else { return Ok(()) };
+    let mut evidence = format!("{newest}: {what}");
+    let mut named: Vec<&ImageId> = Vec::new();
+    named.extend(images.iter().map(|(image, _)| image).filter(|image| *image != newest));
+    named.dedup();
+    if !named.is_empty() {
+        let some: Vec<_> = named.iter().rev().take(NAMED).map(|image| image.as_str()).collect();
+        evidence.push_str(&format!("; {} more images share it or are damaged, too: {}", named.len(), some.join(", ")));
+    }
+    let outlook = Outlook {
+        next_start: if job.state.is_running() { next_start(tx, job, now).await? } else { None },
+        ..Outlook::default()
+    };
+    let failure = Some(Failure::new(Code::StoreCorrupt, evidence));
+    let about = About { run: None, image: Some(newest.clone()), failure, outlook };
+    // The image's last digits: two finds of one millisecond differ in them.
+    let digits = newest.as_str();
+    let part = u32::from_str_radix(&digits[digits.len().saturating_sub(8)..], 16).unwrap_or_default();
+    write(tx, job, kind, part, about, now).await
 }
 
 /// Tells the recipients of the job that its run ended so. `failures_left`: how many more scheduled ones may fail in a
@@ -60,16 +93,34 @@ pub(super) async fn tell_of_run(
         failures_left: if paused { Some(0) } else { failures_left },
         pauses: job.settings.pause_on_failure,
     };
-    write(tx, job, kind, Some(run), event::run_part(&run.id), outlook, now).await
+    write(tx, job, kind, event::run_part(&run.id), About::run(Some(run), outlook), now).await
+}
+
+/// What an event is about, besides its job.
+struct About {
+    run: Option<RunId>,
+    image: Option<ImageId>,
+    failure: Option<Failure>,
+    outlook: Outlook,
+}
+
+impl About {
+    fn run(run: Option<&RunRecord>, outlook: Outlook) -> About {
+        About {
+            run: run.map(|run| run.id.clone()),
+            image: run.filter(|run| run.failure.is_none()).and_then(|run| run.image.clone()),
+            failure: run.and_then(|run| run.failure.clone()),
+            outlook,
+        }
+    }
 }
 
 async fn write(
     tx: &mut Tx,
     job: &JobRecord,
     kind: EventKind,
-    run: Option<&RunRecord>,
     part: u32,
-    outlook: Outlook,
+    about: About,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let what = "write down an event";
@@ -85,10 +136,10 @@ async fn write(
         description: job.settings.description.clone(),
         server: job.settings.server.clone(),
         server_name,
-        run: run.map(|run| run.id.clone()),
-        image: run.filter(|run| run.failure.is_none()).and_then(|run| run.image.clone()),
-        failure: run.and_then(|run| run.failure.clone()),
-        outlook,
+        run: about.run,
+        image: about.image,
+        failure: about.failure,
+        outlook: about.outlook,
     };
     // The same event has the same id: then it is told already.
     let new = sqlx::query(

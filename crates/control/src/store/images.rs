@@ -1,5 +1,6 @@
 //! Images and snapshots.
 
+use super::damage::repaired;
 use super::jobs::locked_job;
 use super::query::{After, Order, Verbs, of};
 use super::row::{Fields, to_sql};
@@ -265,7 +266,7 @@ async fn record_image_volume(
     .bind(to_sql(volume.figures.bytes_total))
     .run(&mut **tx, what)
     .await?;
-    Ok(())
+    repaired(tx, &run.job, &volume.device, &volume.repairs).await
 }
 
 /// Takes the oldest images of a job off the lists, down to `keep`.

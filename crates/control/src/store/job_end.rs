@@ -109,6 +109,7 @@ impl Store {
             "DELETE FROM run_volume WHERE run_id IN (SELECT run_id FROM run WHERE job_id = $1)",
             "DELETE FROM run WHERE job_id = $1",
             "DELETE FROM baseline WHERE job_id = $1",
+            "DELETE FROM suspect WHERE job_id = $1",
             "DELETE FROM job WHERE job_id = $1",
         ] {
             sqlx::query(sql).bind(job.to_string()).run(&mut *tx, what).await?;

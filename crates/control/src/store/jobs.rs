@@ -269,10 +269,9 @@ pub(super) async fn step_job(
 
 /// The job's next run reads everything and builds on nothing that is stored.
 pub(super) async fn forget_baseline(tx: &mut Tx, job: &JobId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM baseline WHERE job_id = $1")
-        .bind(job.to_string())
-        .run(&mut **tx, "forget a baseline")
-        .await?;
+    for sql in ["DELETE FROM baseline WHERE job_id = $1", "DELETE FROM suspect WHERE job_id = $1"] {
+        sqlx::query(sql).bind(job.to_string()).run(&mut **tx, "forget a baseline").await?;
+    }
     Ok(())
 }
 

@@ -40,6 +40,7 @@ mod beside;
 mod caps;
 mod catalog;
 mod connectors;
+mod damage;
 mod error;
 mod events;
 mod images;
@@ -55,6 +56,7 @@ mod query;
 mod row;
 mod run_steps;
 mod runs;
+mod scrubs;
 mod sweeps;
 mod trail;
 mod users;
@@ -94,7 +96,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 9;
+pub const SCHEMA_VERSION: i64 = 10;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -258,6 +260,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(7, "staging", include_str!("../../migrations/0007_staging.sql")),
         migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),
         migration(9, "caps", include_str!("../../migrations/0009_caps.sql")),
+        migration(10, "scrub", include_str!("../../migrations/0010_scrub.sql")),
     ])
 }
 

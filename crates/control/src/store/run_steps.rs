@@ -1,7 +1,8 @@
 //! The steps of a run: each takes the run from one position to the next and records what the last stage brought.
 
+use super::damage::suspects;
 use super::events::tell_of_run;
-use super::jobs::{count_failures, forget_baseline, locked_job, step_job};
+use super::jobs::{count_failures, locked_job, step_job};
 use super::key_uses::{User, note_key_use};
 use super::keys::note_version;
 use super::leftovers::{Leftovers, leave};
@@ -140,8 +141,8 @@ impl Store {
         Ok(is)
     }
 
-    /// The run is given up because of `failure`; it fails once what it created is removed. If what it stored proved
-    /// damaged, so may be what it was built on: then the next run builds on nothing.
+    /// The run is given up because of `failure`; it fails once what it created is removed. What proved damaged of it and
+    /// of what it was built on is on record already, for the next run.
     pub(crate) async fn give_up(
         &self,
         was: &RunRecord,
@@ -157,7 +158,6 @@ impl Store {
             .run(&mut *tx, "record a failure")
             .await?;
         if failure.code == Code::VerifyMismatch {
-            forget_baseline(&mut tx, &was.job).await?;
             // They may be what is damaged: sent again, not used again.
             void_packs(&mut tx, &was.id).await?;
         }
@@ -366,10 +366,12 @@ async fn write_point(
     for (place, volume) in point.volumes.iter().enumerate() {
         let carried = lost.iter().find(|v| v.device == volume.device).map(|v| v.figures).unwrap_or_default();
         let snapshot = tx.fresh(SNAPSHOT_ID_IN_USE, draw, SnapshotId::from_bits).await?;
+        // Those of this moment: what proves damaged from here on is for the run behind.
+        let repairs = suspects(tx, &was.job, &volume.device).await?;
         sqlx::query(
             "INSERT INTO run_volume (run_id, device, place, snapshot_id, parent_id, tracked, notes, root_digest, \
-             bytes_total, bytes_done, bytes_read, bytes_sent, bytes_stored, bytes_resent, bytes_verified) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, 0, $9, $10, $11, $12, 0)",
+             bytes_total, bytes_done, bytes_read, bytes_sent, bytes_stored, bytes_resent, bytes_verified, repairs) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, 0, $9, $10, $11, $12, 0, $13)",
         )
         .bind(was.id.to_string())
         .bind(volume.device.clone())
@@ -383,6 +385,7 @@ async fn write_point(
         .bind(to_sql(carried.bytes_sent))
         .bind(to_sql(carried.bytes_stored))
         .bind(to_sql(carried.bytes_resent))
+        .bind(to_json(&repairs))
         .run(&mut **tx, what)
         .await?;
     }

@@ -7,6 +7,7 @@ use super::row::{Fields, to_sql};
 use super::{Store, StoreError};
 use crate::control::Draw;
 use godwit_model::cap::Cap;
+use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, JobId, RunId, SnapshotId};
@@ -54,6 +55,8 @@ pub(crate) struct VolumeRecord {
     pub notes: Vec<String>,
     /// Known once the snapshot is committed.
     pub root_digest: Option<String>,
+    /// What of the parent proved damaged before the run.
+    pub repairs: Vec<Extent>,
     pub figures: VolumeFigures,
 }
 
@@ -300,6 +303,7 @@ pub(super) fn volume_record(row: &AnyRow) -> Result<VolumeRecord, StoreError> {
         tracked: fields.truth("tracked")?,
         notes: fields.json("notes")?,
         root_digest: fields.opt_text("root_digest")?,
+        repairs: fields.json("repairs")?,
         figures: VolumeFigures {
             bytes_total: fields.number("bytes_total")?,
             bytes_done: fields.number("bytes_done")?,

@@ -7,7 +7,7 @@ use super::row::{Fields, to_json, to_sql};
 use super::{Store, StoreError, Tx};
 use crate::service::{DamagedRange, Verification, VerificationState};
 use godwit_model::extent::Extent;
-use godwit_model::id::ImageId;
+use godwit_model::id::{ImageId, PackId};
 use godwit_model::key::KeyUse;
 use godwit_model::time::Timestamp;
 
@@ -17,6 +17,10 @@ pub(crate) struct VerificationEnd {
     pub state: VerificationState,
     pub bytes_verified: u64,
     pub damaged: Vec<DamagedRange>,
+    /// Packs in which it lies.
+    pub packs: Vec<PackId>,
+    /// Whether there may be more.
+    pub is_cut_off: bool,
     pub message: Option<String>,
 }
 
@@ -80,9 +84,6 @@ impl Store {
         .bind(id.to_string())
         .run(&mut *tx, "record a verification")
         .await?;
-        if !damaged.is_empty() {
-            forget_baseline_of(&mut tx, id).await?;
-        }
         tx.commit().await
     }
 

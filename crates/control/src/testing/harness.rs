@@ -33,6 +33,7 @@ fn quick() -> Options {
         persist: ms(20),
         retry: Retry { attempts: 3, first: ms(1), longest: ms(4) },
         clean_retry: Retry { attempts: 2, first: ms(1), longest: ms(4) },
+        scrub_every: None,
         ..Options::default()
     }
 }

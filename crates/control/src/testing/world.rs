@@ -14,7 +14,7 @@ use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, KeyId, PackId, RunId, SnapshotId};
-use godwit_model::key::first_key;
+use godwit_model::key::{KeyUse, NoteKeyUse, Purpose, first_key};
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery};
 use godwit_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -105,6 +105,12 @@ pub(crate) struct State {
     /// Notes that every point in time comes with.
     pub point_notes: Vec<String>,
     pub ordered_baselines: Vec<Vec<VolumeBaseline>>,
+    /// What transfers were to repair, volume by volume.
+    pub ordered_repairs: Vec<(String, Vec<Extent>)>,
+    /// Packs that are not what was written.
+    pub rotten: BTreeSet<PackId>,
+    /// Packs that were checked, in order.
+    pub checked: Vec<PackId>,
     /// The newest version of each key.
     pub keys: BTreeMap<KeyId, u32>,
     /// Keys that may not be used. As in a real key ring, a restart forgets it.
@@ -147,6 +153,21 @@ impl World {
     pub fn nothing_at_the_source(&self) -> bool {
         let state = self.look();
         state.points.is_empty() && state.trackers.is_empty()
+    }
+
+    /// Lets the first block of a snapshot rot.
+    pub fn rot(&self, snapshot: &SnapshotId) -> PackId {
+        let mut state = self.look();
+        let pack = state.snapshots[snapshot].blocks[0].clone();
+        state.rotten.insert(pack.clone());
+        pack
+    }
+
+    /// The first block of a snapshot is gone.
+    pub fn lose_pack(&self, snapshot: &SnapshotId) {
+        let mut state = self.look();
+        let pack = state.snapshots[snapshot].blocks[0].clone();
+        state.packs.remove(&pack);
     }
 
     /// Packs that no snapshot names.

@@ -3,6 +3,7 @@
 use crate::service::*;
 use crate::testing::{Act, Harness, PACKS, until};
 use godwit_model::connector::ConnectorConfig;
+use godwit_model::extent::Extent;
 use godwit_model::failure::Code;
 use godwit_model::job::JobState;
 use godwit_model::run::RunState;
@@ -12,48 +13,20 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 #[tokio::test]
-async fn a_run_that_was_built_on_what_proved_damaged_meanwhile_is_no_baseline() {
-    let mut h = Harness::new();
-    h.options.register = Duration::from_secs(60);
-    let (control, service) = h.serve().await;
-    let job = h.replicated(&service).await;
-    let image = h.images(&service).await.remove(0).id;
-
-    let told = Arc::new(Notify::new());
-    h.world.script("register", [Act::Wait(told.clone())]);
-    h.wait(Millis::HOUR, &service);
-    h.until_calls("register", 2).await;
-    // The run is verified by now, and it shares blocks with this image.
-    h.world.script("verify", [Act::Damage]);
-    service.start_image_verification(image.as_str(), h.now()).await.unwrap();
-    until("the verification", async || {
-        let images = h.images(&service).await;
-        images.iter().any(|i| i.id == image && i.verification.state == VerificationState::Damaged)
-    })
-    .await;
-    told.notify_one();
-    h.until_runs(&service, &job, 2, RunState::Completed).await;
-
-    for (completed, baselines) in [(3, 0), (4, 2)] {
-        h.wait(Millis::HOUR, &service);
-        h.until_runs(&service, &job, completed, RunState::Completed).await;
-        assert_eq!(h.world.look().ordered_baselines.pop().unwrap().len(), baselines, "run {completed}");
-    }
-    control.shutdown().await;
-}
-
-#[tokio::test]
-async fn nothing_is_built_on_what_could_not_be_read() {
+async fn what_could_not_be_read_is_not_built_on() {
     let h = Harness::new();
     let (control, service) = h.serve().await;
     let job = h.replicated(&service).await;
     let image = h.images(&service).await.remove(0).id;
-    for (code, completed, baselines) in [(Code::StoreUnavailable, 2, 2), (Code::StoreCorrupt, 3, 0)] {
+    let read = Extent { offset: 0, length: 10 };
+    for (code, completed, repairs) in [(Code::StoreUnavailable, 2, vec![]), (Code::StoreCorrupt, 3, vec![read])] {
         h.world.script("read", [Act::Fail(code)]);
         service.read_image(image.as_str(), 0, 0, 10).await.unwrap_err();
+        h.world.look().ordered_repairs.clear();
         h.wait(Millis::HOUR, &service);
         h.until_runs(&service, &job, completed, RunState::Completed).await;
-        assert_eq!(h.world.look().ordered_baselines.pop().unwrap().len(), baselines, "{code:?}");
+        assert_eq!(h.world.look().ordered_repairs[0], ("boot".to_owned(), repairs), "{code:?}");
+        assert_eq!(h.world.look().ordered_baselines.pop().unwrap().len(), 2, "{code:?}");
     }
     control.shutdown().await;
 }

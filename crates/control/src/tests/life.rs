@@ -137,7 +137,7 @@ async fn only_the_newest_images_are_kept_if_so_told() {
 }
 
 #[tokio::test]
-async fn nothing_is_built_on_what_proved_damaged() {
+async fn what_proved_damaged_is_read_again_and_all_else_built_on() {
     let h = Harness::new();
     let (control, service) = h.serve().await;
     let job = h.replicated(&service).await;
@@ -149,18 +149,21 @@ async fn nothing_is_built_on_what_proved_damaged() {
     until("a verification", async || verification().await.state == VerificationState::Damaged).await;
     let damaged = verification().await;
     assert_eq!((damaged.damaged.len(), damaged.damaged[0].volume, damaged.damaged[0].extent.offset), (1, 0, 64));
+    let baselines = || h.world.look().ordered_baselines.pop().unwrap().len();
+    let repairs = || std::mem::take(&mut h.world.look().ordered_repairs).into_iter().map(|(_, repairs)| repairs);
+    let again = [vec![damaged.damaged[0].extent], vec![]];
+    h.world.look().ordered_repairs.clear();
     h.wait(Millis::HOUR, &service);
     h.until_runs(&service, &job, 2, RunState::Completed).await;
-    let baselines = || h.world.look().ordered_baselines.pop().unwrap();
-    assert_eq!(baselines(), [], "after a damaged image");
+    assert_eq!((baselines(), repairs().collect::<Vec<_>>()), (2, again.to_vec()), "after a damaged image");
 
     h.world.script("verify", [Act::Damage]);
     h.wait(Millis::HOUR, &service);
     h.until_runs(&service, &job, 1, RunState::Failed).await;
-    assert_eq!(baselines().len(), 2, "the second run was whole");
+    assert_eq!((baselines(), repairs().flatten().count()), (2, 0), "the second run was whole");
     h.wait(Millis::HOUR, &service);
     h.until_runs(&service, &job, 3, RunState::Completed).await;
-    assert_eq!(baselines(), [], "after a run whose snapshot proved damaged");
+    assert_eq!((baselines(), repairs().collect::<Vec<_>>()), (2, again.to_vec()), "after a run that proved damaged");
     control.shutdown().await;
 }
 

@@ -15,6 +15,7 @@ mod notifications;
 mod pause;
 mod requests;
 mod retention;
+mod scrub;
 mod store;
 mod sweeps;
 mod trouble;

@@ -68,6 +68,14 @@ struct More {
 /// The message as programs get it.
 pub fn envelope(message: &Message, origin: &Origin) -> Envelope {
     let (detail_type, source, resources, detail, godwit) = match message {
+        // Nothing that the seed service's clients know.
+        Message::Event(event) if event.kind == EventKind::ImageDamaged => (
+            "Godwit Image Damaged",
+            "godwit",
+            resources(event, origin),
+            detail(event),
+            more(event, mail::subject(message)),
+        ),
         Message::Event(event) => (
             "Server Migration Job State Change",
             "aws.sms",
@@ -116,10 +124,15 @@ fn detail(event: &Event) -> Detail {
             EventKind::RunFailed | EventKind::JobFailed => "Failed",
             EventKind::JobPaused => "PausedOnFailure",
             EventKind::JobDeleted => "Deleted",
+            EventKind::ImageDamaged => "ImageDamaged",
         },
         replication_run_id: Some(run),
         replication_job_id: Some(event.job.to_string()),
-        ami_id: event.image.as_ref().filter(|_| of_run).map(ToString::to_string),
+        ami_id: event
+            .image
+            .as_ref()
+            .filter(|_| of_run || event.kind == EventKind::ImageDamaged)
+            .map(ToString::to_string),
         version: "1.0",
     }
 }

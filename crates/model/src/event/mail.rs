@@ -40,6 +40,7 @@ pub fn subject(message: &Message) -> String {
         EventKind::JobFailed => format!("{name}: the replication job failed{why}"),
         EventKind::JobPaused => format!("{name}: the replication job is paused{why}"),
         EventKind::JobDeleted => format!("{name}: the replication job was deleted"),
+        EventKind::ImageDamaged => format!("{name}: what is stored is damaged{why}"),
     }
 }
 
@@ -77,6 +78,7 @@ const fn happened(kind: EventKind) -> &'static str {
         EventKind::JobFailed => "A replication job has failed and ended.",
         EventKind::JobPaused => "Runs of a replication job failed one behind the other. It is paused.",
         EventKind::JobDeleted => "A replication job was deleted, and what it left behind is removed.",
+        EventKind::ImageDamaged => "What is stored of an image is not what was written.",
     }
 }
 
@@ -118,6 +120,12 @@ fn next(event: &Event) -> String {
             None => "  Nothing more is copied.".to_owned(),
         },
         EventKind::JobDeleted => "  Nothing. Images that it made stay: godwit images list".to_owned(),
+        EventKind::ImageDamaged => {
+            let at = at.unwrap_or_else(|| "  No further run is due.".to_owned());
+            format!(
+                "{at} It reads what is damaged from the source again, so that its image is whole.\n  Now: godwit runs start {job}"
+            )
+        }
     }
 }
 
@@ -131,6 +139,10 @@ fn patience(left: u32, pauses: bool) -> String {
 
 fn see(event: &Event) -> String {
     match &event.run {
+        _ if event.kind == EventKind::ImageDamaged => {
+            let image = event.image.as_ref().map(|image| format!("godwit images show {image}\n  ")).unwrap_or_default();
+            format!("{image}godwit store show")
+        }
         Some(run) if event.kind != EventKind::JobDeleted => {
             format!("godwit runs show {run}\n  godwit jobs show {}", event.job)
         }

@@ -34,17 +34,20 @@ pub enum EventKind {
     JobPaused,
     /// A job was deleted and what it left is removed.
     JobDeleted,
+    /// What is stored of images of a job proved damaged.
+    ImageDamaged,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 6] = [
+    pub const ALL: [EventKind; 7] = [
         EventKind::RunCompleted,
         EventKind::RunFailed,
         EventKind::JobCompleted,
         EventKind::JobFailed,
         EventKind::JobPaused,
         EventKind::JobDeleted,
+        EventKind::ImageDamaged,
     ];
 
     /// As in the API.
@@ -56,6 +59,7 @@ impl EventKind {
             EventKind::JobFailed => "JOB_FAILED",
             EventKind::JobPaused => "JOB_PAUSED",
             EventKind::JobDeleted => "JOB_DELETED",
+            EventKind::ImageDamaged => "IMAGE_DAMAGED",
         }
     }
 
@@ -108,7 +112,7 @@ pub struct Event {
     pub server_name: String,
     /// The run that it is about, or that led to it.
     pub run: Option<RunId>,
-    /// The image that this run made.
+    /// The image that this run made, or the newest of those that are damaged.
     pub image: Option<ImageId>,
     /// Why that run failed.
     pub failure: Option<Failure>,
@@ -292,7 +296,7 @@ mod tests {
     proptest! {
         #[test]
         fn ids_differ_where_events_do_and_sort_by_time(
-            at in 0i64..1 << 47, later in 1i64..1_000_000, bits: u64, other: u64, kinds in (0usize..6, 0usize..6),
+            at in 0i64..1 << 47, later in 1i64..1_000_000, bits: u64, other: u64, kinds in (0usize..7, 0usize..7),
             places in (0usize..recipient::MOST, 0usize..recipient::MOST),
         ) {
             let id = |at, kind: usize, bits: u64| {

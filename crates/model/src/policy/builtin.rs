@@ -44,6 +44,7 @@ pub const OPERATORS: &[&str] = &[
     "godwit:ResumeReplicationJob",
     "godwit:SendTestNotification",
     "godwit:StartImageVerification",
+    "godwit:StartScrub",
     "godwit:StartSweep",
     "godwit:UpdateConnector",
     "godwit:UpdateLimits",

@@ -6,6 +6,7 @@ use crate::cli::nbd::{self, ServeImageArgs};
 use crate::cli::output::Tone;
 use crate::cli::progress::{Progress, Step};
 use crate::cli::table::{Field, facts, table};
+use crate::cli::verify::{self, VerifyArgs};
 use crate::cli::{human, output, runs};
 use crate::client::{Client, ClientError, all_pages};
 use crate::outside;
@@ -37,10 +38,8 @@ pub enum ImagesCommand {
         image: String,
     },
     /// Re-read everything that is stored and compare it with what was read from the source
-    Verify {
-        /// Id of the image
-        image: String,
-    },
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(VerifyArgs),
     /// Write a volume of an image into a file
     #[command(after_help = export::EXAMPLES)]
     Export(ExportArgs),
@@ -62,7 +61,7 @@ pub async fn run(command: ImagesCommand, client: &Client, json: bool) -> Result<
             let image = get(client, &image).await?;
             if json { output::json(&image) } else { show(&image) }
         }
-        ImagesCommand::Verify { image } => verify(client, json, &image).await,
+        ImagesCommand::Verify(args) => verify_by_service(client, json, &args.image.unwrap_or_default()).await,
         ImagesCommand::Export(args) => export::export(client, json, args).await,
         ImagesCommand::Serve(args) => nbd::serve(client, json, args).await,
         ImagesCommand::Delete { image } => {
@@ -173,7 +172,7 @@ fn show(image: &ImageDescription) -> Result<(), CliError> {
     damage(&image.verification, output::line)
 }
 
-async fn verify(client: &Client, json: bool, id: &str) -> Result<(), CliError> {
+async fn verify_by_service(client: &Client, json: bool, id: &str) -> Result<(), CliError> {
     let before = get(client, id).await?.verification;
     client.start_image_verification(&ImageRequest { image_id: id.to_owned() }).await?;
     let mut progress = Progress::new();
@@ -218,8 +217,9 @@ fn verified(image: &ImageDescription, json: bool) -> Result<(), CliError> {
             })?;
             let problem =
                 image.verification.message.as_deref().unwrap_or("blocks differ from what was read from the source");
-            Err(CliError::failed(format!("{id} is damaged: {problem}"))
-                .next("check the store's disk, delete the image, and start a run: it compares instead of trusting"))
+            Err(CliError::failed(format!("{id} is damaged: {problem}")).next(
+                "check the store's disk, and start a run of its job: it reads what is damaged from the source again",
+            ))
         }
         _ => {
             let why = image.verification.message.as_deref().unwrap_or("the service did not say why");

@@ -18,11 +18,13 @@ mod policies;
 mod progress;
 mod roles;
 mod runs;
+mod scrub;
 mod serve;
 mod servers;
 mod store;
 mod table;
 mod users;
+mod verify;
 mod watch;
 mod when;
 
@@ -179,6 +181,9 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         }
         Command::Roles(command) => with_client(global, async |client| roles::run(command, client, global.json).await),
         Command::Keys(command) => with_client(global, async |client| keys::run(command, client, global.json).await),
+        Command::Images(images::ImagesCommand::Verify(args)) if args.is_offline() => {
+            runtime()?.block_on(verify::verify_offline(&args, global.json))
+        }
         Command::Images(command) => with_client(global, async |client| images::run(command, client, global.json).await),
         Command::Notifications(command) => {
             with_client(global, async |client| notifications::run(command, client, global.json).await)
@@ -232,6 +237,10 @@ mod tests {
             "godwit images serve ami-00000000000000000 --volume 1 --socket /run/s --copy-on-write --overlay o",
             "godwit images serve ami-00000000000000000 --listen 127.0.0.1:0 --read-only --json",
             "godwit images verify ami-00000000000000000",
+            "godwit images verify ami-00000000000000000 --data d",
+            "godwit images verify --all --data d --json",
+            "godwit images verify --all --data d --master-key env:KEY",
+            "godwit images verify --all --store d --master-key file:/k",
             "godwit runs show sms-run-00000000 --json",
             "godwit --json runs show sms-run-00000000 --endpoint http://127.0.0.1:1",
             "godwit jobs create --server web01 --every 12h",
@@ -273,6 +282,8 @@ mod tests {
             "godwit store sweep --plan",
             "godwit store sweep --detach --json",
             "godwit store sweeps",
+            "godwit store scrub",
+            "godwit store scrub --detach --json",
             "godwit serve --data d",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
@@ -294,6 +305,12 @@ mod tests {
             "godwit jobs create --server w --once --keep -1",
             "godwit jobs update sms-job-00000000",
             "godwit store sweep --plan --detach",
+            "godwit images verify",
+            "godwit images verify --all",
+            "godwit images verify ami-0 --all --data d",
+            "godwit images verify --all --store d",
+            "godwit images verify ami-0 --master-key file:/k",
+            "godwit images verify --all --data d --store e --master-key file:/k",
             "godwit audit list --since yesterday",
             "godwit audit list --limit 0",
             "godwit audit verify --expect 7",

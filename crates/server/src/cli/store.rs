@@ -4,13 +4,13 @@ use crate::cli::error::CliError;
 use crate::cli::output::Tone;
 use crate::cli::progress::{Progress, Step};
 use crate::cli::table::{Field, facts, table};
-use crate::cli::{human, output};
+use crate::cli::{human, output, scrub};
 use crate::client::{Client, ClientError, all_pages};
 use crate::outside;
 use clap::Subcommand;
 use godwit_api::shapes::godwit::{
-    DescribeStoreRequest, DescribeSweepsRequest, PackCount, PreviewSweepRequest, PreviewSweepResponse,
-    StartSweepRequest, SweepDescription, SweepState,
+    DescribeScrubRequest, DescribeStoreRequest, DescribeSweepsRequest, PackCount, PreviewSweepRequest,
+    PreviewSweepResponse, StartSweepRequest, SweepDescription, SweepState,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -46,6 +46,13 @@ pub enum StoreCommand {
     },
     /// List sweeps, newest first
     Sweeps,
+    /// Read the whole store and look for rot
+    #[command(after_help = scrub::EXAMPLES)]
+    Scrub {
+        /// Do not wait for the end
+        #[arg(long)]
+        detach: bool,
+    },
 }
 
 /// Does it.
@@ -55,13 +62,17 @@ pub async fn run(command: StoreCommand, client: &Client, json: bool) -> Result<(
         StoreCommand::Sweep { plan: true, .. } => plan(client, json).await,
         StoreCommand::Sweep { detach, .. } => sweep(client, json, detach).await,
         StoreCommand::Sweeps => sweeps(client, json).await,
+        StoreCommand::Scrub { detach } => scrub::scrub(client, json, detach).await,
     }
 }
 
 async fn show(client: &Client, json: bool) -> Result<(), CliError> {
     let store = client.describe_store(&DescribeStoreRequest {}).await?;
     if json {
-        return output::json(&store);
+        let scrub = client.describe_scrub(&DescribeScrubRequest {}).await?;
+        let mut shown = serde_json::to_value(&store).map_err(|error| CliError::failed(error.to_string()))?;
+        shown["scrub"] = serde_json::to_value(&scrub).map_err(|error| CliError::failed(error.to_string()))?;
+        return output::json(&shown);
     }
     let now = outside::now();
     let content = &store.content;
@@ -85,6 +96,7 @@ async fn show(client: &Client, json: bool) -> Result<(), CliError> {
         },
     ));
     about.extend(store.next_sweep_on.map(|at| ("next sweep", human::moment(at.into(), now).into())));
+    about.extend(scrub::shown(client).await?);
     facts(&about)?;
     unreadable(content)
 }

@@ -7,16 +7,19 @@ use godwit_blocks::dedup;
 use godwit_blocks::image::{self, ImageManifest, ImageVolume};
 use godwit_blocks::pack::pack_is_complete;
 use godwit_blocks::reader::SnapshotReader;
+use godwit_blocks::scrub::{self, PackState, Suspected};
 use godwit_blocks::snapshot;
 use godwit_blocks::store::BlockStore;
+use godwit_blocks::sweep::Course;
 use godwit_blocks::verify::{Scope, verify};
 use godwit_control::replicator::{
-    ExtentPage, ImageOrder, ImageStore, PackRange, SweepEnd, SweepOrder, SweepPlan, SweepProgress, VerifyResult,
-    VerifyScope,
+    ExtentPage, ImageOrder, ImageStore, PackFinding, PackRange, SweepEnd, SweepOrder, SweepPlan, SweepProgress, Traced,
+    VerifyResult, VerifyScope,
 };
 use godwit_model::extent::Extent;
 use godwit_model::failure::Failure;
 use godwit_model::id::{ImageId, PackId, SnapshotId};
+use godwit_model::key::NoteKeyUse;
 use godwit_model::time::Timestamp;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,7 +83,9 @@ impl ImageStore for Images {
         Ok(VerifyResult {
             root_digest: found.root_digest.to_string(),
             bytes_verified: found.bytes_verified,
+            is_cut_off: found.is_cut_off(),
             damaged: found.damaged,
+            packs: found.packs,
             first_problem: found.first_problem,
         })
     }
@@ -142,6 +147,44 @@ impl ImageStore for Images {
         cancel: &CancellationToken,
     ) -> Result<SweepEnd, Failure> {
         sweeps::sweep(&self.store, order, report, cancel).await
+    }
+
+    async fn list_packs(&self) -> Result<Vec<(u128, u64)>, Failure> {
+        scrub::list_packs(&self.store).await
+    }
+
+    async fn check_pack(
+        &self,
+        pack: &PackId,
+        used: NoteKeyUse<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<PackFinding, Failure> {
+        let checked = scrub::check_pack(&self.store, pack, Course { cancel, used }).await?;
+        Ok(match checked.state {
+            PackState::Whole => PackFinding::Whole,
+            PackState::Gone => PackFinding::Gone,
+            PackState::Closed => PackFinding::Closed,
+            PackState::Damaged(problem) => PackFinding::Damaged(problem),
+        })
+    }
+
+    async fn trace(
+        &self,
+        packs: Option<&[PackId]>,
+        snapshots: &[SnapshotId],
+        used: NoteKeyUse<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Traced>, Failure> {
+        let listed = if packs.is_none() { scrub::list_packs(&self.store).await? } else { Vec::new() };
+        let suspected = packs.map_or(Suspected::NotIn(&listed), Suspected::In);
+        let traced = scrub::trace(&self.store, suspected, snapshots, Course { cancel, used }).await?;
+        let described = |found: scrub::Traced| Traced {
+            snapshot: found.snapshot,
+            damaged: found.damaged,
+            is_cut_off: found.is_cut_off,
+            problem: found.problem,
+        };
+        Ok(traced.into_iter().map(described).collect())
     }
 
     async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {

@@ -113,6 +113,7 @@ impl Connector {
             // Nothing is compared across keys.
             parent: baseline_of(order).filter(|b| b.key == order.key).map(|b| b.snapshot.clone()),
             tracked: volume.tracked,
+            damaged: order.repairs.clone(),
             staged: order.staged.iter().map(|s| Staged { pack: s.pack.clone(), same_point: s.same_point }).collect(),
             figures: order.figures,
             created_at: (self.parts.clock)(),

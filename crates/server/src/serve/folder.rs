@@ -333,6 +333,16 @@ fn master_key(folder: &Path) -> Result<MasterBytes, FolderError> {
     from_hex(text.trim()).map(MasterBytes).ok_or(damaged)
 }
 
+/// The master key of a folder that is only looked at: nothing is created, and the lock is left alone.
+pub fn master_of(folder: &Path, source: &MasterSource) -> Result<MasterBytes, FolderError> {
+    let file = folder.join("master.key");
+    match source.read()? {
+        Some(given) => Ok(given),
+        None if file.exists() => master_key(folder),
+        None => Err(FolderError::KeyMissing { file }),
+    }
+}
+
 fn read(file: &Path) -> Result<Option<String>, FolderError> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),

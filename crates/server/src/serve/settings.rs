@@ -25,6 +25,9 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// Runs at work at the same time at most: each holds a pipeline's buffers.
 const MOST_RUNS: usize = 64;
 
+/// A round of the scrub is no shorter: it would only keep the disk busy.
+const SHORTEST_SCRUB: Duration = Duration::from_secs(3_600);
+
 /// Audit records that are kept at least: fewer would be gone before anybody looks.
 const FEWEST_RECORDS: u64 = 1_000;
 
@@ -109,6 +112,8 @@ pub struct Store {
     pub repack_percent: u8,
     /// GiB that one sweep moves at most.
     pub repack_gib: u64,
+    /// Within which time the store is looked through for rot once; forever means only on request.
+    pub scrub_every: Kept,
 }
 
 /// Section `[access]`.
@@ -195,6 +200,9 @@ impl Settings {
         if self.store.repack_percent > 100 {
             return Err(format!("store.repack_percent is {}: give 0 to 100", self.store.repack_percent));
         }
+        if self.store.scrub_every.0.is_some_and(|every| every < SHORTEST_SCRUB) {
+            return Err("store.scrub_every is shorter than an hour: give 1h or more, or forever".to_owned());
+        }
         self.notifications.check()?;
         if self.connectors.heartbeat.0 < Duration::from_secs(1) {
             return Err("connectors.heartbeat is shorter than a second: give 1s or more".to_owned());
@@ -227,6 +235,7 @@ impl Settings {
                 repack_bytes: self.store.repack_gib << 30,
                 ..options.sweeping
             },
+            scrub_every: self.store.scrub_every.millis(),
             key_grace: self.access.key_grace.millis(),
             audit: AuditLimits { keep: self.audit.keep.millis(), most: self.audit.max_records },
             retry: godwit_control::options::Retry { attempts: self.jobs.attempts, ..options.retry },
@@ -278,6 +287,7 @@ impl Default for Store {
             sweep_every: Kept::of(sweeping.every),
             repack_percent: sweeping.repack_percent,
             repack_gib: sweeping.repack_bytes >> 30,
+            scrub_every: Kept::of(Options::default().scrub_every),
         }
     }
 }
@@ -388,6 +398,7 @@ mod tests {
             ("[jobs]\nlate_start = '-5m'", "span of time"),
             ("[jobs]\nkeep_deleted = '99999d'", "hundred years"),
             ("[jobs]\nmax_active_runs = 0", "1 to 64"),
+            ("[store]\nscrub_every = '5m'", "shorter than an hour"),
             ("[jobs]\npause_after_failures = 101", "1 to 100"),
             ("[audit]\nmax_records = 10", "1000 to"),
             ("[connectors]\nheartbeat = '0s'", "shorter than a second"),

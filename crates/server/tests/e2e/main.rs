@@ -22,6 +22,7 @@ mod memory;
 mod notifications;
 mod relay;
 mod resume;
+mod rot;
 mod service;
 mod staging;
 mod testbed;

@@ -120,6 +120,10 @@ operations! {
     /// Lists sweeps of the store.
     DescribeSweeps,
         [optional("sweepIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Reads the whole store once in the background and looks for rot.
+    StartScrub, [];
+    /// Says how far the scrub of the store is, and what it found.
+    DescribeScrub, [];
     /// Lists what is on record, newest first.
     DescribeAuditRecords,
         [optional("since", Rule::Timestamp), optional("until", Rule::Timestamp), optional("who", TEXT),
@@ -219,6 +223,7 @@ mod limits;
 mod notifications;
 mod policies;
 mod runs;
+mod scrub;
 mod servers;
 mod store;
 mod users;
@@ -232,6 +237,7 @@ pub use limits::*;
 pub use notifications::*;
 pub use policies::*;
 pub use runs::*;
+pub use scrub::*;
 pub use servers::*;
 pub use store::*;
 pub use users::*;

@@ -21,7 +21,10 @@ impl ImageStore for World {
             root_digest: stored.digest.clone(),
             bytes_verified: PACKS * PACK,
             first_problem: damaged.map(|_| "a block differs".to_owned()),
+            // Which pack that is, nobody asks.
+            packs: damaged.iter().filter_map(|_| stored.blocks.first().cloned()).collect(),
             damaged: damaged.into_iter().collect(),
+            is_cut_off: false,
         };
         World::answer(act, found)
     }
@@ -124,6 +127,53 @@ impl ImageStore for World {
         }
         self.call("sweep_end").await?;
         Ok(end)
+    }
+
+    async fn list_packs(&self) -> Result<Vec<(u128, u64)>, Failure> {
+        self.call("list_packs").await?;
+        let mut packs: Vec<_> = self.listed().iter().map(|pack| (u128::from_be_bytes(pack.to_bytes()), PACK)).collect();
+        packs.sort_unstable();
+        Ok(packs)
+    }
+
+    async fn check_pack(
+        &self,
+        pack: &PackId,
+        used: NoteKeyUse<'_>,
+        _: &CancellationToken,
+    ) -> Result<PackFinding, Failure> {
+        self.call("check_pack").await?;
+        let mut state = self.look();
+        state.checked.push(pack.clone());
+        let Some(block) = state.packs.get(pack) else { return Ok(PackFinding::Gone) };
+        if state.disabled_keys.contains(&block.key) {
+            return Ok(PackFinding::Closed);
+        }
+        used(KeyUse::of(&block.key, 1, Purpose::Decrypt));
+        let is_rotten = state.rotten.contains(pack);
+        Ok(if is_rotten { PackFinding::Damaged("it is rotten".to_owned()) } else { PackFinding::Whole })
+    }
+
+    async fn trace(
+        &self,
+        packs: Option<&[PackId]>,
+        snapshots: &[SnapshotId],
+        _: NoteKeyUse<'_>,
+        _: &CancellationToken,
+    ) -> Result<Vec<Traced>, Failure> {
+        self.call("trace").await?;
+        let state = self.look();
+        let is_bad = |pack: &PackId| match packs {
+            Some(packs) => packs.contains(pack) && state.rotten.contains(pack),
+            None => !state.packs.contains_key(pack),
+        };
+        let trace = |id: &SnapshotId| {
+            let bad = state.snapshots.get(id)?.blocks.iter().enumerate().filter(|(_, pack)| is_bad(pack));
+            let damaged: Vec<_> = bad.map(|(n, _)| Extent { offset: n as u64 * PACK, length: PACK }).collect();
+            let problem = "a block is rotten".to_owned();
+            (!damaged.is_empty()).then(|| Traced { snapshot: id.clone(), damaged, is_cut_off: false, problem })
+        };
+        Ok(snapshots.iter().filter_map(trace).collect())
     }
 
     async fn data_extents(&self, _: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {

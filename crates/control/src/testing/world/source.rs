@@ -106,6 +106,7 @@ impl Replicator for World {
         cancel: &CancellationToken,
     ) -> Result<VolumeResult, Failure> {
         let act = self.call("transfer").await?;
+        self.look().ordered_repairs.push((order.device.clone(), order.repairs.clone()));
         let mut figures = VolumeFigures { bytes_total: PACKS * PACK, ..order.figures };
         let key_version = self.key(&order.key)?;
         let result = |digest: String, key_version, figures| VolumeResult {
