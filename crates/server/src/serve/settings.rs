@@ -4,6 +4,7 @@
 //! warning: a mistyped setting would otherwise be a rule that somebody relies on and that nobody keeps.
 
 use crate::notify::settings::Notifications;
+use crate::serve::remote::{self, S3};
 use godwit_control::Sweeping;
 use godwit_control::audit::AuditLimits;
 use godwit_control::options::Options;
@@ -109,6 +110,12 @@ pub struct Store {
     pub repack_percent: u8,
     /// GiB that one sweep moves at most.
     pub repack_gib: u64,
+    /// Where the objects are: `s3://BUCKET/PREFIX`; in the data folder if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How that is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3>,
 }
 
 /// Section `[access]`.
@@ -195,6 +202,7 @@ impl Settings {
         if self.store.repack_percent > 100 {
             return Err(format!("store.repack_percent is {}: give 0 to 100", self.store.repack_percent));
         }
+        remote::check(&self.store)?;
         self.notifications.check()?;
         if self.connectors.heartbeat.0 < Duration::from_secs(1) {
             return Err("connectors.heartbeat is shorter than a second: give 1s or more".to_owned());
@@ -278,6 +286,8 @@ impl Default for Store {
             sweep_every: Kept::of(sweeping.every),
             repack_percent: sweeping.repack_percent,
             repack_gib: sweeping.repack_bytes >> 30,
+            url: None,
+            s3: None,
         }
     }
 }
@@ -365,6 +375,10 @@ mod tests {
     fn what_is_shown_is_what_is_read() {
         let settings = Settings::default();
         assert_eq!(Settings::parse(&settings.to_string()), Ok(settings));
+        let remote =
+            "[store]\nurl = 's3://bucket/prefix'\n[store.s3]\nendpoint = 'https://s3.example.org'\npath_style = false";
+        let settings = Settings::parse(remote).unwrap();
+        assert_eq!(Settings::parse(&settings.to_string()), Ok(settings));
         assert_eq!(Settings::parse(""), Ok(Settings::default()));
         assert_eq!(Settings::default().options(), Options::default());
     }
@@ -394,6 +408,8 @@ mod tests {
             ("[connectors]\nsweep_every = '59s'", "shorter than a minute"),
             ("[store]\nrepack_percent = 101", "0 to 100"),
             ("[store]\nrepack_gib = 0", "1 to"),
+            ("[store]\nurl = 'bucket'", "s3://BUCKET"),
+            ("[store]\nurl = 's3://bucket'\n[store.s3]\nendpoint = 'http://10.0.0.1'", "no TLS"),
             ("jobs", "line 1"),
         ] {
             let error = Settings::parse(text).unwrap_err();
