@@ -160,7 +160,12 @@ impl KeyRing {
     }
 
     async fn newest(&self, id: &KeyId) -> Result<u32, Failure> {
-        Ok(self.all().await?.get(id).copied().unwrap_or(0))
+        let mut newest = self.all().await?.get(id).copied().unwrap_or(0);
+        // A list may be behind, an object is not.
+        while get_small(&*self.objects, &path_of(id, newest + 1), LONGEST as u64).await?.is_some() {
+            newest += 1;
+        }
+        Ok(newest)
     }
 
     async fn read(&self, id: &KeyId, version: u32) -> Result<Option<DataKey>, Failure> {

@@ -8,7 +8,7 @@ use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{KeyId, SnapshotId};
 use godwit_model::key::Purpose;
 use godwit_model::time::Timestamp;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The packs of the store, as they were before claims were asked for.
 #[derive(Debug)]
@@ -41,7 +41,11 @@ pub async fn survey(
     progress: &(dyn Fn(u64, u64) + Send + Sync),
     course: Course<'_>,
 ) -> Result<Survey, Failure> {
-    let mut snapshots = snapshot::list(store).await?;
+    // A list may be behind: a snapshot that is on record is looked for whether it is listed or not.
+    let listed_snapshots = snapshot::list(store).await?;
+    let known = claims.snapshots.iter().chain(&claims.in_use).cloned();
+    let mut snapshots: Vec<SnapshotId> =
+        listed_snapshots.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().collect();
     // Those in use come first: what they name is pinned.
     snapshots.sort_by_key(|id| (!claims.in_use.contains(id), id.clone()));
     let n_in_use = snapshots.partition_point(|id| claims.in_use.contains(id));
