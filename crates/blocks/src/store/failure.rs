@@ -15,8 +15,35 @@ pub(super) fn failure(verb: &str, path: &Path, error: &object_store::Error) -> F
         object_store::Error::JoinError { .. } => Code::Internal,
         _ => Code::StoreUnavailable,
     };
+    Failure::new(code, format!("could not {verb} object {path}: {}", words(error)))
+}
+
+/// Longest text of an error that is told: servers answer with pages.
+const MOST_WORDS: usize = 400;
+
+/// What an error says, for people. Of a server's answer only its code and message: the rest is long, and names keys.
+pub(super) fn words(error: &object_store::Error) -> String {
     // Display of object_store's errors tells the whole chain already.
-    Failure::new(code, format!("could not {verb} object {path}: {error}"))
+    let text = error.to_string();
+    let said = |tag: &str| {
+        let rest = text.split_once(&format!("<{tag}>"))?.1;
+        Some(rest.split_once(&format!("</{tag}>"))?.0.trim().to_owned())
+    };
+    let text = match (said("Code"), said("Message")) {
+        (Some(code), message) => {
+            let refused = match error {
+                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                    "the object store refuses access: "
+                }
+                _ if code == "SlowDown" => "the object store is overloaded, also after retries: ",
+                _ => "the object store answers ",
+            };
+            format!("{refused}{code}, {}", message.unwrap_or_default())
+        }
+        _ => text,
+    };
+    let line: Vec<&str> = text.split_whitespace().collect();
+    line.join(" ").chars().take(MOST_WORDS).collect()
 }
 
 fn is_full(error: &object_store::Error) -> bool {

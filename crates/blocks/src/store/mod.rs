@@ -20,10 +20,12 @@
 mod failure;
 mod folder;
 mod read_only;
+mod remote;
 mod ring;
 
 pub use folder::FolderStore;
 pub use read_only::ReadOnly;
+pub use remote::{AskKeys, RemoteBounds, RemoteError, RemoteKeys, RemoteOptions, RemoteStore};
 pub use ring::MOST_VERSIONS;
 
 use crate::block::Codecs;
@@ -422,7 +424,7 @@ async fn refuse_orphans(objects: &dyn ObjectStore, key: &Path) -> Result<(), Fai
     let first = async {
         while let Some(object) = listed.next().await {
             match object {
-                Ok(object) if object.location.as_ref().starts_with("keys/") => {}
+                Ok(object) if is_no_content(&object.location) => {}
                 Err(object_store::Error::NotFound { .. }) => {}
                 found => return Some(found),
             }
@@ -437,6 +439,12 @@ async fn refuse_orphans(objects: &dyn ObjectStore, key: &Path) -> Result<(), Fai
         )),
         Some(Err(error)) => Err(failure("list", key, &error)),
     }
+}
+
+/// Whether an object is there before the first key is: keys, whose store it is, what tried a server.
+fn is_no_content(location: &Path) -> bool {
+    let folder = location.parts().next();
+    folder.is_some_and(|folder| ["keys", remote::OWNER, remote::PROBES].contains(&folder.as_ref()))
 }
 
 async fn bounded<T>(path: &Path, call: impl Future<Output = T>) -> Result<T, Failure> {

@@ -48,9 +48,9 @@ pub async fn survey(
     progress: &(dyn Fn(u64, u64) + Send + Sync),
     course: Course<'_>,
 ) -> Result<Survey, Failure> {
-    let mut snapshots = snapshot::list(store).await?;
     // A list may be behind: what is known is looked for by name, too, lest what it names seem unneeded.
-    snapshots.extend(claims.snapshots.iter().chain(&claims.in_use).cloned());
+    let known = claims.snapshots.iter().chain(&claims.in_use).cloned();
+    let mut snapshots: Vec<SnapshotId> = snapshot::list(store).await?.into_iter().chain(known).collect();
     // Those in use come first: what they name is pinned.
     snapshots.sort_by_key(|id| (!claims.in_use.contains(id), id.clone()));
     snapshots.dedup();

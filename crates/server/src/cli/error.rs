@@ -5,6 +5,7 @@ use crate::client::ClientError;
 use crate::credentials::KeysError;
 use crate::serve::config::ConfigError;
 use crate::serve::folder::FolderError;
+use crate::serve::remote::StoreRefused;
 use godwit_model::failure::Failure;
 use std::process::ExitCode;
 
@@ -125,6 +126,9 @@ impl From<anyhow::Error> for CliError {
     fn from(error: anyhow::Error) -> Self {
         if let Some(folder) = error.chain().find_map(|cause| cause.downcast_ref::<FolderError>()) {
             return CliError::failed(folder.to_string()).next(folder.next_step());
+        }
+        if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<StoreRefused>()) {
+            return CliError::failed(refused.to_string()).next(refused.next_step());
         }
         let cli = CliError::failed(format!("{error:#}"));
         if let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) {

@@ -6,6 +6,7 @@ use crate::outside;
 use crate::serve::allocator;
 use crate::serve::config::{Config, DEFAULT_PORT};
 use crate::serve::master::MasterSource;
+use crate::serve::remote;
 use crate::serve::{Ready, serve as serve_until_stopped};
 use clap::Args;
 use std::io::{self, IsTerminal};
@@ -67,6 +68,7 @@ pub fn serve(args: &ServeArgs, global: &Global) -> Result<(), CliError> {
     config.master = args.master_key.clone().unwrap_or_default();
     if args.check_config {
         config.master.read().map_err(anyhow::Error::from)?;
+        remote::options(&config.settings.store, "").map_err(anyhow::Error::from)?;
         return output::line(config.settings.to_string());
     }
     log_to_stderr(&args.log)?;

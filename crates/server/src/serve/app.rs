@@ -6,13 +6,14 @@ use crate::outside;
 use crate::serve::administrator;
 use crate::serve::config::Config;
 use crate::serve::folder::{Folder, create_private};
+use crate::serve::remote::{self, StoreRefused};
 use crate::serve::secrets::MasterBox;
 use anyhow::Context;
 use axum::Router;
 use godwit_api::{ApiState, Bounds};
 use godwit_blocks::crypt::MasterKey;
 use godwit_blocks::dedup;
-use godwit_blocks::store::{BlockStore, FolderStore};
+use godwit_blocks::store::{BlockStore, FolderStore, RemoteStore};
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, Draw, Parts};
 use godwit_model::connector::ConnectorConfig;
@@ -55,7 +56,7 @@ impl App {
         let clock: Clock = Arc::new(outside::now);
         let draw: Draw = Arc::new(outside::random_bits);
 
-        let blocks = open_blocks(&folder, &config.scratch, draw.clone()).await?;
+        let blocks = open_blocks(&folder, config, draw.clone()).await?;
         let state = folder.state();
         let store = Store::open(&state).await.with_context(|| format!("open {}", state.display()))?;
         let messenger = Messenger::new(&config.settings.notifications, &config.region, &config.data, clock.clone())
@@ -111,11 +112,20 @@ impl App {
     }
 }
 
-async fn open_blocks(folder: &Folder, scratch: &Path, draw: Draw) -> anyhow::Result<BlockStore> {
+async fn open_blocks(folder: &Folder, config: &Config, draw: Draw) -> anyhow::Result<BlockStore> {
+    let (store, scratch) = (&config.settings.store, &config.scratch);
+    remote::check_place(folder, store.url.as_deref())?;
+    let master = MasterKey::new(*folder.master().expose());
+    if let (Some(options), Some(url)) = (remote::options(store, folder.owner())?, &store.url) {
+        let objects = RemoteStore::open(&options, draw()).await.map_err(StoreRefused::from)?;
+        let blocks = BlockStore::open(objects, &master, draw).await.context("open the store")?;
+        remote::mark_place(folder, url)?;
+        tracing::info!(store = url, "objects are in a store elsewhere");
+        return Ok(blocks);
+    }
     let path = folder.objects();
     let open = || FolderStore::open(&path, store_reserve(&path, scratch)?);
     let objects = open().with_context(|| format!("open the store in {}", path.display()))?;
-    let master = MasterKey::new(*folder.master().expose());
     BlockStore::open(Arc::new(objects), &master, draw).await.context("open the store")
 }
 

@@ -7,6 +7,7 @@
 //! DIR/master.key   wraps all other keys, unless the master key comes from elsewhere
 //! DIR/credentials  the administrator's keys, for people
 //! DIR/webhook.secret  signs notifications, unless another is configured
+//! DIR/store        where the objects are, if not in the folder
 //! DIR/state.db  DIR/objects/  DIR/scratch/  DIR/run/
 //! ```
 //!
@@ -189,7 +190,17 @@ impl Folder {
         self.path.join("state.db")
     }
 
-    /// Where the objects are.
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where it stands which store the objects are in, if not in the folder.
+    pub fn place(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    /// Where the objects are, unless they are in a store elsewhere.
     pub fn objects(&self) -> PathBuf {
         self.path.join("objects")
     }

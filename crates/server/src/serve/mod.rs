@@ -7,6 +7,7 @@ pub mod config;
 pub mod folder;
 mod listen;
 pub mod master;
+pub mod remote;
 mod secrets;
 pub mod settings;
 mod taken;

@@ -4,6 +4,7 @@
 //! warning: a mistyped setting would otherwise be a rule that somebody relies on and that nobody keeps.
 
 use crate::notify::settings::Notifications;
+use crate::serve::remote::{self, S3};
 use godwit_control::Sweeping;
 use godwit_control::audit::AuditLimits;
 use godwit_control::options::Options;
@@ -114,6 +115,12 @@ pub struct Store {
     pub repack_gib: u64,
     /// Within which time the store is looked through for rot once; forever means only on request.
     pub scrub_every: Kept,
+    /// Where the objects are: `s3://BUCKET/PREFIX`; in the data folder if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How that is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3>,
 }
 
 /// Section `[access]`.
@@ -203,6 +210,7 @@ impl Settings {
         if self.store.scrub_every.0.is_some_and(|every| every < SHORTEST_SCRUB) {
             return Err("store.scrub_every is shorter than an hour: give 1h or more, or forever".to_owned());
         }
+        remote::check(&self.store)?;
         self.notifications.check()?;
         if self.connectors.heartbeat.0 < Duration::from_secs(1) {
             return Err("connectors.heartbeat is shorter than a second: give 1s or more".to_owned());
@@ -288,6 +296,8 @@ impl Default for Store {
             repack_percent: sweeping.repack_percent,
             repack_gib: sweeping.repack_bytes >> 30,
             scrub_every: Kept::of(Options::default().scrub_every),
+            url: None,
+            s3: None,
         }
     }
 }
@@ -375,6 +385,10 @@ mod tests {
     fn what_is_shown_is_what_is_read() {
         let settings = Settings::default();
         assert_eq!(Settings::parse(&settings.to_string()), Ok(settings));
+        let remote =
+            "[store]\nurl = 's3://bucket/prefix'\n[store.s3]\nendpoint = 'https://s3.example.org'\npath_style = false";
+        let settings = Settings::parse(remote).unwrap();
+        assert_eq!(Settings::parse(&settings.to_string()), Ok(settings));
         assert_eq!(Settings::parse(""), Ok(Settings::default()));
         assert_eq!(Settings::default().options(), Options::default());
     }
@@ -405,6 +419,8 @@ mod tests {
             ("[connectors]\nsweep_every = '59s'", "shorter than a minute"),
             ("[store]\nrepack_percent = 101", "0 to 100"),
             ("[store]\nrepack_gib = 0", "1 to"),
+            ("[store]\nurl = 'bucket'", "s3://BUCKET"),
+            ("[store]\nurl = 's3://bucket'\n[store.s3]\nendpoint = 'http://10.0.0.1'", "no TLS"),
             ("jobs", "line 1"),
         ] {
             let error = Settings::parse(text).unwrap_err();

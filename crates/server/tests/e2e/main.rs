@@ -20,9 +20,13 @@ mod keys;
 mod liar;
 mod memory;
 mod notifications;
+mod object_store;
 mod relay;
 mod resume;
 mod rot;
+#[path = "../../../blocks/tests/objects/seaweed.rs"]
+#[expect(dead_code, reason = "what only the tests of object stores need")]
+mod seaweed;
 mod service;
 mod staging;
 mod testbed;
