@@ -1,7 +1,8 @@
 //! Reads one pack whole.
 
 use crate::damage::Damage;
-use crate::pack::reader::{open_record, read_ends, read_index};
+use crate::pack::opener::Opener;
+use crate::pack::reader::{read_ends, read_index};
 use crate::pack::{IndexEntry, What, key_of};
 use crate::page::Page;
 use crate::store::{BlockStore, pack_path};
@@ -12,7 +13,7 @@ use godwit_model::key::Purpose;
 use std::ops::Range;
 
 /// Read at once: with sequential speed, and short enough that a run need not wait long for its turn.
-const PIECE: u64 = 4 << 20;
+const PIECE: u64 = 2 << 20;
 
 /// How a pack was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,10 +103,11 @@ async fn read_all(
         *bytes += range.end - range.start;
         let found = store
             .cpu(move |store| {
-                let open = |entry: &IndexEntry| {
+                let mut opener = Opener::new(store);
+                let mut open = |entry: &IndexEntry| {
                     let from = (u64::from(entry.place.offset) - range.start) as usize;
                     let stored = stored.get(from..from + entry.place.stored as usize);
-                    check_record(store, entry, stored.ok_or(Damage::Short { part: "a range of records" })?)
+                    check_record(store, &mut opener, entry, stored.ok_or(Damage::Short { part: "a range of records" })?)
                 };
                 entries.iter().find_map(|entry| open(entry).err())
             })
@@ -119,12 +121,12 @@ async fn turn(store: &BlockStore) -> tokio::sync::SemaphorePermit<'_> {
     store.fetches().acquire().await.expect("the semaphore is never closed")
 }
 
-fn check_record(store: &BlockStore, entry: &IndexEntry, stored: &[u8]) -> Result<(), Damage> {
-    let content = open_record(store.keys(), store.codecs(), entry.what, &entry.place, stored)?;
+fn check_record(store: &BlockStore, opener: &mut Opener<'_>, entry: &IndexEntry, stored: &[u8]) -> Result<(), Damage> {
+    let content = opener.record(entry.what, &entry.place, stored)?;
     let (part, digest) = match entry.what {
-        What::Block => ("a block", store.keys().block_digest(&content)),
+        What::Block => ("a block", store.keys().block_digest(content)),
         What::Page(level) => {
-            let page = Page::decode(&content)?;
+            let page = Page::decode(content)?;
             if page.level() != level {
                 return Err(Damage::Field { part: "a page", field: "level" });
             }

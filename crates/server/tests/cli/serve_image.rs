@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 /// A running `godwit images serve`.
 struct Serving {
@@ -44,14 +43,12 @@ impl Serving {
     /// Ends it in order; gives what it said on standard error.
     fn end(mut self, signal: &str) -> String {
         tool("kill", &[signal, &self.child.id().to_string()]);
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(began.elapsed() < BOUND, "it does not end");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        };
+        let step = std::time::Duration::from_millis(20);
+        let ended = (0..BOUND.as_millis() / step.as_millis()).find_map(|_| {
+            std::thread::sleep(step);
+            self.child.try_wait().unwrap()
+        });
+        let status = ended.expect("it does not end");
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert!(status.success(), "{status}: {said}");
