@@ -74,6 +74,9 @@ pub(crate) const FETCHES: usize = 4;
 /// from what is registered.
 const DOMAINS: usize = 4;
 
+/// Packs are not made smaller than this, however many volumes are at work: objects would get many, and syncs slow.
+const LEAST_PACK: usize = 1 << 20;
+
 /// How a store is used. The default is right except for tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -273,8 +276,9 @@ impl BlockStore {
         &self.inner.codecs
     }
 
+    /// How large a pack is to get that is begun now.
     pub(crate) fn pack_target(&self) -> usize {
-        self.inner.options.pack_target
+        self.inner.options.pack_target.min(share_of_pack(self.inner.turns.n_seats()))
     }
 
     pub(crate) fn draw(&self) -> u128 {
@@ -402,6 +406,11 @@ impl BlockStore {
     }
 }
 
+/// How large the packs of each of so many volumes may get: all together they take the memory that one volume may.
+fn share_of_pack(n_volumes: usize) -> usize {
+    (PACK_TARGET / n_volumes.max(1)).max(LEAST_PACK)
+}
+
 /// Where a pack is. The folder comes from the id's last digits, which count up: so folders fill evenly.
 pub(crate) fn pack_path(pack: &PackId) -> Path {
     let id = pack.as_str();
@@ -509,6 +518,15 @@ mod tests {
     fn entropy() -> Entropy {
         let next = AtomicU64::new(77);
         Arc::new(move || u128::from(next.fetch_add(1, Ordering::Relaxed)) * 0x9E37_79B9_7F4A_7C15)
+    }
+
+    #[test]
+    fn packs_of_many_volumes_share_the_memory_of_one() {
+        assert_eq!([0, 1].map(share_of_pack), [PACK_TARGET; 2]);
+        for n_volumes in 1..200 {
+            let all = n_volumes * share_of_pack(n_volumes);
+            assert!(all <= PACK_TARGET.max(n_volumes * LEAST_PACK), "{n_volumes}");
+        }
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@
 //! that was listed was put before; its row in the ledger was written before that, and goes only when a snapshot that was
 //! committed before accounts for it. So whoever asks for claims *after* listing packs, and lists snapshots *after*
 //! that, sees each pack that anybody may still name in one of the two. And what neither names stays unneeded: a new
-//! snapshot names new packs, packs of its run's ledger, and what its parent names.
+//! snapshot names new packs, packs of its run's ledger, what its parent names, and what it has on loan (`dedup`).
 //!
 //! # What makes each pair safe
 //!
@@ -24,6 +24,7 @@
 //! | delete a job | its ledger becomes void, its snapshots stay with their images | as above |
 //! | rotate a key | nothing is encrypted | what is moved from then on is under the new version, and the manifest says so before anybody reads it |
 //! | disable a key | what cannot be read may name anything: nothing is doomed | its snapshots stay as they are, and so do their packs; no other domain names these |
+//! | a run that borrows | what is on loan is not deleted, also if it came back since the sweep began; what is being deleted is not lent | what was borrowed stays where it is, and the snapshot that names it is seen by the next sweep |
 //! | sweep, repack | one at a time: `control` has one task for both | the same |
 //! | kill | deleted is deleted; the next sweep looks anew | new packs that nothing names are swept when their time comes; each manifest is the old or the new one |
 //!

@@ -84,6 +84,11 @@ impl Turns {
         Seat { id: self.0.lock().queue.join(source, run, now), desk: self.0.clone() }
     }
 
+    /// Volumes that are being read.
+    pub(crate) fn n_seats(&self) -> usize {
+        self.0.lock().queue.n_seats()
+    }
+
     /// From now on these rates: also for who waits already.
     pub fn set_rates(&self, rates: Rates) {
         let now = self.0.now();

@@ -92,6 +92,11 @@ impl<W> Queue<W> {
         id
     }
 
+    /// Seats that are taken.
+    pub fn n_seats(&self) -> usize {
+        self.seats.values().filter(|seat| !seat.has_left).count()
+    }
+
     /// The seat is free. Turns that it still holds are given back one by one.
     pub fn leave(&mut self, id: SeatId) {
         let Some(seat) = self.seats.get_mut(&id) else { return };

@@ -12,6 +12,7 @@ mod clients;
 mod daemon;
 mod deletion;
 mod disclosure;
+mod equal;
 mod first_copy;
 mod guest;
 mod incremental;
