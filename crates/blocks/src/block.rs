@@ -243,17 +243,18 @@ mod tests {
         ) {
             let codecs = Codecs::default();
             let mut frame = codecs.compress_always(&content).expect("four letters compress");
-            prop_assert_eq!(codecs.expand(Codec::Zstd, frame.clone(), content.len()), Ok(content.clone()));
+            let mut raw = Vec::new();
+            codecs.expand(&frame, content.len(), &mut raw).expect("it was just made");
+            prop_assert_eq!(&raw, &content);
             let at = at.index(frame.len());
             let end = (at + bytes.len()).min(frame.len());
             frame[at..end].copy_from_slice(&bytes[..end - at]);
             for (stored, length) in [(frame, content.len()), (bytes.clone(), promised)] {
-                for codec in [Codec::Zstd, Codec::Raw] {
-                    if let Ok(raw) = codecs.expand(codec, stored.clone(), length) {
-                        prop_assert_eq!(raw.len(), length);
-                        prop_assert!(raw.capacity() <= length.max(stored.len()));
-                    }
+                let mut raw = Vec::new();
+                if codecs.expand(&stored, length, &mut raw).is_ok() {
+                    prop_assert_eq!(raw.len(), length);
                 }
+                prop_assert!(raw.capacity() <= length.max(8));
             }
         }
     }

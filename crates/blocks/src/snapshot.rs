@@ -405,6 +405,7 @@ mod tests {
                     parent: parent.map(SnapshotId::from_bits),
                     created_at: Timestamp(at),
                     pack_bytes,
+                    borrowed: packs.clone(),
                     packs,
                     root,
                     parent_root,

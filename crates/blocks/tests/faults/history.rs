@@ -254,6 +254,23 @@ impl History {
             change(&mut content, &mut self.chance);
             *volume = Arc::new(content);
         }
+        self.spread_blocks();
+    }
+
+    /// Copies pieces of one volume into another, as files are copied between servers: blocks to be found elsewhere.
+    fn spread_blocks(&mut self) {
+        let volumes: Vec<Arc<Vec<u8>>> = self.guests.iter().flatten().cloned().collect();
+        for volume in self.guests.iter_mut().flatten() {
+            let from = &volumes[self.chance.below(volumes.len())];
+            let blocks = from.len().min(volume.len()) / 4096;
+            if blocks < 2 || !self.chance.percent(60) {
+                continue;
+            }
+            let length = (1 + self.chance.below(blocks.min(40))) * 4096;
+            let place = |chance: &mut Chance, size: usize| chance.below((size - length) / 4096 + 1) * 4096;
+            let (to, at) = (place(&mut self.chance, volume.len()), place(&mut self.chance, from.len()));
+            Arc::make_mut(volume)[to..to + length].copy_from_slice(&from[at..at + length]);
+        }
     }
 
     pub fn seed(&self) -> u64 {
@@ -277,6 +294,7 @@ async fn start(ground: &Ground, tables: Arc<Mutex<Tables>>, seed: u64) -> Option
                         return None;
                     }
                 }
+                service.learn().await;
                 return Some(service);
             }
             Err(failure) => assert!(failure.code.kind().is_transient(), "{failure}"),

@@ -6,6 +6,7 @@ use crate::chance::Chance;
 use crate::ground::Step;
 use crate::stage::Volume;
 use godwit_blocks::block::BlockSize;
+use godwit_blocks::dedup;
 use godwit_blocks::image::{self, ImageManifest, ImageVolume};
 use godwit_blocks::pack::{PackSet, pack_is_complete};
 use godwit_blocks::replicate::{Request, Staged, replicate};
@@ -120,7 +121,10 @@ impl Service {
             volumes: run.volumes.iter().enumerate().map(named).collect(),
             created_at: Timestamp(self.now),
         };
-        image::register(&self.store.under(&key).await?, &manifest).await?;
+        let store = self.store.under(&key).await?;
+        image::register(&store, &manifest).await?;
+        // Whether later runs find its blocks or not is no condition for it.
+        let _ = dedup::learn_image(&store, &manifest).await;
         let mut packs = PackSet::default();
         for volume in &run.volumes {
             let manifest = snapshot::load(&self.store, &volume.snapshot).await?;
@@ -129,6 +133,15 @@ impl Service {
         }
         self.book.record(Step::Record, |tables| complete(tables, job, &run, &packs)).await;
         Ok(())
+    }
+
+    /// Learns what images hold, as far as the weather lets it.
+    pub async fn learn(&self) {
+        for key in self.store.all_keys().await.unwrap_or_default().keys() {
+            if let Ok(store) = self.store.under(key).await {
+                let _ = dedup::learn(&store, &CancellationToken::new()).await;
+            }
+        }
     }
 
     async fn transfer(
@@ -142,6 +155,8 @@ impl Service {
     ) -> Result<(), Failure> {
         let staged = self.settle_ledger(run, n).await?;
         let request = Request {
+            source: "faults".to_owned(),
+            damaged: Vec::new(),
             snapshot: volume.snapshot.clone(),
             run: run.id.clone(),
             device: device(n),
