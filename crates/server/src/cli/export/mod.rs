@@ -27,7 +27,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use futures::{StreamExt, TryStreamExt, future};
 use godwit_api::shapes::godwit::{ImageDescription, ReadImageRequest};
-use godwit_blocks::export::{Qcow2Writer, RawWriter, VolumeWriter};
+use godwit_blocks::export::{self, VolumeWriter};
 use godwit_model::extent::Extent;
 use serde_json::json;
 use std::io;
@@ -150,10 +150,12 @@ async fn download(
     progress: &mut Progress,
 ) -> Result<u64, CliError> {
     let file = partial.file.try_clone().map_err(|error| partial.failed(&error))?;
-    let mut writer: Box<dyn VolumeWriter + Send> = match args.format {
-        Format::Raw => Box::new(RawWriter::new(file, size).map_err(|error| partial.failed(&error))?),
-        Format::Qcow2 => Box::new(Qcow2Writer::new(file, size).map_err(|error| partial.failed(&error))?),
+    let format = match args.format {
+        Format::Raw => export::Format::Raw,
+        Format::Qcow2 => export::Format::Qcow2,
     };
+    let mut writer =
+        export::open(format, file, size, outside::random_bits(), None).map_err(|error| partial.failed(&error))?;
     let total = data_bytes(client, args);
     let pieces = pieces(extents(client.clone(), args.image.clone(), args.volume));
     let mut reads = Box::pin(pieces.map(|piece| read(client.clone(), args, piece)).buffered(IN_FLIGHT));
