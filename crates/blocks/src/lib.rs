@@ -1,4 +1,4 @@
-//! The data line: source extents → blocks → packs → snapshot → image, and back to raw or qcow2.
+//! The data line: source extents → blocks → packs → snapshot → image, and back to a file: raw, qcow2, VMDK, VHDX.
 //!
 //! Purpose: move the content of volumes into a store so that it is proven, small, unreadable for others and never
 //! half-made; and give it back exactly.

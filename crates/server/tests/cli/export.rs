@@ -5,6 +5,7 @@ use crate::{folder, godwit, told};
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 fn export(folder: &Path, more: &[&str]) -> (i32, String, String) {
     let service = StandIn::start();
@@ -61,4 +62,59 @@ fn what_a_crash_left_is_replaced_and_private_whatever_it_was() {
     assert_is_the_volume(&folder.path().join("e.raw"));
     assert_eq!(std::fs::metadata(folder.path().join("e.raw")).unwrap().mode() & 0o777, 0o600);
     assert!(!left.exists());
+}
+
+/// What `godwit images export` says to `args`, of the small image.
+fn export_as(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    let service = StandIn::start();
+    let mut command = godwit(folder, &["images", "export", IMAGE]);
+    command.args(args).env("GODWIT_ENDPOINT", &service.endpoint);
+    told(command.env("AWS_ACCESS_KEY_ID", "GW").env("AWS_SECRET_ACCESS_KEY", "s").output().unwrap())
+}
+
+#[test]
+fn every_format_is_the_volume_and_is_what_the_name_says() {
+    let folder = folder();
+    assert_eq!(export(folder.path(), &[]).0, 0);
+    for (name, more, info) in [
+        ("e.img", None, "file format: raw"),
+        ("e.qcow2", None, "compression type: zlib"),
+        ("c.qcow2", Some("--compress"), "compression type: zstd"),
+        ("e.vmdk", None, "create type: streamOptimized"),
+        ("e.vhdx", None, "file format: vhdx"),
+    ] {
+        let args: Vec<_> = ["--json", "--output", name].into_iter().chain(more).collect();
+        let (status, out, err) = export_as(folder.path(), &args);
+        assert_eq!((status, err.as_str()), (0, ""), "{name}");
+        let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let qemu_img = |args: &[&str]| {
+            let output = Command::new("qemu-img").args(args).current_dir(folder.path()).output().unwrap();
+            assert!(output.status.success(), "{name}: {output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let format = told["format"].as_str().unwrap();
+        assert_eq!(told["compressed"], more.is_some() || format == "vmdk", "{name}");
+        let compared = qemu_img(&["compare", "-f", "raw", "-F", format, "e.raw", name]);
+        assert!(compared.contains("identical"), "{name}: {compared}");
+        let found = qemu_img(&["info", "-f", format, name]);
+        assert!(found.contains(info), "{name}: {found}");
+        assert_eq!(std::fs::metadata(folder.path().join(name)).unwrap().mode() & 0o777, 0o600);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6);
+}
+
+#[test]
+fn what_no_format_can_do_is_wrong_usage_and_writes_nothing() {
+    let folder = folder();
+    for (args, what) in [
+        (&["--output", "e"][..], "does not say which format"),
+        (&["--output", "e.vhd"], "does not say which format"),
+        (&["--output", "e.raw", "--compress"], "knows no compression"),
+        (&["--output", "e.qcow2", "--format", "vhdx", "--compress"], "knows no compression"),
+    ] {
+        let (status, out, err) = export_as(folder.path(), args);
+        assert_eq!((status, out.as_str()), (2, ""), "{args:?}: {err}");
+        assert!(err.contains(what) && err.contains("next: "), "{args:?}: {err}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod connection;
 mod export;
+mod export_again;
 mod keys;
 mod notifications;
 mod pressure;

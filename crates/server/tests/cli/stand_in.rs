@@ -3,9 +3,10 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The image that it has.
@@ -17,13 +18,32 @@ pub const DATA: [(u64, u64); 2] = [(0, 1 << 20), (9 << 20, 5 << 20)];
 /// What the data is.
 pub const BYTE: u8 = 0xa7;
 
+/// Another image, whose volume holds enough data for an export to be interrupted.
+pub const LARGE: &str = "ami-00000000000000002";
+/// Bytes of its volume.
+pub const LARGE_SIZE: u64 = 512 << 20;
+/// Where that holds data.
+pub const LARGE_DATA: [(u64, u64); 3] = [(0, 90 << 20), (200 << 20, 70 << 20), ((512 << 20) - 5000, 5000)];
+
 /// The `authorization` header of all that was asked.
 type Asked = Arc<Mutex<Vec<String>>>;
+
+/// What it saw and is to do.
+#[derive(Clone, Default)]
+struct Scene {
+    asked: Asked,
+    /// Bytes that `ReadImage` gave.
+    read: Arc<AtomicU64>,
+    /// `ReadImage` gives this many, then it does not answer.
+    patience: Arc<AtomicU64>,
+    /// It says no instead of not answering.
+    refuses: Arc<AtomicBool>,
+}
 
 /// A service that believes every signature; it ends with the process.
 pub struct StandIn {
     pub endpoint: String,
-    asked: Asked,
+    scene: Scene,
 }
 
 impl StandIn {
@@ -31,8 +51,9 @@ impl StandIn {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         listener.set_nonblocking(true).unwrap();
-        let asked = Asked::default();
-        let router = Router::new().route("/", post(answer)).with_state(asked.clone());
+        let scene = Scene::default();
+        scene.patience.store(u64::MAX, Ordering::SeqCst);
+        let router = Router::new().route("/", post(answer)).with_state(scene.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -40,42 +61,82 @@ impl StandIn {
                 axum::serve(listener, router).await.unwrap();
             });
         });
-        StandIn { endpoint, asked }
+        StandIn { endpoint, scene }
     }
 
     /// The `authorization` header of the last request.
     pub fn last_authorization(&self) -> String {
-        self.asked.lock().unwrap().last().cloned().unwrap()
+        self.scene.asked.lock().unwrap().last().cloned().unwrap()
+    }
+
+    /// From now on `ReadImage` gives `bytes`, then it does not answer.
+    pub fn give(&self, bytes: u64) {
+        self.scene.read.store(0, Ordering::SeqCst);
+        self.scene.patience.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Having given what it gives, `ReadImage` says no.
+    pub fn refuse(&self) {
+        self.scene.refuses.store(true, Ordering::SeqCst);
+    }
+
+    /// What `ReadImage` gave since.
+    pub fn given(&self) -> u64 {
+        self.scene.read.load(Ordering::SeqCst)
     }
 }
 
-async fn answer(State(asked): State<Asked>, headers: HeaderMap, body: Bytes) -> Vec<u8> {
+async fn answer(State(scene): State<Scene>, headers: HeaderMap, body: Bytes) -> (StatusCode, Vec<u8>) {
     let header = |name: &str| headers[name].to_str().unwrap().to_owned();
-    asked.lock().unwrap().push(header("authorization"));
+    scene.asked.lock().unwrap().push(header("authorization"));
     let request: Value = serde_json::from_slice(&body).unwrap();
     let number = |name: &str| request[name].as_u64().unwrap();
-    match header("x-amz-target").rsplit('.').next().unwrap() {
-        "DescribeImages" => json!({ "images": [image()] }).to_string().into_bytes(),
+    let is_large = [&request["imageId"], &request["imageIds"][0]].iter().any(|id| **id == LARGE);
+    let answer = match header("x-amz-target").rsplit('.').next().unwrap() {
+        "DescribeImages" if is_large => json!({ "images": [image(LARGE, LARGE_SIZE)] }).to_string().into_bytes(),
+        "DescribeImages" => json!({ "images": [image(IMAGE, SIZE)] }).to_string().into_bytes(),
         "ListImageExtents" => {
-            let extents = DATA.map(|(offset, length)| json!({ "offset": offset, "length": length }));
-            json!({ "size": SIZE, "extents": extents }).to_string().into_bytes()
+            let (size, data) = if is_large { (LARGE_SIZE, &LARGE_DATA[..]) } else { (SIZE, &DATA[..]) };
+            let from = request["from"].as_u64().unwrap_or_default();
+            let extents = data.iter().filter(|(offset, length)| offset + length > from);
+            let extents: Vec<_> = extents.map(|(offset, length)| json!({"offset": offset, "length": length})).collect();
+            json!({ "size": size, "extents": extents }).to_string().into_bytes()
         }
-        "ReadImage" => (number("offset")..number("offset") + number("length")).map(byte_at).collect(),
+        "ReadImage" => {
+            let (offset, length) = (number("offset"), number("length"));
+            if scene.read.load(Ordering::SeqCst) + length > scene.patience.load(Ordering::SeqCst) {
+                if scene.refuses.load(Ordering::SeqCst) {
+                    let why = json!({ "__type": "KeyDisabled", "message": "the key is disabled" });
+                    return (StatusCode::BAD_REQUEST, why.to_string().into_bytes());
+                }
+                return std::future::pending().await;
+            }
+            scene.read.fetch_add(length, Ordering::SeqCst);
+            let byte = if is_large { large_byte_at } else { byte_at };
+            (offset..offset + length).map(byte).collect()
+        }
         other => panic!("the stand-in does not know {other}"),
-    }
+    };
+    (StatusCode::OK, answer)
 }
 
 fn byte_at(at: u64) -> u8 {
     if DATA.iter().any(|(offset, length)| (*offset..offset + length).contains(&at)) { BYTE } else { 0 }
 }
 
-fn image() -> Value {
+/// No two clusters are the same, and they shrink somewhat.
+pub fn large_byte_at(at: u64) -> u8 {
+    let is_data = LARGE_DATA.iter().any(|(offset, length)| (*offset..offset + length).contains(&at));
+    if is_data { (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61) as u8 | 0x40 } else { 0 }
+}
+
+fn image(id: &str, size: u64) -> Value {
     json!({
-        "imageId": IMAGE, "description": "d", "replicationJobId": "sms-job-00000001",
+        "imageId": id, "description": "d", "replicationJobId": "sms-job-00000001",
         "replicationRunId": "sms-run-00000001", "serverId": "s-00000001", "serverName": "web01",
-        "createdOn": 1_700_000_000, "sizeBytes": SIZE, "verification": { "state": "UNVERIFIED", "damaged": [] },
+        "createdOn": 1_700_000_000, "sizeBytes": size, "verification": { "state": "UNVERIFIED", "damaged": [] },
         "volumes": [{
-            "volume": 0, "device": "vda", "size": SIZE, "snapshotId": "snap-00000000000000001", "rootDigest": "00",
+            "volume": 0, "device": "vda", "size": size, "snapshotId": "snap-00000000000000001", "rootDigest": "00",
         }],
     })
 }

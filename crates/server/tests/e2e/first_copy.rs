@@ -36,11 +36,18 @@ fn an_image_equals_its_source_and_verifies() {
     let shown = service.json(&["images", "show", &image]);
     assert_eq!(shown["verification"]["state"], "VERIFIED", "{shown:#}");
 
-    let qcow2 = folder.path().join("copy.qcow2");
-    let path = qcow2.display().to_string();
-    service.cli(&["images", "export", &image, "--volume", "0", "--format", "qcow2", "--output", &path]);
-    testbed::run("qemu-img", &["check", "-q", &path]);
-    testbed::run("qemu-img", &["compare", "-q", "-f", "qcow2", "-F", "raw", &path, &truth.display().to_string()]);
+    for (name, format, more) in [
+        ("copy.qcow2", "qcow2", None),
+        ("small.qcow2", "qcow2", Some("--compress")),
+        ("copy.vmdk", "vmdk", None),
+        ("copy.vhdx", "vhdx", None),
+    ] {
+        let path = folder.path().join(name).display().to_string();
+        let args = ["images", "export", &image, "--volume", "0", "--output", &path];
+        service.cli(&args.into_iter().chain(more).collect::<Vec<_>>());
+        testbed::run("qemu-img", &["check", "-q", "-f", format, &path]);
+        testbed::run("qemu-img", &["compare", "-q", "-f", format, "-F", "raw", &path, &truth.display().to_string()]);
+    }
 
     service.cli(&["jobs", "delete", &job, "--wait"]);
     assert_eq!(daemon.left_behind(), Vec::<String>::new());

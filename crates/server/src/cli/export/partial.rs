@@ -13,30 +13,62 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Readable by its owner alone: it holds the disk unencrypted.
-const MODE: u32 = 0o600;
+pub(super) const MODE: u32 = 0o600;
 /// How often a file that is taken away while it is opened is opened anew: each time another export has come or gone.
 const ATTEMPTS: usize = 16;
 
-/// The unfinished file, locked. It is removed when this is dropped, unless it was published.
+/// The unfinished file, locked. What nothing can be made of any more is removed when this is dropped.
 pub(super) struct Partial {
     /// Writes into it.
     pub file: File,
     path: PathBuf,
-    published: bool,
+    is_kept: bool,
 }
 
 impl Partial {
-    /// Creates the unfinished file of `output`, or takes over the one that a crash left.
-    pub fn create(output: &Path) -> Result<Self, CliError> {
+    /// Opens the unfinished file of `output` as an earlier export left it, or creates it.
+    pub fn open(output: &Path) -> Result<Self, CliError> {
         let path = output.with_added_extension("partial");
         for _ in 0..ATTEMPTS {
             let Some(file) = lock(open(&path)?, &path)? else { continue };
-            let emptied = file.set_permissions(Permissions::from_mode(MODE)).and_then(|()| file.set_len(0));
-            let partial = Self { file, path, published: false };
-            emptied.map_err(|error| partial.failed(&error))?;
-            return Ok(partial);
+            let length = file.metadata().map_err(|error| cannot_create(&path, &error))?.len();
+            return Ok(Self { file, path, is_kept: length > 0 });
         }
         Err(busy(&path))
+    }
+
+    /// Forgets what was in it.
+    pub fn empty(&mut self) -> Result<(), CliError> {
+        // First what names the content, so that it is never taken for what the state says.
+        remove(&self.state_path()).map_err(|error| cannot_create(&self.state_path(), &error))?;
+        self.is_kept = false;
+        let emptied = self.file.set_permissions(Permissions::from_mode(MODE)).and_then(|()| self.file.set_len(0));
+        emptied.map_err(|error| self.failed(&error))
+    }
+
+    /// It stays if this ends before it is published.
+    pub fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// It goes if this ends before it is published.
+    pub fn discard(&mut self) {
+        self.is_kept = false;
+    }
+
+    /// Whether it stays.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where it is written what it holds.
+    pub fn state_path(&self) -> PathBuf {
+        self.path.with_added_extension("state")
     }
 
     /// Makes it durable and gives it its name. Tells the bytes that it takes on disk.
@@ -49,10 +81,12 @@ impl Partial {
         self.file.sync_all()?;
         let on_disk = self.file.metadata()?.blocks() * 512;
         std::fs::rename(&self.path, output)?;
-        // From here on the old name may be another export's.
-        self.published = true;
-        let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()?;
+        // Before the lock goes: afterwards it may be another export's. What is left by a crash here names nothing.
+        let removed = remove(&self.state_path());
+        // The old name may be another export's, too.
+        self.is_kept = true;
+        removed?;
+        sync_folder(output)?;
         Ok(on_disk)
     }
 
@@ -74,11 +108,25 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.published {
-            // Still locked, so it is ours. If it cannot be removed, its name says what it is.
+        if !self.is_kept {
+            // Still locked, so they are ours. If they cannot be removed, their names say what they are.
+            let _ = remove(&self.state_path());
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the name of `file` durable.
+pub(super) fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 /// Refuses to write where something is already, unless it may be replaced.
@@ -125,7 +173,7 @@ fn lock(file: File, path: &Path) -> Result<Option<File>, CliError> {
 }
 
 /// Why a file is none that an export of `user` left.
-fn foreign(file: &Metadata, user: u32) -> Option<&'static str> {
+pub(super) fn foreign(file: &Metadata, user: u32) -> Option<&'static str> {
     if !file.is_file() {
         return Some("is not a regular file");
     }
@@ -164,6 +212,12 @@ mod tests {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use std::os::unix::fs::symlink;
 
+    fn anew(output: &Path) -> Result<Partial, CliError> {
+        let mut partial = Partial::open(output)?;
+        partial.empty()?;
+        Ok(partial)
+    }
+
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().mode() & 0o7777
     }
@@ -172,13 +226,13 @@ mod tests {
     fn an_unfinished_file_leaves_nothing_and_a_finished_one_only_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("disk.raw");
-        let partial = Partial::create(&output).unwrap();
-        assert!(Partial::create(&output).err().unwrap().what.contains("another export"));
+        let partial = anew(&output).unwrap();
+        assert!(anew(&output).err().unwrap().what.contains("another export"));
         drop(partial);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 
         std::fs::write(folder.path().join("disk.raw.partial"), "left by a crash").unwrap();
-        Partial::create(&output).unwrap().publish(&output).unwrap();
+        anew(&output).unwrap().publish(&output).unwrap();
         assert_eq!(std::fs::read(&output).unwrap(), b"");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(refuse_existing(&output, false).is_err() && refuse_existing(&output, true).is_ok());
@@ -191,7 +245,7 @@ mod tests {
         let [output, victim, partial] = ["e", "victim", "e.partial"].map(|name| folder.path().join(name));
         std::fs::write(&victim, "dear").unwrap();
         let refused = |why: &str| {
-            let error = Partial::create(&output).err().unwrap();
+            let error = anew(&output).err().unwrap();
             assert!(error.what.contains(why) && error.next.is_some(), "{error:?}");
             assert_eq!(std::fs::read(&victim).unwrap(), b"dear");
             std::fs::remove_file(&partial).unwrap();
@@ -216,7 +270,7 @@ mod tests {
         let [output, left] = ["e", "e.partial"].map(|name| folder.path().join(name));
         std::fs::write(&left, "left by a crash").unwrap();
         std::fs::set_permissions(&left, Permissions::from_mode(0o666)).unwrap();
-        let partial = Partial::create(&output).unwrap();
+        let partial = anew(&output).unwrap();
         assert_eq!((mode(&left), std::fs::read(&left).unwrap().len()), (MODE, 0));
         partial.publish(&output).unwrap();
         assert_eq!(mode(&output), MODE);
@@ -226,12 +280,12 @@ mod tests {
     fn a_file_that_was_published_before_it_was_locked_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let [output, path] = ["e", "e.partial"].map(|name| folder.path().join(name));
-        let first = Partial::create(&output).unwrap();
+        let first = anew(&output).unwrap();
         std::fs::write(&path, "whole").unwrap();
         let [late, later] = [open(&path).unwrap(), open(&path).unwrap()];
         first.publish(&output).unwrap();
         assert!(lock(late, &path).unwrap().is_none());
-        let second = Partial::create(&output).unwrap();
+        let second = anew(&output).unwrap();
         assert!(lock(later, &path).unwrap().is_none());
         drop(second);
         assert_eq!(std::fs::read(&output).unwrap(), b"whole");
@@ -241,7 +295,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_as_such() {
         let folder = tempfile::tempdir().unwrap();
-        let partial = Partial::create(&folder.path().join("x")).unwrap();
+        let partial = anew(&folder.path().join("x")).unwrap();
         let error = partial.failed(&io::Error::from(io::ErrorKind::StorageFull));
         assert!(error.what.starts_with("no space left for") && error.next.is_some());
     }

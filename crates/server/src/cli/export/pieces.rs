@@ -18,9 +18,14 @@ pub(super) struct Piece {
     pub data: Vec<Extent>,
 }
 
-/// Where the volume holds data, page by page as it is needed.
-pub(super) fn extents(client: Client, image: String, volume: u32) -> impl Stream<Item = Result<Extent, ClientError>> {
-    stream::try_unfold(Some(0), move |from| {
+/// Where the volume holds data from `position` on, page by page as it is needed.
+pub(super) fn extents(
+    client: Client,
+    image: String,
+    volume: u32,
+    position: u64,
+) -> impl Stream<Item = Result<Extent, ClientError>> {
+    stream::try_unfold(Some(position), move |from| {
         let request =
             ListImageExtentsRequest { image_id: image.clone(), volume: u64::from(volume), from, max_results: None };
         let client = client.clone();
@@ -31,8 +36,9 @@ pub(super) fn extents(client: Client, image: String, volume: u32) -> impl Stream
             let answer = client.list_image_extents(&request).await?;
             // Going on where one has been would never end.
             let next = answer.next.filter(|next| Some(*next) > from);
-            let extents = answer.extents.into_iter().filter_map(|e| Extent::new(e.offset, e.length)).map(Ok);
-            Ok::<_, ClientError>(Some((stream::iter(extents.collect::<Vec<_>>()), next)))
+            let extents = answer.extents.into_iter().filter_map(|e| Extent::new(e.offset, e.length));
+            let behind = extents.map(|e| Extent::between(e.offset.max(position), e.end())).filter(|e| !e.is_empty());
+            Ok::<_, ClientError>(Some((stream::iter(behind.map(Ok).collect::<Vec<_>>()), next)))
         }
     })
     .try_flatten()

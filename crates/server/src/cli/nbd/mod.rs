@@ -172,10 +172,8 @@ async fn accept(
 }
 
 fn chosen(image: &ImageDescription, volume: Option<u32>) -> Result<Vec<ImageVolumeDescription>, CliError> {
-    let all = image.volumes.clone();
-    let Some(volume) = volume else { return Ok(all) };
-    export::size_of(image, volume)?;
-    Ok(all.into_iter().filter(|found| found.volume == volume).collect())
+    let Some(volume) = volume else { return Ok(image.volumes.clone()) };
+    export::find(image, volume).map(|found| vec![found.clone()])
 }
 
 fn overlay(image: &ImageDescription, args: &ServeImageArgs) -> Result<Option<Overlay>, CliError> {
