@@ -65,6 +65,25 @@ def build(cache: pathlib.Path, full: bool) -> dict[str, pathlib.Path]:
     return disks
 
 
+def small_changes(disk: pathlib.Path, seed: int) -> list[tuple[int, bytes]]:
+    """C4: as many writes of 4 KiB as C64 has blocks, within used data, scattered."""
+    numbers = random.Random(seed)
+    size = disk.stat().st_size
+    used = []
+    with open(disk, "rb") as file:
+        at = 0
+        while at < size:
+            try:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                break
+            end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+            used += range(at // BLOCK, end // BLOCK)
+            at = end
+    places = numbers.sample(used, int(size // BLOCK * CHANGED_SHARE))
+    return [(place * BLOCK + numbers.randrange(16) * 4096, numbers.randbytes(4096)) for place in sorted(places)]
+
+
 def scattered_changes(size: int, seed: int) -> list[tuple[int, bytes]]:
     """C64: where to write, and what."""
     numbers = random.Random(seed)

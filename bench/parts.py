@@ -1,6 +1,7 @@
 """What is started and measured: the source (qemu-storage-daemon), Godwit's service, and commands of peers."""
 
 import dataclasses
+import datetime
 import json
 import os
 import pathlib
@@ -23,6 +24,8 @@ class Measure:
     rss_mib: float
     stored: int = 0
     read: int = 0
+    # Of the wall: the verification, which reads everything back after the commit.
+    verify: float = 0
 
 
 def cpu_of(pid: int) -> float:
@@ -53,10 +56,14 @@ class Source:
         self.qmp = folder / "qmp.sock"
         self.socket = folder / "nbd.sock"
         self.uri = f"nbd+unix:///guest?socket={self.socket}"
+        self.disk = disk
+        self.start()
+
+    def start(self) -> None:
         self.process = subprocess.Popen(
             ["qemu-storage-daemon", "--chardev", f"socket,id=c0,path={self.qmp},server=on,wait=off"]
             + ["--monitor", "chardev=c0", "--nbd-server", f"addr.type=unix,addr.path={self.socket},max-connections=0"]
-            + ["--blockdev", f"driver=file,node-name=file0,filename={disk},discard=unmap"]
+            + ["--blockdev", f"driver=file,node-name=file0,filename={self.disk},discard=unmap"]
             + ["--blockdev", "driver=raw,node-name=disk0,file=file0,discard=unmap"]
             + ["--export", "nbd,id=guest,node-name=disk0,name=guest,writable=on"]
         )
@@ -134,7 +141,8 @@ class Godwit:
 
     def __init__(self, binary: str, folder: pathlib.Path, source: Source):
         self.binary, self.source, self.data = binary, source, folder / "data"
-        with open(folder / "godwit.log", "ab") as log:
+        self.log = folder / "godwit.log"
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [binary, "serve", "--data", str(self.data), "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log
             )
@@ -187,7 +195,15 @@ class Godwit:
             peak_mib(self.process.pid),
             sum(v["bytes_stored"] for v in volumes),
             sum(v["bytes_read"] for v in volumes),
+            self._verification(run),
         )
+
+    def _verification(self, run: str) -> float:
+        """How long the run's verification took, by the service's log of its stages."""
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text())
+        begun = re.findall(rf"^(\S+Z)\s.*begin stage run={run} stage=\"?(\w+)", plain, re.M)
+        at = {stage.upper(): datetime.datetime.fromisoformat(time.replace("Z", "+00:00")) for time, stage in begun}
+        return (at["REGISTERING"] - at["VERIFYING"]).total_seconds()
 
     def export(self, file: pathlib.Path) -> Measure:
         """The newest image's only volume as a raw file."""

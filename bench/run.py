@@ -13,8 +13,9 @@ first round warms up and does not count. Ratios are taken within a round; the ta
 D out and R out are the way back: the image as a raw file by `godwit images export`, durable at its end, beside nbdcopy
 from the source to a file, which is not.
 
-D is a Debian-like file system, D+C64 the same disk after 5 % of its 64 KiB blocks were rewritten at random places, R is
-incompressible. All is in the page cache.
+D is a Debian-like file system, D+C64 the same disk after 5 % of its 64 KiB blocks were rewritten at random places, D+C4
+after as many writes of 4 KiB within used data, D compared after a restart of the source that forgot what changed; R is
+incompressible. A verification is in Godwit's time, and beside it. All is in the page cache.
 
 Before that, the decision line with ten thousand jobs: see control.py.
 """
@@ -49,6 +50,7 @@ class Round:
         self.folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gwb", dir="/tmp")))
         self.work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="round", dir=cache)))
         self.disk = self.work / "disk.raw"
+        self.binary = binary
         subprocess.run(["cp", "--sparse=always", str(disk), str(self.disk)], check=True)
         self.source = parts.Source(self.folder, self.disk)
         stack.callback(self.source.end)
@@ -96,6 +98,23 @@ class Round:
         """Once each, after a copy was made."""
         return {"null": self.null(), "nbdcopy": self.nbdcopy(), "godwit": self.export()}
 
+    def measure_compared(self, changes: list) -> dict[str, parts.Measure]:
+        """After a restart of the source nobody knows what changed: everything is read, and compared by digest. A service
+        of its own, because a job has two runs on demand a day."""
+        folder = self.work / "other"
+        folder.mkdir()
+        other = parts.Godwit(self.binary, folder, self.source)
+        try:
+            other.ready()
+            other.replicate()
+            self.source.end()
+            self.source.start()
+            self.source.ready()
+            self.source.write(self.folder, changes)
+            return {"null": self.null(), "godwit": other.replicate()}
+        finally:
+            other.end()
+
     def measure(self, turn: int) -> dict[str, parts.Measure]:
         """Every tool once; which one begins depends on the turn."""
         tools = list(self.tools().items())
@@ -103,10 +122,10 @@ class Round:
         return {name: tool() for name, tool in tools[first:] + tools[:first]}
 
 
-def measure_disk(arguments, name: str, disk: pathlib.Path) -> tuple[dict[str, list], int]:
-    """All rounds over one disk: lists of rounds by the name of the case, and how many bytes C64 changed."""
+def measure_disk(arguments, name: str, disk: pathlib.Path) -> tuple[dict[str, list], dict[str, int]]:
+    """All rounds over one disk: lists of rounds by the name of the case, and how many bytes of blocks were changed."""
     cases: dict[str, list] = {}
-    changed = 0
+    changed, small_blocks = 0, 0
     for turn in range(arguments.rounds + 1):
         say(f"disk {name}, " + (f"round {turn} of {arguments.rounds}" if turn else "warm-up"))
         with contextlib.ExitStack() as stack:
@@ -118,10 +137,15 @@ def measure_disk(arguments, name: str, disk: pathlib.Path) -> tuple[dict[str, li
                 changed = len(changes) * disks.BLOCK
                 one.source.write(one.folder, changes)
                 results["D+C64"] = one.measure(turn)
+                small = disks.small_changes(one.disk, turn)
+                small_blocks = len({offset // disks.BLOCK for offset, _ in small}) * disks.BLOCK
+                one.source.write(one.folder, small)
+                results["D+C4"] = one.measure(turn)
+                results["D compared"] = one.measure_compared(disks.scattered_changes(disk.stat().st_size, 1000 + turn))
         if turn:
             for case, measures in results.items():
                 cases.setdefault(case, []).append(measures)
-    return cases, changed
+    return cases, {"D+C64": changed, "D+C4": small_blocks} if changed else {}
 
 
 def median_ratio(rounds: list, over: str, under: str, figure: str) -> float:
@@ -144,22 +168,24 @@ def summary(case: str, rounds: list) -> list[dict]:
 
 
 def print_table(rows: list[dict]) -> None:
-    print(f"\n{'disk':6} {'tool':9} {'wall s':>7} {'÷ null':>7} {'÷ godwit':>9} {'CPU s':>7} {'÷ null':>7}", end=" ")
-    print(f"{'÷ godwit':>9} {'RSS MiB':>8} {'stored MB':>10}")
+    print(f"\n{'disk':10} {'tool':9} {'wall s':>7} {'÷ null':>7} {'÷ godwit':>9} {'CPU s':>7} {'÷ null':>7}", end=" ")
+    print(f"{'÷ godwit':>9} {'RSS MiB':>8} {'stored MB':>10} {'verify s':>9}")
     for row in rows:
         stored = "–" if not row["stored"] else f"{row['stored'] / 1e6:.1f}"
-        print(f"{row['disk']:6} {row['tool']:9} {row['wall']:7.2f} {row['wall_to_null']:7.2f}", end=" ")
+        verify = f"{row['verify']:.2f}" if row["verify"] else "–"
+        print(f"{row['disk']:10} {row['tool']:9} {row['wall']:7.2f} {row['wall_to_null']:7.2f}", end=" ")
         print(f"{row['wall_to_godwit']:9.2f} {row['cpu']:7.2f} {row['cpu_to_null']:7.2f}", end=" ")
-        print(f"{row['cpu_to_godwit']:9.2f} {row['rss_mib']:8.0f} {stored:>10}")
+        print(f"{row['cpu_to_godwit']:9.2f} {row['rss_mib']:8.0f} {stored:>10} {verify:>9}")
 
 
-def print_increment(rows: list[dict], changed: int) -> None:
-    row = next(r for r in rows if r["disk"] == "D+C64" and r["tool"] == "godwit")
-    print(f"\nC64 changed {changed / 1e6:.1f} MB: godwit read {row['read'] / changed:.3f} and stored", end=" ")
-    print(f"{row['stored'] / changed:.3f} times that")
+def print_increments(rows: list[dict], changed: dict[str, int]) -> None:
+    for case, blocks in changed.items():
+        row = next(r for r in rows if r["disk"] == case and r["tool"] == "godwit")
+        print(f"\n{case}: {blocks / 1e6:.1f} MB in changed blocks: godwit read {row['read'] / blocks:.3f}", end=" ")
+        print(f"and stored {row['stored'] / blocks:.3f} times that")
 
 
-def write_results(arguments, rows: list[dict], cases: dict, changed: int, decisions: list[dict]) -> None:
+def write_results(arguments, rows: list[dict], cases: dict, changed: dict[str, int], decisions: list[dict]) -> None:
     now = datetime.datetime.now(datetime.timezone.utc)
     folder = pathlib.Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
@@ -191,7 +217,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(130))
     arguments = read_arguments()
-    cases, rows, changed, decisions = {}, [], 0, []
+    cases, rows, changed, decisions = {}, [], {}, []
     if arguments.only in (None, "control"):
         say("the decision line with many jobs")
         arguments.cache.mkdir(parents=True, exist_ok=True)
@@ -204,14 +230,13 @@ def main() -> None:
             sys.exit(f"{program} is missing: run this through ./dev bench")
     for name, disk in disks.build(arguments.cache, arguments.full).items():
         if arguments.only in (None, name):
-            measured, bytes_changed = measure_disk(arguments, name, disk)
+            measured, blocks_changed = measure_disk(arguments, name, disk)
             cases.update(measured)
-            changed = changed or bytes_changed
+            changed.update(blocks_changed)
     for case, rounds in cases.items():
         rows += summary(case, rounds)
     print_table(rows)
-    if changed:
-        print_increment(rows, changed)
+    print_increments(rows, changed)
     write_results(arguments, rows, cases, changed, decisions)
 
 
