@@ -101,7 +101,7 @@ pub(crate) fn page_record(store: &BlockStore, page: &Page, index: u64, same: Opt
     }
     let bytes = page.encode();
     let raw = u32::try_from(bytes.len()).expect("a page is far below a megabyte");
-    let (codec, content) = match store.codecs().compress_always(&bytes) {
+    let (codec, content) = match store.codecs().compress_always(&bytes, store.effort()) {
         Some(packed) => (Codec::Zstd, packed),
         None => (Codec::Raw, bytes),
     };
@@ -118,7 +118,7 @@ impl Known {
 
 fn block_record(store: &BlockStore, number: u64, digest: Digest, content: Bytes) -> Record {
     let raw = u32::try_from(content.len()).expect("a block is a megabyte at most");
-    let (codec, content) = match store.codecs().compress(&content) {
+    let (codec, content) = match store.codecs().compress(&content, store.effort()) {
         Some(packed) => (Codec::Zstd, Bytes::from(packed)),
         None => (Codec::Raw, content),
     };

@@ -17,6 +17,7 @@
 //! # Crash consistency
 //! Nothing here writes two objects that depend on each other.
 
+mod calls;
 mod failure;
 mod folder;
 mod read_only;
@@ -28,7 +29,7 @@ pub use read_only::ReadOnly;
 pub use remote::{AskKeys, RemoteBounds, RemoteError, RemoteKeys, RemoteOptions, RemoteStore};
 pub use ring::MOST_VERSIONS;
 
-use crate::block::Codecs;
+use crate::block::{Codecs, Effort};
 use crate::crypt::{Entropy, Keys, MasterKey};
 use crate::dedup::index::{Index, MOST_SAMPLES};
 use crate::dedup::loans::Loans;
@@ -36,6 +37,7 @@ use crate::envelope;
 use crate::pack::PACK_TARGET;
 use crate::recent::Recent;
 use crate::snapshot;
+use crate::store::calls::{bounded, get, get_small, list, put};
 use crate::store::failure::{failure, missing, too_short};
 use crate::store::ring::{KeyRing, path_of};
 use crate::sweep::PackFact;
@@ -52,6 +54,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
@@ -106,6 +109,8 @@ struct Inner {
     options: Options,
     codecs: Codecs,
     cores: Arc<Semaphore>,
+    /// Computations that wait for a core.
+    waiting: AtomicUsize,
     puts: Arc<Semaphore>,
     turns: Turns,
     fetches: Semaphore,
@@ -183,6 +188,7 @@ impl BlockStore {
             options,
             codecs: Codecs::default(),
             cores: Arc::new(Semaphore::new(cores)),
+            waiting: AtomicUsize::new(0),
             puts: Arc::new(Semaphore::new(PUTS)),
             turns: Turns::new(READS),
             fetches: Semaphore::new(FETCHES),
@@ -310,7 +316,10 @@ impl BlockStore {
     ) -> Result<T, Failure> {
         // Whatever encrypts, decrypts or digests comes by here.
         self.keys.check_leave()?;
-        let core = self.inner.cores.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let core = {
+            let _waiting = Waiting::begin(&self.inner.waiting);
+            self.inner.cores.clone().acquire_owned().await.expect("the semaphore is never closed")
+        };
         let store = self.clone();
         let task = tokio::task::spawn_blocking(move || {
             // Held by the work itself, which goes on if nobody waits for it any more.
@@ -319,6 +328,11 @@ impl BlockStore {
         });
         task.await
             .map_err(|error| Failure::new(Code::Internal, format!("a computation on blocks did not end: {error}")))
+    }
+
+    /// How much work a block is worth at the moment.
+    pub(crate) fn effort(&self) -> Effort {
+        Effort::beside(self.inner.waiting.load(Ordering::Relaxed))
     }
 
     pub(crate) async fn put(&self, path: &Path, object: Bytes) -> Result<Put, Failure> {
@@ -406,6 +420,22 @@ impl BlockStore {
     }
 }
 
+/// Counts among those that wait as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// How large the packs of each of so many volumes may get: all together they take the memory that one volume may.
 fn share_of_pack(n_volumes: usize) -> usize {
     (PACK_TARGET / n_volumes.max(1)).max(LEAST_PACK)
@@ -415,16 +445,6 @@ fn share_of_pack(n_volumes: usize) -> usize {
 pub(crate) fn pack_path(pack: &PackId) -> Path {
     let id = pack.as_str();
     Path::from(format!("packs/{}/{id}", &id[id.len() - 2..]))
-}
-
-async fn list(objects: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, Failure> {
-    let path = Path::from(folder);
-    let listed = bounded(&path, objects.list(Some(&path)).try_collect::<Vec<_>>()).await?;
-    match listed {
-        Ok(objects) => Ok(objects.iter().filter_map(|o| o.location.filename().map(str::to_owned)).collect()),
-        Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
-        Err(error) => Err(failure("list", &path, &error)),
-    }
 }
 
 /// A store that holds something but no key lost it: a new key would only hide that nothing can be read any more.
@@ -456,64 +476,11 @@ fn is_no_content(location: &Path) -> bool {
     folder.is_some_and(|folder| ["keys", remote::OWNER, remote::PROBES].contains(&folder.as_ref()))
 }
 
-async fn bounded<T>(path: &Path, call: impl Future<Output = T>) -> Result<T, Failure> {
-    tokio::time::timeout(CALL_BOUND, call).await.map_err(|_| {
-        Failure::new(
-            Code::TimedOut,
-            format!("the store did not answer for object {path} in {} s", CALL_BOUND.as_secs()),
-        )
-    })
-}
-
-async fn put(objects: &dyn ObjectStore, path: &Path, object: Bytes) -> Result<Put, Failure> {
-    let options = PutOptions::from(PutMode::Create);
-    match bounded(path, objects.put_opts(path, PutPayload::from_bytes(object), options)).await? {
-        Ok(_) => Ok(Put::Created),
-        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(Put::Exists),
-        Err(error) => Err(failure("put", path, &error)),
-    }
-}
-
-async fn get_small(objects: &dyn ObjectStore, path: &Path, limit: u64) -> Result<Option<Bytes>, Failure> {
-    Ok(get(objects, path, None, limit).await?.map(|(bytes, _)| bytes))
-}
-
-async fn get(
-    objects: &dyn ObjectStore,
-    path: &Path,
-    range: Option<GetRange>,
-    limit: u64,
-) -> Result<Option<(Bytes, u64)>, Failure> {
-    let call = async {
-        let answer = objects.get_opts(path, GetOptions { range, ..GetOptions::default() }).await?;
-        let size = answer.meta.size;
-        if answer.range.end - answer.range.start > limit {
-            return Ok(Err(Failure::new(
-                Code::StoreCorrupt,
-                format!("object {path} has {size} bytes, more than such an object can have"),
-            )));
-        }
-        let promised = answer.range.end - answer.range.start;
-        let bytes = answer.bytes().await?;
-        if bytes.len() as u64 != promised {
-            // The object is not what is wrong: a link that broke looks like this.
-            let what = format!("the store gave {} of {promised} bytes of object {path}", bytes.len());
-            return Ok(Err(Failure::new(Code::StoreUnavailable, what)));
-        }
-        Ok(Ok((bytes, size)))
-    };
-    match bounded(path, call).await? {
-        Ok(answer) => answer.map(Some),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(failure("get", path, &error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use object_store::memory::InMemory;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     fn entropy() -> Entropy {
         let next = AtomicU64::new(77);

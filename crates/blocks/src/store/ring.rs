@@ -16,7 +16,8 @@
 //! # Crash consistency
 //! One conditional put of one object.
 
-use super::{Put, get_small, list, put};
+use super::Put;
+use super::calls::{get_small, list, put};
 use crate::crypt::{DataKey, Entropy, Keys, Leave, MasterKey, disabled};
 use crate::wrapped::{LONGEST, UnwrapError, unwrap, wrap};
 use bytes::Bytes;
