@@ -329,7 +329,9 @@ mod tests {
             page.set(slot, Some(Entry { digest, place }));
             offset += stored;
         }
-        let packed = crate::block::Codecs::default().compress_always(&page.encode()).expect("columns repeat");
+        let packed = crate::block::Codecs::default()
+            .compress_always(&page.encode(), crate::block::Effort::Quick)
+            .expect("columns repeat");
         assert!(packed.len() < SLOTS * 32 + 3500, "{}", packed.len());
     }
 

@@ -9,6 +9,9 @@
 //! The index is a hint, never a proof: a block that it leads to is read, decrypted, decompressed and compared with what
 //! the source gave before anything relies on it. So a wrong, old or rotten hint costs time, not content.
 //!
+//! Any pack may be lent, also one that no snapshot names yet: what removes packs looks for loans, and for snapshots that
+//! have borrowed ([`BlockStore::discard_packs`], [`crate::sweep`]).
+//!
 //! A pack that a run uses blocks of is *on loan* ([`loans`]) until the run's snapshot is committed and no sweep is at work
 //! that began before. A pack on loan does not go; a pack that is about to go is not lent. Later it is a snapshot that
 //! names it, and that snapshot's manifest says so (`borrowed`).
@@ -28,53 +31,59 @@
 pub(crate) mod index;
 pub(crate) mod loans;
 
-use crate::image::{self, ImageManifest};
-use crate::pack::What;
-use crate::pack::reader::{read_footer, read_index};
-use crate::snapshot::{self, Found, SnapshotManifest};
+use crate::image::ImageManifest;
+use crate::pack::reader::{read_ends, read_footer, read_index};
+use crate::pack::{What, key_of};
+use crate::snapshot::{self, Found};
 use crate::store::BlockStore;
 use godwit_model::failure::{Code, Failure};
-use godwit_model::id::PackId;
+use godwit_model::id::{KeyId, PackId};
 use index::Contents;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Learns what the images of the store's key domain hold, so that later runs find it. Reads the end of each of their
-/// packs once. To be called after a start, for each key; after that for each image that is registered.
+/// Learns what all packs hold, each for its key domain, so that later runs find it. Reads the two ends of each once. To be
+/// called after a start; after that for each image that is registered. What is under a key that cannot be used is not
+/// learned.
 pub async fn learn(store: &BlockStore, cancel: &CancellationToken) -> Result<(), Failure> {
-    for id in image::list(store).await? {
+    let mut domains: HashMap<KeyId, Option<BlockStore>> = HashMap::new();
+    for fact in store.list_packs().await? {
         if cancel.is_cancelled() {
             return Err(Failure::new(Code::Cancelled, "learning what the store holds was stopped"));
         }
-        if let Some(image) = readable(image::load(store, &id).await)? {
-            learn_image(store, &image).await?;
+        let ends = read_ends(store, &PackId::from_bits(fact.pack)).await.map(|ends| ends.map(|(header, _)| header));
+        let Some(header) = readable(ends)? else { continue };
+        let Ok(key) = key_of(&header) else { continue };
+        if !domains.contains_key(&key) {
+            domains.insert(key.clone(), readable(store.under(&key).await.map(Some))?);
+        }
+        if let Some(Some(store)) = domains.get(&key) {
+            learn_pack(store, fact.pack).await?;
         }
     }
     Ok(())
 }
 
-/// Learns what an image holds, if it is of the store's key domain. Only what a registered image names may be learned:
-/// everything else may be removed without a look at who else names it.
+/// Learns what the run of an image stored.
 pub async fn learn_image(store: &BlockStore, image: &ImageManifest) -> Result<(), Failure> {
     for volume in &image.volumes {
         let found = snapshot::find(store, &volume.snapshot).await.map(Some);
-        if let Some(Found::Here(store, manifest)) = readable(found)? {
-            learn_snapshot(&store, &manifest).await?;
+        let Some(Found::Here(store, manifest)) = readable(found)? else { continue };
+        for pack in manifest.packs.ranges().flat_map(|(first, count)| following(first, count)) {
+            learn_pack(&store, pack).await?;
         }
     }
     Ok(())
 }
 
-/// Learns the blocks of the packs that a snapshot's own run stored.
-async fn learn_snapshot(store: &BlockStore, manifest: &SnapshotManifest) -> Result<(), Failure> {
+async fn learn_pack(store: &BlockStore, pack: u128) -> Result<(), Failure> {
     let index = store.index();
-    for pack in manifest.packs.ranges().flat_map(|(first, count)| following(first, count)) {
-        if index.knows(pack) {
-            continue;
-        }
-        if let Some(contents) = readable(contents_of(store, pack).await)? {
-            index.add(pack, contents.keys());
-        }
+    if index.knows(pack) {
+        return Ok(());
+    }
+    if let Some(contents) = readable(contents_of(store, pack).await)? {
+        index.add(pack, contents.keys());
     }
     Ok(())
 }

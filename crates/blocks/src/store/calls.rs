@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use godwit_model::failure::{Code, Failure};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{GetOptions, GetRange, ObjectStore, PutMode, PutOptions, PutPayload};
 use std::future::Future;
 
 pub(super) async fn list(objects: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, Failure> {

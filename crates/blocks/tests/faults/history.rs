@@ -167,7 +167,7 @@ impl History {
             _ => None,
         };
         let seed = self.chance.next();
-        let offers = self.guests.iter().map(|volumes| volumes.clone()).collect::<Vec<_>>();
+        let offers = self.guests.clone();
         let mut chance = self.chance.fork();
         async move {
             let mut service = match alive {

@@ -137,11 +137,7 @@ impl Service {
 
     /// Learns what images hold, as far as the weather lets it.
     pub async fn learn(&self) {
-        for key in self.store.all_keys().await.unwrap_or_default().keys() {
-            if let Ok(store) = self.store.under(key).await {
-                let _ = dedup::learn(&store, &CancellationToken::new()).await;
-            }
-        }
+        let _ = dedup::learn(&self.store, &CancellationToken::new()).await;
     }
 
     async fn transfer(

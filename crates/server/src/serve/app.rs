@@ -17,7 +17,6 @@ use godwit_blocks::store::{BlockStore, FolderStore, RemoteStore};
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, Draw, Parts};
 use godwit_model::connector::ConnectorConfig;
-use godwit_model::failure::Failure;
 use godwit_sources::freeze::FreezerCommand;
 use godwit_sources::qmp::names::Owner;
 use godwit_sources::qmp::source::{Limits, QmpOptions, QmpSource};
@@ -129,19 +128,10 @@ async fn open_blocks(folder: &Folder, config: &Config, draw: Draw) -> anyhow::Re
     BlockStore::open(Arc::new(objects), &master, draw).await.context("open the store")
 }
 
-/// Finds out, beside everything else, which blocks images hold: equal ones are stored once. Until it has come by, and of a
-/// key that cannot be used now, they are stored again, which costs room only.
+/// Finds out, beside everything else, which blocks the store holds: equal ones are stored once. Until it has come by, and
+/// of a key that cannot be used now, they are stored again, which costs room only.
 async fn learn(store: BlockStore) {
-    let learned = async {
-        for key in store.all_keys().await?.keys() {
-            match store.under(key).await {
-                Ok(store) => dedup::learn(&store, &CancellationToken::new()).await?,
-                Err(failure) => tracing::debug!(%failure, "blocks under this key are not looked at"),
-            }
-        }
-        Ok::<_, Failure>(())
-    };
-    if let Err(failure) = learned.await {
+    if let Err(failure) = dedup::learn(&store, &CancellationToken::new()).await {
         tracing::warn!(%failure, "equal blocks of earlier images will be stored again until the next start");
     }
 }
