@@ -59,9 +59,6 @@ pub struct SnapshotManifest {
     pub pack_bytes: u64,
     /// Packs that its run stored. Others that it needs belong to earlier snapshots.
     pub packs: PackSet,
-    /// Packs of other runs that it found blocks in, beside those of its parent.
-    #[serde(default, skip_serializing_if = "PackSet::is_empty")]
-    pub borrowed: PackSet,
     /// The root page; `None` if the volume is all zeros.
     root: Option<RootEntry>,
     /// Where the parent's root page was when this snapshot was made. Blocks were taken over by the parent's places: if a
@@ -136,7 +133,6 @@ pub(crate) struct Draft {
     pub(crate) created_at: Timestamp,
     pub(crate) pack_bytes: u64,
     pub(crate) packs: PackSet,
-    pub(crate) borrowed: PackSet,
     pub(crate) root: Option<Entry>,
     pub(crate) parent_root: Option<Entry>,
 }
@@ -172,7 +168,7 @@ impl SnapshotManifest {
         if self.snapshot != *name {
             return Err(field("snapshot id"));
         }
-        if !self.packs.is_proper() || !self.borrowed.is_proper() {
+        if !self.packs.is_proper() {
             return Err(field("packs"));
         }
         let root = self.root_entry();
@@ -258,17 +254,6 @@ pub async fn list(store: &BlockStore) -> Result<Vec<SnapshotId>, Failure> {
     Ok(store.list("snapshots").await?.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
-/// Packs that any snapshot has borrowed. A snapshot that cannot be read may have borrowed anything, so that is a failure.
-pub(crate) async fn all_borrowed(store: &BlockStore) -> Result<PackSet, Failure> {
-    let mut borrowed = PackSet::default();
-    for id in list(store).await? {
-        if let Some(manifest) = load(store, &id).await? {
-            manifest.borrowed.ranges().for_each(|(first, count)| borrowed.add(first, count));
-        }
-    }
-    Ok(borrowed)
-}
-
 /// Removes a snapshot's manifest. Its blocks stay until the sweep finds that nobody names them. Repeatable.
 pub async fn delete(store: &BlockStore, snapshot: &SnapshotId) -> Result<(), Failure> {
     let _turn = store.manifests().await;
@@ -291,7 +276,6 @@ pub(crate) async fn commit(store: &BlockStore, draft: Draft) -> Result<SnapshotM
         created_at: draft.created_at,
         pack_bytes: draft.pack_bytes,
         packs: draft.packs,
-        borrowed: draft.borrowed,
         root: draft.root.map(RootEntry::of),
         parent_root: draft.parent_root.map(RootEntry::of),
         length: 0,
@@ -405,7 +389,6 @@ mod tests {
                     parent: parent.map(SnapshotId::from_bits),
                     created_at: Timestamp(at),
                     pack_bytes,
-                    borrowed: packs.clone(),
                     packs,
                     root,
                     parent_root,

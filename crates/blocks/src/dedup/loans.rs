@@ -26,6 +26,8 @@ struct Book {
 pub(crate) struct Borrowed {
     loans: Arc<Loans>,
     packs: Mutex<BTreeSet<u128>>,
+    /// Those of which it is durable that they were lent.
+    noted: Mutex<BTreeSet<u128>>,
 }
 
 /// Packs that are about to go: not to be lent until this is dropped.
@@ -42,7 +44,7 @@ pub(crate) struct Sweeping(Arc<Loans>);
 impl Loans {
     /// A run begins that may borrow.
     pub(crate) fn open(self: &Arc<Self>) -> Borrowed {
-        Borrowed { loans: self.clone(), packs: Mutex::default() }
+        Borrowed { loans: self.clone(), packs: Mutex::default(), noted: Mutex::default() }
     }
 
     /// A sweep begins: it has not looked at anything yet.
@@ -77,6 +79,18 @@ impl Borrowed {
             *book.lent.entry(pack).or_default() += 1;
         }
         true
+    }
+}
+
+impl Borrowed {
+    /// Whether the pack is on loan, and that is noted.
+    pub(crate) fn has(&self, pack: u128) -> bool {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).contains(&pack)
+    }
+
+    /// The loan of the pack is noted.
+    pub(crate) fn keep(&self, pack: u128) {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(pack);
     }
 }
 
@@ -154,8 +168,8 @@ mod tests {
             steps in prop::collection::vec(step(), 1..80)
         ) {
             let loans = Arc::new(Loans::default());
-            let (mut runs, mut going, mut sweep): (Vec<(Borrowed, BTreeSet<u128>)>, Vec<Going>, Option<Sweeping>) =
-                Default::default();
+            let mut runs: Vec<(Borrowed, BTreeSet<u128>)> = Vec::new();
+            let (mut going, mut sweep): (Vec<Going>, Option<Sweeping>) = Default::default();
             let mut returned: BTreeSet<u128> = BTreeSet::new();
             for step in steps {
                 match step {

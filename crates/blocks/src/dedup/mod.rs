@@ -9,12 +9,12 @@
 //! The index is a hint, never a proof: a block that it leads to is read, decrypted, decompressed and compared with what
 //! the source gave before anything relies on it. So a wrong, old or rotten hint costs time, not content.
 //!
-//! Any pack may be lent, also one that no snapshot names yet: what removes packs looks for loans, and for snapshots that
-//! have borrowed ([`BlockStore::discard_packs`], [`crate::sweep`]).
+//! Any pack may be lent, also one that no snapshot names yet: what removes packs looks for loans, and what does it
+//! without walking all snapshots looks for the note ([`BlockStore::discard_packs`], [`crate::sweep`]).
 //!
 //! A pack that a run uses blocks of is *on loan* ([`loans`]) until the run's snapshot is committed and no sweep is at work
 //! that began before. A pack on loan does not go; a pack that is about to go is not lent. Later it is a snapshot that
-//! names it, and that snapshot's manifest says so (`borrowed`).
+//! names it. That a pack was ever lent is noted beside it in the store (`loans/`), so that nobody discards it unseen.
 //!
 //! # Retries
 //! Whatever fails here, the block is stored as if it were new.

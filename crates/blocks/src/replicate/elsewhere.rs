@@ -5,14 +5,15 @@ use crate::block::Digest;
 use crate::dedup::contents_of;
 use crate::dedup::index::{Hint, Index};
 use crate::dedup::loans::Borrowed;
+use crate::pack::Place;
 use crate::pack::opener::Opener;
 use crate::pack::reader::{Span, Wanted, plan_spans, read_span};
-use crate::pack::{PackSet, Place};
 use crate::page::Entry;
 use crate::store::BlockStore;
 use bytes::Bytes;
 use godwit_model::failure::Failure;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Blocks of the run itself that are remembered, some 150 bytes each: those of the last two GiB that it stored.
@@ -44,7 +45,8 @@ pub(super) struct Elsewhere {
     index: Arc<Index>,
     own: Mutex<Own>,
     borrowed: Borrowed,
-    used: Mutex<Used>,
+    /// The latest version of the key that something borrowed is under.
+    key_version: AtomicU32,
 }
 
 #[derive(Default)]
@@ -54,14 +56,6 @@ struct Own {
     order: VecDeque<Digest>,
 }
 
-/// Packs that entries were taken from.
-#[derive(Clone, Default)]
-pub(super) struct Used {
-    pub(super) packs: PackSet,
-    /// The latest version of the key that one of them is under.
-    pub(super) key_version: u32,
-}
-
 impl Elsewhere {
     pub(super) fn new(store: &BlockStore) -> Self {
         Self {
@@ -69,7 +63,7 @@ impl Elsewhere {
             index: store.index(),
             own: Mutex::default(),
             borrowed: store.loans().open(),
-            used: Mutex::default(),
+            key_version: AtomicU32::new(1),
         }
     }
 
@@ -100,8 +94,9 @@ impl Elsewhere {
         let mut wanted = Vec::new();
         let mut open: HashMap<u64, Candidate> = HashMap::new();
         for candidate in candidates {
-            let place = self.place_of(&candidate).await;
-            if let Some(place) = place.filter(|place| self.borrowed.borrow(place.pack)) {
+            if let Some(place) = self.place_of(&candidate).await
+                && self.has_on_loan(place.pack).await
+            {
                 wanted.push(Wanted { block: candidate.number, digest: candidate.digest, place });
             }
             open.insert(candidate.number, candidate);
@@ -112,7 +107,7 @@ impl Elsewhere {
             match self.compare(span, &open).await {
                 Ok(equal) => {
                     for Wanted { block, digest, place } in equal {
-                        self.note_use(&place);
+                        self.key_version.fetch_max(place.key_version, Ordering::Relaxed);
                         found.extend(open.remove(&block).map(|candidate| (candidate.at, Entry { digest, place })));
                     }
                 }
@@ -125,9 +120,21 @@ impl Elsewhere {
         (found, rest)
     }
 
-    /// What the run has used so far.
-    pub(super) fn used(&self) -> Used {
-        locked(&self.used).clone()
+    /// The latest version of the key that something borrowed is under.
+    pub(super) fn key_version(&self) -> u32 {
+        self.key_version.load(Ordering::Relaxed)
+    }
+
+    /// Borrows a pack, unless it is about to go. That it was ever lent is durable before anything relies on it.
+    async fn has_on_loan(&self, pack: u128) -> bool {
+        if self.borrowed.has(pack) {
+            return true;
+        }
+        let is_borrowed = self.borrowed.borrow(pack) && self.store.note_loan(pack).await.is_ok();
+        if is_borrowed {
+            self.borrowed.keep(pack);
+        }
+        is_borrowed
     }
 
     async fn place_of(&self, candidate: &Candidate) -> Option<Place> {
@@ -168,12 +175,6 @@ impl Elsewhere {
             both.filter_map(|(wanted, content)| is_equal(wanted, content).then_some(*wanted)).collect()
         };
         self.store.cpu(compare).await
-    }
-
-    fn note_use(&self, place: &Place) {
-        let mut used = locked(&self.used);
-        used.packs.insert(place.pack, 1);
-        used.key_version = used.key_version.max(place.key_version);
     }
 }
 

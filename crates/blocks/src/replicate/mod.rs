@@ -192,7 +192,7 @@ pub async fn replicate(
     sent?;
     // What is on loan stays so until the snapshot is committed.
     let (root, staged, more_notes, elsewhere, mut packs, bytes) = walked?;
-    let borrowed = elsewhere.used();
+    let borrowed_version = elsewhere.key_version();
     notes.extend(more_notes);
     let pack_bytes = bytes + staged.adopt(&mut packs);
     let draft = Draft {
@@ -204,13 +204,12 @@ pub async fn replicate(
         // What is shared with the parent may be under a version that was made since these keys were read.
         key_version: parent
             .as_ref()
-            .map_or(borrowed.key_version, |p| p.tree.key_version().max(borrowed.key_version))
+            .map_or(borrowed_version, |p| p.tree.key_version().max(borrowed_version))
             .max(store.keys().newest()),
         parent: parent.and(request.parent.clone()),
         created_at: request.created_at,
         pack_bytes,
         packs,
-        borrowed: borrowed.packs,
         root,
     };
     let manifest = snapshot::commit(store, draft).await?;

@@ -36,7 +36,6 @@ use crate::dedup::loans::Loans;
 use crate::envelope;
 use crate::pack::PACK_TARGET;
 use crate::recent::Recent;
-use crate::snapshot;
 use crate::store::calls::{bounded, get, get_small, list, put};
 use crate::store::failure::{failure, missing, too_short};
 use crate::store::ring::{KeyRing, path_of};
@@ -234,17 +233,14 @@ impl BlockStore {
         self.inner.ring.set_enabled(key, enabled);
     }
 
-    /// Removes packs that no snapshot of their own run names. Those that do not exist are removed already. What other
-    /// runs have borrowed stays, and goes with a sweep when its time comes.
+    /// Removes packs that no snapshot of their own run names. Those that do not exist are removed already. What was ever lent
+    /// stays: other snapshots may name it, and if none does it goes with a sweep when its time comes.
     pub async fn discard_packs(&self, packs: &[PackId]) -> Result<(), Failure> {
-        let bits = packs.iter().map(|pack| u128::from_be_bytes(pack.to_bytes()));
-        let going = self.loans().let_go(bits);
-        if going.packs().is_empty() {
-            return Ok(());
-        }
-        let borrowed = snapshot::all_borrowed(self).await?;
-        for pack in going.packs().iter().filter(|pack| !borrowed.holds(**pack)) {
-            self.remove_pack(*pack).await?;
+        let going = self.loans().let_go(packs.iter().map(|pack| u128::from_be_bytes(pack.to_bytes())));
+        for pack in going.packs() {
+            if self.size(&loan_path(*pack)).await?.is_none() {
+                self.remove_pack(*pack).await?;
+            }
         }
         Ok(())
     }
@@ -254,7 +250,14 @@ impl BlockStore {
         for index in self.indexes().values() {
             index.forget(pack);
         }
+        // The note first: one without a pack would stay for ever.
+        self.delete(&loan_path(pack)).await?;
         self.delete(&pack_path(&PackId::from_bits(pack))).await
+    }
+
+    /// Makes durable that a pack was lent. Repeatable.
+    pub(crate) async fn note_loan(&self, pack: u128) -> Result<(), Failure> {
+        self.put(&loan_path(pack), Bytes::from_static(b"lent")).await.map(drop)
     }
 
     /// What is known of where blocks of the store's key domain are.
@@ -447,6 +450,11 @@ fn share_of_pack(n_volumes: usize) -> usize {
 pub(crate) fn pack_path(pack: &PackId) -> Path {
     let id = pack.as_str();
     Path::from(format!("packs/{}/{id}", &id[id.len() - 2..]))
+}
+
+/// The note that a pack was lent.
+fn loan_path(pack: u128) -> Path {
+    Path::from(format!("loans/{}", PackId::from_bits(pack)))
 }
 
 /// A store that holds something but no key lost it: a new key would only hide that nothing can be read any more.
