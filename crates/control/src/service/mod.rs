@@ -10,6 +10,7 @@ mod audit;
 mod catalog;
 mod connectors;
 mod error;
+mod forecasts;
 mod images;
 mod jobs;
 mod keys;
@@ -27,6 +28,7 @@ pub use audit::AuditFilter;
 pub use catalog::{Catalog, Server, VmAddress};
 pub use connectors::{Connector, NewConnector};
 pub use error::{ErrorCode, ServiceError};
+pub use forecasts::{JobForecast, RunForecast};
 pub use images::{
     DamagedRange, ExtentList, Image, ImageVolume, ImagesFilter, Snapshot, SnapshotsFilter, Verification,
     VerificationState,

@@ -2,8 +2,8 @@
 
 use super::jobs::text;
 use super::page::{only, paged};
-use super::{Answer, ErrorCode, Job, Page, Paged, Service, ServiceError};
-use crate::store::{DemandDenied, NewJobRecord, RunRecord, VolumeRecord};
+use super::{Answer, ErrorCode, Job, Page, Paged, RunForecast, Service, ServiceError};
+use crate::store::{DemandDenied, ForecastRecord, NewJobRecord, RunRecord, VolumeRecord};
 use godwit_model::failure::Failure;
 use godwit_model::figures::{Consistency, VolumeFigures};
 use godwit_model::id::{ImageId, JobId, KeyId, RunId, SnapshotId};
@@ -73,6 +73,8 @@ pub struct Run {
     pub key: Option<KeyId>,
     /// The latest version of the key that a pack of it is under.
     pub key_version: Option<u32>,
+    /// What was forecast of it when it began, and how far off that was.
+    pub forecast: Option<RunForecast>,
     /// Its volumes, boot disk first; empty before the point in time.
     pub volumes: Vec<RunVolume>,
 }
@@ -154,9 +156,11 @@ impl Service {
     pub(super) async fn described(&self, records: Vec<(RunRecord, Option<&NewJobRecord>)>) -> Answer<Vec<Run>> {
         let ids: Vec<RunId> = records.iter().map(|(run, _)| run.id.clone()).collect();
         let volumes = self.line.store.volumes_of(&ids).await?;
+        let mut forecasts = self.line.store.forecasts_of(&ids).await?;
         let described = records.into_iter().map(|(run, job)| {
             let volumes = volumes.get(&run.id).cloned().unwrap_or_default();
-            self.run(run, volumes, job)
+            let forecast = forecasts.remove(&run.id).map(run_forecast);
+            Run { forecast, ..self.run(run, volumes, job) }
         });
         Ok(described.collect())
     }
@@ -204,6 +208,7 @@ impl Service {
             kms_key_id,
             key_version: record.key.as_ref().map(|key| key.version),
             key: record.key.map(|key| key.id),
+            forecast: None,
             volumes,
         }
     }
@@ -218,6 +223,11 @@ fn run_volume(live: Option<VolumeFigures>, record: VolumeRecord) -> RunVolume {
         tracked: record.tracked,
         notes: record.notes,
     }
+}
+
+fn run_forecast(record: ForecastRecord) -> RunForecast {
+    let ForecastRecord { forecast, actual } = record;
+    RunForecast { outcome: actual.map(|actual| (actual, forecast.error(&actual))), forecast }
 }
 
 /// A run in words.

@@ -4,7 +4,7 @@
 //!
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
-//! ledger from which it goes on after a crash); what every image and snapshot is; what is told to whom, and how far that
+//! ledger from which it goes on after a crash), and what was forecast of it; what every image and snapshot is; what is told to whom, and how far that
 //! is; what keys are called and whether they may be used; users, their policies and access keys, wrapped; roles; the audit
 //! trail. Not stored: material of keys, blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
@@ -41,6 +41,7 @@ mod catalog;
 mod connectors;
 mod error;
 mod events;
+mod forecasts;
 mod images;
 mod job_end;
 mod jobs;
@@ -66,6 +67,7 @@ pub(crate) use audit::AuditQuery;
 pub(crate) use access::AccessDenied;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
+pub(crate) use forecasts::ForecastRecord;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
 pub(crate) use key_uses::User;
 pub(crate) use keys::{Chosen, KeyDenied, KeyRecord, id_of};
@@ -92,7 +94,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 8;
+pub const SCHEMA_VERSION: i64 = 9;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -255,6 +257,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(6, "notifications", include_str!("../../migrations/0006_notifications.sql")),
         migration(7, "staging", include_str!("../../migrations/0007_staging.sql")),
         migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),
+        migration(9, "forecast", include_str!("../../migrations/0009_forecast.sql")),
     ])
 }
 

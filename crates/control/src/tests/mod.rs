@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod damage;
 mod failures;
+mod forecasts;
 mod jobs;
 mod key_uses;
 mod keys;
