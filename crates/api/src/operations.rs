@@ -4,7 +4,7 @@
 //! model.
 
 use crate::calls::{
-    audit, connectors, images, jobs, keys, notifications, policies, runs, servers, snapshots, store, users,
+    audit, connectors, forecasts, images, jobs, keys, notifications, policies, runs, servers, snapshots, store, users,
 };
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
@@ -185,6 +185,7 @@ table! {
     own ResumeReplicationJob: json jobs::resume;
     own DescribeReplicationJobs: json jobs::describe;
     own DescribeReplicationRuns: json runs::describe;
+    own GetForecast: json forecasts::get;
     own DescribeImages: json images::describe;
     own DescribeSnapshots: json snapshots::describe;
     own StartImageVerification: json images::start_verification;

@@ -161,6 +161,8 @@ calls! {
     start_run: sms StartOnDemandReplicationRun changes (StartOnDemandReplicationRunRequest) -> StartOnDemandReplicationRunResponse;
     /// `DescribeReplicationRuns`.
     describe_runs: own DescribeReplicationRuns reads (DescribeReplicationRunsRequest) -> DescribeReplicationRunsResponse;
+    /// `GetForecast`.
+    get_forecast: own GetForecast reads (godwit::GetForecastRequest) -> godwit::GetForecastResponse;
     /// `DescribeImages`.
     describe_images: own DescribeImages reads (DescribeImagesRequest) -> DescribeImagesResponse;
     /// `StartImageVerification`.

@@ -1,6 +1,6 @@
 //! Replication runs.
 
-use super::{Outcome, jobs, page};
+use super::{Outcome, forecasts, jobs, page};
 use crate::shapes::answers::{GetReplicationRunsResponse, StartOnDemandReplicationRunResponse};
 use crate::shapes::enums::{ReplicationRunState, ReplicationRunType};
 use crate::shapes::godwit::{
@@ -98,6 +98,7 @@ pub fn description(run: Run) -> RunDescription {
         notes: run.notes,
         retrying_after: run.retrying_after,
         failure: run.failure.map(failure),
+        forecast: run.forecast.map(forecasts::of_run),
         volumes: run.volumes.into_iter().map(|of| volume(of, consistency.as_deref())).collect(),
         consistency,
     }

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod bounds;
 mod calls;
+mod forecasts;
 mod log;
 mod notifications;
 mod oracle;

@@ -15,6 +15,7 @@ mod notifications;
 mod output;
 mod policies;
 mod progress;
+mod ranges;
 mod roles;
 mod runs;
 mod serve;
@@ -238,6 +239,7 @@ mod tests {
             "godwit jobs create --server w --every 90m --notify a@b.c --notify https://x.y/z --pause-after 5",
             "godwit jobs update sms-job-00000000 --notify-nobody --pause",
             "godwit jobs resume sms-job-00000000",
+            "godwit jobs forecast sms-job-00000000 --json",
             "godwit jobs resume sms-job-00000000 --start now",
             "godwit notifications list --job sms-job-00000000 --state given-up",
             "godwit notifications test ops@example.org",

@@ -210,6 +210,7 @@ mod tests {
             notes: vec![],
             retrying_after: None,
             failure: None,
+            forecast: None,
             volumes: vec![volume("vda", Some("d")), volume("vdb", None)],
         }
     }

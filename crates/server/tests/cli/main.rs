@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod connection;
 mod export;
+mod forecast;
 mod keys;
 mod notifications;
 mod pressure;

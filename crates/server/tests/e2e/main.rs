@@ -12,6 +12,7 @@ mod daemon;
 mod deletion;
 mod disclosure;
 mod first_copy;
+mod forecast;
 mod guest;
 mod incremental;
 mod instant_boot;

@@ -74,6 +74,8 @@ operations! {
     DescribeReplicationRuns,
         [optional("replicationRunIds", Rule::List(&TEXT)), optional("replicationJobId", TEXT),
          optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Says what a job's runs will read, store and take.
+    GetForecast, [required("replicationJobId", TEXT)];
     /// Lists images with their verification.
     DescribeImages,
         [optional("imageIds", Rule::List(&TEXT)), optional("replicationJobId", TEXT),
@@ -202,6 +204,7 @@ macro_rules! shapes {
 
 mod audit;
 mod connectors;
+mod forecasts;
 mod images;
 mod jobs;
 mod keys;
@@ -214,6 +217,7 @@ mod users;
 
 pub use audit::*;
 pub use connectors::*;
+pub use forecasts::*;
 pub use images::*;
 pub use jobs::*;
 pub use keys::*;

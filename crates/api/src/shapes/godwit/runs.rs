@@ -2,7 +2,7 @@
 
 use super::super::enums::{ReplicationRunState, ReplicationRunType};
 use super::super::epoch::EpochSeconds;
-use super::Absent;
+use super::{Absent, ForecastDescription};
 use serde::{Deserialize, Serialize};
 
 shapes! {
@@ -71,6 +71,8 @@ shapes! {
         retrying_after: Option<String>,
         /// Why it failed.
         failure: Option<FailureDescription>,
+        /// What was forecast of it when it began, and how far off that was.
+        forecast: Option<ForecastDescription>,
         /// Its volumes, boot disk first.
         volumes: Vec<RunVolumeDescription>,
     }
