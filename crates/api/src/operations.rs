@@ -4,8 +4,8 @@
 //! model.
 
 use crate::calls::{
-    audit, connectors, images, jobs, keys, limits, notifications, policies, runs, scrub, servers, snapshots, store,
-    users,
+    audit, connectors, forecasts, images, jobs, keys, limits, notifications, policies, runs, scrub, servers, snapshots,
+    store, users,
 };
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
@@ -188,6 +188,7 @@ table! {
     own DescribeReplicationJobs: json jobs::describe;
     own DescribeReplicationRuns: json runs::describe;
     own UpdateReplicationRun: json runs::update;
+    own GetForecast: json forecasts::get;
     own DescribeImages: json images::describe;
     own DescribeSnapshots: json snapshots::describe;
     own StartImageVerification: json images::start_verification;

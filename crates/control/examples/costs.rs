@@ -55,7 +55,7 @@ async fn imports(store: &Store, now: Timestamp, times: usize, servers: usize) ->
         vm_id: format!("5f0c3a52-0000-4000-8000-{n:012x}"),
         name: format!("imported-{n:05}"),
         path: format!("/imported/{n:05}"),
-        volumes: vec![DiscoveredVolume { device: "virtio0".into(), size: 1 << 34 }],
+        volumes: vec![DiscoveredVolume { device: "virtio0".into(), size: 1 << 34, allocated: None }],
         platform: None,
     };
     let found = Discovery {

@@ -16,6 +16,7 @@ pub mod event;
 pub mod extent;
 pub mod failure;
 pub mod figures;
+pub mod forecast;
 pub mod id;
 pub mod job;
 pub mod key;

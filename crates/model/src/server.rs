@@ -65,6 +65,9 @@ pub struct DiscoveredVolume {
     pub device: String,
     /// Virtual size in bytes.
     pub size: u64,
+    /// Bytes that hold it where it lies, if the VM manager tells: a hint of how much there is to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocated: Option<u64>,
 }
 
 /// What a VM manager is and offers.

@@ -170,6 +170,8 @@ calls! {
     describe_limits: own DescribeLimits reads (DescribeLimitsRequest) -> DescribeLimitsResponse;
     /// `UpdateLimits`.
     update_limits: own UpdateLimits changes (UpdateLimitsRequest) -> NoAnswer;
+    /// `GetForecast`.
+    get_forecast: own GetForecast reads (godwit::GetForecastRequest) -> godwit::GetForecastResponse;
     /// `DescribeImages`.
     describe_images: own DescribeImages reads (DescribeImagesRequest) -> DescribeImagesResponse;
     /// `StartImageVerification`.

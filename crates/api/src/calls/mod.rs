@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod connectors;
+pub mod forecasts;
 pub mod images;
 pub mod jobs;
 pub mod keys;

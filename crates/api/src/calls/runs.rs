@@ -1,6 +1,6 @@
 //! Replication runs.
 
-use super::{Outcome, jobs, page};
+use super::{Outcome, forecasts, jobs, page};
 use crate::shapes::answers::{GetReplicationRunsResponse, StartOnDemandReplicationRunResponse};
 use crate::shapes::enums::{ReplicationRunState, ReplicationRunType};
 use crate::shapes::godwit::{
@@ -106,6 +106,7 @@ pub fn description(run: Run) -> RunDescription {
         failure: run.failure.map(failure),
         bandwidth_cap: run.cap.map(|cap| cap.to_string()),
         held_back_by: run.held_back.map(|by| by.as_str().to_owned()),
+        forecast: run.forecast.map(forecasts::of_run),
         volumes: run.volumes.into_iter().map(|of| volume(of, consistency.as_deref())).collect(),
         consistency,
     }

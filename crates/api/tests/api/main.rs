@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod bounds;
 mod calls;
+mod forecasts;
 mod limits;
 mod log;
 mod notifications;

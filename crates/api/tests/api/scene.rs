@@ -70,7 +70,7 @@ impl Replicator for DataLine {
             vm_id: format!("vm-{n}"),
             name: format!("guest {n}"),
             path: format!("/guests/guest {n}"),
-            volumes: vec![DiscoveredVolume { device: "drive0".into(), size: DISK }],
+            volumes: vec![DiscoveredVolume { device: "drive0".into(), size: DISK, allocated: Some(DISK / 2) }],
             platform: (n == 0).then_some(Platform::Linux),
         };
         Ok(Discovery {

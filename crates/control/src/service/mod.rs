@@ -11,6 +11,7 @@ mod caps;
 mod catalog;
 mod connectors;
 mod error;
+mod forecasts;
 mod images;
 mod jobs;
 mod keys;
@@ -30,6 +31,7 @@ pub use caps::Limits;
 pub use catalog::{Catalog, Server, VmAddress};
 pub use connectors::{Connector, NewConnector};
 pub use error::{ErrorCode, ServiceError};
+pub use forecasts::{JobForecast, RunForecast};
 pub use images::{
     DamagedRange, ExtentList, Image, ImageVolume, ImagesFilter, Snapshot, SnapshotsFilter, Verification,
     VerificationState,

@@ -2,8 +2,8 @@
 
 use super::jobs::text;
 use super::page::{only, paged};
-use super::{Answer, ErrorCode, Job, Page, Paged, Service, ServiceError};
-use crate::store::{DemandDenied, NewJobRecord, RunRecord, VolumeRecord};
+use super::{Answer, ErrorCode, Job, Page, Paged, RunForecast, Service, ServiceError};
+use crate::store::{DemandDenied, ForecastRecord, NewJobRecord, RunRecord, VolumeRecord};
 use godwit_model::cap::{Cap, HeldBack};
 use godwit_model::failure::Failure;
 use godwit_model::figures::{Consistency, VolumeFigures};
@@ -78,6 +78,8 @@ pub struct Run {
     pub cap: Option<Cap>,
     /// What holds its reads back at the moment.
     pub held_back: Option<HeldBack>,
+    /// What was forecast of it when it began, and how far off that was.
+    pub forecast: Option<RunForecast>,
     /// Its volumes, boot disk first; empty before the point in time.
     pub volumes: Vec<RunVolume>,
 }
@@ -159,9 +161,11 @@ impl Service {
     pub(super) async fn described(&self, records: Vec<(RunRecord, Option<&NewJobRecord>)>) -> Answer<Vec<Run>> {
         let ids: Vec<RunId> = records.iter().map(|(run, _)| run.id.clone()).collect();
         let volumes = self.line.store.volumes_of(&ids).await?;
+        let mut forecasts = self.line.store.forecasts_of(&ids).await?;
         let described = records.into_iter().map(|(run, job)| {
             let volumes = volumes.get(&run.id).cloned().unwrap_or_default();
-            self.run(run, volumes, job)
+            let forecast = forecasts.remove(&run.id).map(run_forecast);
+            Run { forecast, ..self.run(run, volumes, job) }
         });
         Ok(described.collect())
     }
@@ -214,6 +218,7 @@ impl Service {
             key: record.key.map(|key| key.id),
             cap,
             held_back,
+            forecast: None,
             volumes,
         }
     }
@@ -228,6 +233,11 @@ fn run_volume(live: Option<VolumeFigures>, record: VolumeRecord) -> RunVolume {
         tracked: record.tracked,
         notes: record.notes,
     }
+}
+
+fn run_forecast(record: ForecastRecord) -> RunForecast {
+    let ForecastRecord { forecast, actual } = record;
+    RunForecast { outcome: actual.map(|actual| (actual, forecast.error(&actual))), forecast }
 }
 
 /// A run in words.

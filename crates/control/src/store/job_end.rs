@@ -107,6 +107,7 @@ impl Store {
         }
         for sql in [
             "DELETE FROM run_volume WHERE run_id IN (SELECT run_id FROM run WHERE job_id = $1)",
+            "DELETE FROM run_forecast WHERE run_id IN (SELECT run_id FROM run WHERE job_id = $1)",
             "DELETE FROM run WHERE job_id = $1",
             "DELETE FROM baseline WHERE job_id = $1",
             "DELETE FROM suspect WHERE job_id = $1",

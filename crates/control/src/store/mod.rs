@@ -4,7 +4,7 @@
 //!
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
-//! ledger from which it goes on after a crash); what every image and snapshot is; what is told to whom, and how far that
+//! ledger from which it goes on after a crash), and what was forecast of it; what every image and snapshot is; what is told to whom, and how far that
 //! is; what keys are called and whether they may be used; users, their policies and access keys, wrapped; roles; the audit
 //! trail. Not stored: material of keys, blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
@@ -43,6 +43,7 @@ mod connectors;
 mod damage;
 mod error;
 mod events;
+mod forecasts;
 mod images;
 mod job_end;
 mod jobs;
@@ -70,6 +71,7 @@ pub(crate) use access::AccessDenied;
 pub(crate) use caps::RunCapDenied;
 pub(crate) use connectors::Removal;
 pub use error::StoreError;
+pub(crate) use forecasts::ForecastRecord;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};
 pub(crate) use key_uses::User;
 pub(crate) use keys::{Chosen, KeyDenied, KeyRecord, id_of};
@@ -96,7 +98,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 10;
+pub const SCHEMA_VERSION: i64 = 11;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -261,6 +263,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(8, "many jobs", include_str!("../../migrations/0008_many_jobs.sql")),
         migration(9, "caps", include_str!("../../migrations/0009_caps.sql")),
         migration(10, "scrub", include_str!("../../migrations/0010_scrub.sql")),
+        migration(11, "forecast", include_str!("../../migrations/0011_forecast.sql")),
     ])
 }
 

@@ -2,6 +2,7 @@
 
 use super::damage::suspects;
 use super::events::tell_of_run;
+use super::forecasts::{record_actual, write_forecast};
 use super::jobs::{count_failures, locked_job, step_job};
 use super::key_uses::{User, note_key_use};
 use super::keys::note_version;
@@ -63,14 +64,16 @@ const SNAPSHOT_ID_IN_USE: &str = "SELECT snapshot_id FROM run_volume WHERE snaps
     UNION ALL SELECT object_id FROM leftover WHERE object_id = $1";
 
 impl Store {
-    /// Starts a pending run, and with it its job.
+    /// Starts a pending run, and with it its job. What is forecast of it now is written down.
     pub(crate) async fn start_run(&self, id: &RunId, now: Timestamp) -> Result<(), StoreError> {
+        let forecast = self.forecast_of(id, now).await?;
         let mut tx = self.begin().await?;
         let was = locked_run(&mut tx, id).await?;
         let (position, _) = step(&was.position, Event::Start)?;
         let job = locked_job(&mut tx, &was.job).await?.ok_or(StoreError::Stale)?;
         step_job(&mut tx, &job, job::Event::RunStarted, None, now).await?;
         write_position(&mut tx, &was, position, now).await?;
+        write_forecast(&mut tx, id, &forecast).await?;
         tx.commit().await
     }
 
@@ -260,6 +263,9 @@ pub(super) async fn step_run(
 ) -> Result<(Position, Vec<Effect>), StoreError> {
     let (position, effects) = step(&was.position, event)?;
     write_position(tx, was, position, now).await?;
+    if position == Position::Completed {
+        record_actual(tx, was, now).await?;
+    }
     Ok((position, effects))
 }
 

@@ -276,7 +276,8 @@ impl World {
 }
 
 pub(crate) fn server(vm_id: &str, name: &str) -> DiscoveredServer {
-    let volume = |device: &str| DiscoveredVolume { device: device.to_owned(), size: PACKS * PACK };
+    let size = PACKS * PACK;
+    let volume = |device: &str| DiscoveredVolume { device: device.to_owned(), size, allocated: Some(size / 2) };
     DiscoveredServer {
         vm_id: vm_id.to_owned(),
         name: name.to_owned(),

@@ -5,6 +5,7 @@ mod audit;
 mod caps;
 mod damage;
 mod failures;
+mod forecasts;
 mod jobs;
 mod key_uses;
 mod keys;

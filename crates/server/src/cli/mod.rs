@@ -16,6 +16,7 @@ mod notifications;
 mod output;
 mod policies;
 mod progress;
+mod ranges;
 mod roles;
 mod runs;
 mod scrub;
@@ -259,6 +260,7 @@ mod tests {
             "godwit connectors update rack1 --cap none",
             "godwit limits show",
             "godwit limits set --cap 100MB/s",
+            "godwit jobs forecast sms-job-00000000 --json",
             "godwit jobs resume sms-job-00000000 --start now",
             "godwit notifications list --job sms-job-00000000 --state given-up",
             "godwit notifications test ops@example.org",

@@ -3,13 +3,13 @@
 use crate::cli::error::CliError;
 use crate::cli::output::Tone;
 use crate::cli::table::{Field, facts, table};
-use crate::cli::{human, limits, output, watch};
+use crate::cli::{human, limits, output, ranges, watch};
 use crate::client::{Client, ClientError, all_pages};
 use crate::outside;
 use clap::Subcommand;
 use godwit_api::shapes::enums::ReplicationRunState;
 use godwit_api::shapes::godwit::{
-    DescribeReplicationRunsRequest, RunDescription, RunVolumeDescription, UpdateRunRequest,
+    DescribeReplicationRunsRequest, ForecastDescription, RunDescription, RunVolumeDescription, UpdateRunRequest,
 };
 use godwit_api::shapes::requests::StartOnDemandReplicationRunRequest;
 use godwit_model::time::{Millis, Timestamp};
@@ -250,7 +250,30 @@ fn show(run: &RunDescription) -> Result<(), CliError> {
         output::line("")?;
         volumes(run)?;
     }
+    if let Some(told) = &run.forecast {
+        output::line("")?;
+        forecast(run, told)?;
+    }
     notes(run)
+}
+
+/// What was forecast when the run began, what it has come to, and how far off that was.
+fn forecast(run: &RunDescription, told: &ForecastDescription) -> Result<(), CliError> {
+    let now = outside::now();
+    let errors = told.error.as_ref();
+    let row = |name: &str, [likely, between]: [String; 2], is: String, ratio: Option<Option<f64>>| {
+        let error = ratio.map_or_else(|| "–".to_owned(), ranges::error);
+        [name.into(), Field::number(likely), between.into(), Field::number(is), error.into()]
+    };
+    let time = took(run, now).map_or_else(|| "–".to_owned(), human::took);
+    let (read, stored) = (sum(run, |v| v.bytes_read), sum(run, |v| v.bytes_stored));
+    let rows = [
+        row("read", ranges::bytes(told.bytes_read.as_ref()), human::size(read), errors.map(|e| e.bytes_read)),
+        row("stored", ranges::bytes(told.bytes_stored.as_ref()), human::size(stored), errors.map(|e| e.bytes_stored)),
+        row("took", ranges::seconds(told.seconds.as_ref()), time, errors.map(|e| e.seconds)),
+    ];
+    table(["forecast", "likely", "between", "is", "error"], &["between"], &rows)?;
+    output::line(format!("{} {}", output::paint("forecast from", Tone::Faint), told.basis))
 }
 
 /// A key and its version.

@@ -213,6 +213,7 @@ mod tests {
             failure: None,
             bandwidth_cap: None,
             held_back_by: None,
+            forecast: None,
             volumes: vec![volume("vda", Some("d")), volume("vdb", None)],
         }
     }

@@ -7,6 +7,7 @@ mod audit;
 mod connection;
 mod export;
 mod export_again;
+mod forecast;
 mod keys;
 mod notifications;
 mod pressure;

@@ -115,9 +115,23 @@ async fn answer(State(scene): State<Scene>, headers: HeaderMap, body: Bytes) -> 
             let byte = if is_large { large_byte_at } else { byte_at };
             (offset..offset + length).map(byte).collect()
         }
+        "GetForecast" => forecast().to_string().into_bytes(),
         other => panic!("the stand-in does not know {other}"),
     };
     (StatusCode::OK, answer)
+}
+
+fn forecast() -> Value {
+    let first = json!({
+        "looksAt": "FIRST_COPY", "bytesRead": {"low": 0, "likely": 3u64 << 30, "high": 8u64 << 30},
+        "bytesStored": {"low": 0, "likely": 2u64 << 30, "high": 8u64 << 30}, "basis": "bytes: allocated bytes; no run yet",
+    });
+    let seconds = json!({"low": 61.0, "likely": 120.0, "high": 300.0});
+    let last = json!({
+        "looksAt": "CHANGES", "secondsOfChanges": 7_200.0, "bytesRead": {"low": 1 << 20, "likely": 5 << 20, "high": 9 << 20},
+        "bytesStored": {"low": 1 << 20, "likely": 2 << 20, "high": 3 << 20}, "seconds": seconds, "basis": "bytes: much",
+    });
+    json!({ "replicationJobId": "sms-job-00000001", "madeOn": 1_700_000_000, "firstCopy": first, "cutOver": last })
 }
 
 fn byte_at(at: u64) -> u8 {

@@ -14,6 +14,7 @@ mod deletion;
 mod disclosure;
 mod equal;
 mod first_copy;
+mod forecast;
 mod guest;
 mod incremental;
 mod instant_boot;

@@ -185,7 +185,10 @@ async fn describe(source: &QmpSource, session: &mut Session) -> Result<Found, Qm
     let Identity { vm_id, name } = session.identity().await?;
     let mut inventory = session.inventory().await?;
     inventory.warnings.extend(session.danger().await?);
-    let volume = |disk: crate::qmp::inventory::Disk| DiscoveredVolume { device: disk.device, size: disk.size };
+    let volume = |disk: crate::qmp::inventory::Disk| {
+        let allocated = inventory.nodes.get(&disk.node).and_then(|node| node.allocated);
+        DiscoveredVolume { device: disk.device, size: disk.size, allocated }
+    };
     let volumes = inventory.disks.into_iter().map(volume).collect();
     let platform = platform(source, session, &vm_id).await?;
     let server = DiscoveredServer { vm_id, path: format!("/{name}"), name, volumes, platform };

@@ -15,6 +15,8 @@ pub struct Node {
     pub driver: String,
     /// Virtual size in bytes.
     pub size: u64,
+    /// Bytes that its image takes, if that is told and all of it: of what lies on a device or in a chain it is not.
+    pub allocated: Option<u64>,
     /// Whether it is opened read-only.
     pub read_only: bool,
     /// Whether bitmaps can be stored in the image.
@@ -294,6 +296,8 @@ struct RawNode {
     #[serde(default)]
     ro: bool,
     image: RawImage,
+    #[serde(default, rename = "backing_file_depth")]
+    backing_file_depth: u64,
     #[serde(default)]
     dirty_bitmaps: Vec<Bitmap>,
 }
@@ -302,6 +306,7 @@ struct RawNode {
 #[serde(rename_all = "kebab-case")]
 struct RawImage {
     virtual_size: u64,
+    actual_size: Option<u64>,
     #[serde(default)]
     format_specific: Value,
 }
@@ -331,8 +336,9 @@ impl From<RawNode> for Node {
         let compat = raw.image.format_specific.pointer("/data/compat").and_then(Value::as_str);
         let keeps_bitmaps = raw.drv == "qcow2" && compat != Some("0.10");
         let bitmaps = raw.dirty_bitmaps.into_iter().filter(|bitmap| !bitmap.name.is_empty()).collect();
+        let allocated = raw.image.actual_size.filter(|bytes| *bytes > 0 && raw.backing_file_depth == 0);
         let (name, driver, size) = (raw.node_name, raw.drv, raw.image.virtual_size);
-        Node { name, driver, size, read_only: raw.ro, keeps_bitmaps, bitmaps }
+        Node { name, driver, size, allocated, read_only: raw.ro, keeps_bitmaps, bitmaps }
     }
 }
 
@@ -371,6 +377,23 @@ mod tests {
         let nodes = some_nodes();
         assert_eq!(nodes["disk0"].bitmaps.len(), 1, "a bitmap without a name is nobody's");
         assert!(nodes["disk0"].keeps_bitmaps && !nodes["old"].keeps_bitmaps && !nodes["raw"].keeps_bitmaps);
+    }
+
+    #[test]
+    fn allocated_bytes_are_told_unless_they_are_only_a_part() {
+        let node = |name: &str, actual: Value, depth: u64| {
+            let image = json!({"virtual-size": 512, "actual-size": actual});
+            json!({"node-name": name, "drv": "qcow2", "backing_file_depth": depth, "image": image})
+        };
+        let all = json!([
+            node("whole", json!(196_624), 0),
+            node("chain", json!(196_624), 1),
+            node("device", json!(0), 0),
+            node("untold", Value::Null, 0),
+        ]);
+        let nodes = nodes(all).expect("good nodes");
+        let allocated = ["whole", "chain", "device", "untold"].map(|name| nodes[name].allocated);
+        assert_eq!(allocated, [Some(196_624), None, None, None]);
     }
 
     #[test]

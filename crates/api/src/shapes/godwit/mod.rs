@@ -80,6 +80,8 @@ operations! {
          optional("nextToken", TEXT), optional("maxResults", INTEGER)];
     /// Changes a run that is at work or still to come.
     UpdateReplicationRun, [required("replicationRunId", TEXT), required("bandwidthCap", TEXT)];
+    /// Says what a job's runs will read, store and take.
+    GetForecast, [required("replicationJobId", TEXT)];
     /// Lists images with their verification.
     DescribeImages,
         [optional("imageIds", Rule::List(&TEXT)), optional("replicationJobId", TEXT),
@@ -216,6 +218,7 @@ macro_rules! shapes {
 
 mod audit;
 mod connectors;
+mod forecasts;
 mod images;
 mod jobs;
 mod keys;
@@ -230,6 +233,7 @@ mod users;
 
 pub use audit::*;
 pub use connectors::*;
+pub use forecasts::*;
 pub use images::*;
 pub use jobs::*;
 pub use keys::*;

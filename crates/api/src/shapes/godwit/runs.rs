@@ -2,7 +2,7 @@
 
 use super::super::enums::{ReplicationRunState, ReplicationRunType};
 use super::super::epoch::EpochSeconds;
-use super::Absent;
+use super::{Absent, ForecastDescription};
 use serde::{Deserialize, Serialize};
 
 shapes! {
@@ -83,6 +83,8 @@ shapes! {
         bandwidth_cap: Option<String>,
         /// What holds its reads back at the moment: `RUN_CAP`, `CONNECTOR_CAP`, `TOTAL_CAP` or `SLOW_SOURCE`.
         held_back_by: Option<String>,
+        /// What was forecast of it when it began, and how far off that was.
+        forecast: Option<ForecastDescription>,
         /// Its volumes, boot disk first.
         volumes: Vec<RunVolumeDescription>,
     }

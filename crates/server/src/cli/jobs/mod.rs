@@ -1,6 +1,7 @@
 //! `godwit jobs`.
 
 mod edit;
+mod forecast;
 
 use crate::cli::error::CliError;
 use crate::cli::output::Tone;
@@ -40,6 +41,11 @@ pub enum JobsCommand {
         /// Id of the job
         job: String,
     },
+    /// Say what the first copy, the next run and a cut-over will read, store and take
+    Forecast {
+        /// Id of the job
+        job: String,
+    },
     /// Create a job; its first run starts at once unless --start says otherwise
     #[command(after_help = edit::CREATE_EXAMPLES)]
     Create(edit::CreateArgs),
@@ -70,6 +76,7 @@ pub async fn run(command: JobsCommand, client: &Client, json: bool) -> Result<()
     match command {
         JobsCommand::List { all } => list(client, json, all).await,
         JobsCommand::Show { job } => show(client, json, &job).await,
+        JobsCommand::Forecast { job } => forecast::forecast(client, json, job).await,
         JobsCommand::Create(args) => edit::create(client, json, args).await,
         JobsCommand::Update(args) => edit::update(client, json, args).await,
         JobsCommand::Resume { job, start } => resume(client, json, &job, start).await,
