@@ -9,11 +9,14 @@ pub enum Step {
     PutSnapshot,
     PutImage,
     PutKey,
+    /// The note that a pack was lent.
+    PutLoan,
     /// A repack gives a snapshot new places.
     Replace,
     DeletePack,
     DeleteSnapshot,
     DeleteImage,
+    DeleteLoan,
     /// The ledger: a pack is about to be put.
     Begun,
     /// The ledger: a pack is there.
@@ -22,15 +25,17 @@ pub enum Step {
     Record,
 }
 
-pub const STEPS: [Step; 11] = [
+pub const STEPS: [Step; 13] = [
     Step::PutPack,
     Step::PutSnapshot,
     Step::PutImage,
     Step::PutKey,
+    Step::PutLoan,
     Step::Replace,
     Step::DeletePack,
     Step::DeleteSnapshot,
     Step::DeleteImage,
+    Step::DeleteLoan,
     Step::Begun,
     Step::Durable,
     Step::Record,
@@ -53,6 +58,7 @@ pub fn step_of(path: &Path, replaces: bool) -> Step {
         Some("snapshots") => Step::PutSnapshot,
         Some("images") => Step::PutImage,
         Some("keys") => Step::PutKey,
+        Some("loans") => Step::PutLoan,
         _ => panic!("nothing is put at {path}"),
     }
 }
@@ -63,6 +69,7 @@ pub fn deletion_of(path: &Path) -> Step {
         Some("packs") => Step::DeletePack,
         Some("snapshots") => Step::DeleteSnapshot,
         Some("images") => Step::DeleteImage,
+        Some("loans") => Step::DeleteLoan,
         _ => panic!("nothing is deleted at {path}"),
     }
 }
