@@ -20,6 +20,7 @@ mod upkeep;
 
 use ground::{Ground, Lies, STEPS};
 use history::{History, Tale};
+use step::Step;
 
 /// Nothing that returned is lost.
 const HONEST: Lies = Lies { unsynced: 0, torn: 0 };
@@ -57,7 +58,9 @@ fn play_all(seeds: std::ops::Range<u64>, lies: Lies) {
     }
     eprintln!("{all:?}");
     assert_eq!(all.n_kills(), n * KILLS);
-    for step in STEPS {
+    // A note of a loan goes only with the pack that was lent, and on a disk that lies few packs live as long.
+    let rare = |step: &Step| lies.unsynced > 0 && *step == Step::DeleteLoan;
+    for step in STEPS.into_iter().filter(|step| !rare(step)) {
         assert!(all.kills.contains_key(&step), "nobody was killed at {step:?}: {all:?}");
     }
     assert!(all.volumes as u64 > n * KILLS, "hardly anything was read: {all:?}");
