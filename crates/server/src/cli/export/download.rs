@@ -18,7 +18,7 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 /// Requests in flight: hides the service's disk and decompression behind our own writing; four pieces of memory.
@@ -173,17 +173,21 @@ impl Keeper {
     }
 }
 
-/// Waits for SIGINT or SIGTERM.
-pub(in crate::cli) async fn interrupted() {
-    let wait = async |kind| match signal(kind) {
-        Ok(mut signal) => {
-            signal.recv().await;
+/// Waits for SIGINT or SIGTERM. From the call on, not from the first look at what it returns, they end nothing by themselves.
+pub(in crate::cli) fn interrupted() -> impl Future<Output = ()> {
+    let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        let wait = async |signal: std::io::Result<Signal>| match signal {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        };
+        let [interrupt, terminate] = signals;
+        tokio::select! {
+            () = wait(interrupt) => {}
+            () = wait(terminate) => {}
         }
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
     }
 }
 

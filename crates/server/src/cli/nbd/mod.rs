@@ -115,12 +115,14 @@ pub async fn serve(client: &Client, json: bool, args: ServeImageArgs) -> Result<
     let tell = Arc::new(move |export: &Export, error: &volume::VolumeError| problems.tell(export, error));
     let (volumes, exports) = volumes(client, &image, &chosen, overlay.as_ref());
     let served = Arc::new(Exports::new(volumes, exports, tell));
+    // Before anybody is told that there is something to end.
+    let interrupted = export::interrupted();
     announce(&image, &args, &listener, served.exports(), overlay.as_ref(), json)?;
     let stop = CancellationToken::new();
     let sessions = TaskTracker::new();
     tokio::select! {
         () = accept(&served, &listener, &sessions, &stop) => {}
-        () = export::interrupted() => {}
+        () = interrupted => {}
     }
     stop.cancel();
     sessions.close();
