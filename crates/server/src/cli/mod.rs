@@ -316,7 +316,7 @@ mod tests {
             "godwit audit list --since yesterday",
             "godwit audit list --limit 0",
             "godwit audit verify --expect 7",
-            "godwit images export ami-0 --volume 0 --format vmdk --output f",
+            "godwit images export ami-0 --volume 0 --format vdi --output f",
             "godwit images serve ami-0 --overlay o",
             "godwit images serve ami-0 --read-only --copy-on-write",
             "godwit images serve ami-0 --listen 127.0.0.1:0 --socket /run/s",
