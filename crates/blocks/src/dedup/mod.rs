@@ -65,7 +65,7 @@ pub async fn learn(store: &BlockStore, cancel: &CancellationToken) -> Result<(),
     Ok(())
 }
 
-/// Learns what the run of an image stored.
+/// Learns what the run of an image stored: from memory, if it was this process that stored it.
 pub async fn learn_image(store: &BlockStore, image: &ImageManifest) -> Result<(), Failure> {
     for volume in &image.volumes {
         let found = snapshot::find(store, &volume.snapshot).await.map(Some);
@@ -79,7 +79,7 @@ pub async fn learn_image(store: &BlockStore, image: &ImageManifest) -> Result<()
 
 async fn learn_pack(store: &BlockStore, pack: u128) -> Result<(), Failure> {
     let index = store.index();
-    if index.knows(pack) {
+    if index.knows(pack) || index.add_remembered(pack) {
         return Ok(());
     }
     if let Some(contents) = readable(contents_of(store, pack).await)? {

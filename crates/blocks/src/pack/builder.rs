@@ -34,6 +34,8 @@ pub(crate) struct PackBuilder {
 pub(crate) struct SealedPack {
     pub(crate) pack: PackId,
     pub(crate) bytes: Bytes,
+    /// Digests of the blocks inside.
+    pub(crate) blocks: Vec<Digest>,
 }
 
 impl PackBuilder {
@@ -93,7 +95,8 @@ impl PackBuilder {
         self.bytes.extend_from_slice(&index);
         self.bytes.extend_from_slice(&tag);
         self.bytes.extend_from_slice(&encode_footer(&self.header, &footer));
-        SealedPack { pack: PackId::from_bits(self.pack), bytes: self.bytes.freeze() }
+        let digests = self.entries.iter().filter(|e| e.what == What::Block).map(|e| e.digest);
+        SealedPack { pack: PackId::from_bits(self.pack), bytes: self.bytes.freeze(), blocks: digests.collect() }
     }
 }
 

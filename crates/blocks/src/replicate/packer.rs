@@ -167,7 +167,7 @@ pub(super) fn stopped() -> Failure {
 /// Puts one pack and gives its buffer back, if nobody else holds it.
 async fn put_pack(
     store: &BlockStore,
-    SealedPack { pack, bytes }: SealedPack,
+    SealedPack { pack, bytes, blocks }: SealedPack,
     ledger: &dyn Ledger,
     meter: &Meter<'_>,
 ) -> Result<Option<BytesMut>, Failure> {
@@ -184,6 +184,7 @@ async fn put_pack(
         }
     }
     ledger.durable(&pack).await?;
+    store.index().remember(u128::from_be_bytes(pack.to_bytes()), blocks.iter());
     meter.stored(length);
     Ok(bytes.try_into_mut().ok().map(|mut room| {
         room.clear();
