@@ -12,7 +12,7 @@
 //! Any pack may be lent, also one that no snapshot names yet: what removes packs looks for loans, and what does it
 //! without walking all snapshots looks for the note ([`BlockStore::discard_packs`], [`crate::sweep`]).
 //!
-//! A pack that a run uses blocks of is *on loan* ([`loans`]) until the run's snapshot is committed and no sweep is at work
+//! A pack that a run uses blocks of is *on loan* (`loans`) until the run's snapshot is committed and no sweep is at work
 //! that began before. A pack on loan does not go; a pack that is about to go is not lent. Later it is a snapshot that
 //! names it. That a pack was ever lent is noted beside it in the store (`loans/`), so that nobody discards it unseen.
 //!
@@ -24,7 +24,7 @@
 //! does the run that held them: the next attempt looks again.
 //!
 //! # Memory
-//! At most [`index::MOST_SAMPLES`] samples for each domain, which are some 10 MiB, and a few indexes of packs. When there
+//! At most `index::MOST_SAMPLES` samples for each domain, which are some 10 MiB, and a few indexes of packs. When there
 //! are more blocks, each second sample is dropped, and so on: what is left still leads to whole packs, whose other blocks
 //! are then found beside it.
 

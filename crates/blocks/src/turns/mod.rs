@@ -1,11 +1,11 @@
 //! Turns to read sources: who may read next, how many at once, how fast.
 //!
-//! Whoever moves a volume takes a [`Seat`] and asks it for a [`Turn`] for each read. A turn is kept until what was read is
+//! Whoever moves a volume takes a `Seat` and asks it for a `Turn` for each read. A turn is kept until what was read is
 //! packed, so turns bound what all volumes together hold in memory, and each volume's share of processors and puts, too:
 //! those are given in the order in which they are asked for.
 //!
 //! # Consistency
-//! The rules are those of [`queue`]: values, without waiting. Here is what waits.
+//! The rules are those of `queue`: values, without waiting. Here is what waits.
 //!
 //! # Cancellation
 //! Dropping a wait for a turn gives up the wait; dropping a turn gives it back.
