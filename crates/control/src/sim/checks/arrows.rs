@@ -37,9 +37,10 @@ const CATALOG: &[(&str, &[&str])] = &[
     ("EXPIRED", &["IMPORTING", "DELETED"]),
 ];
 
-/// Too rare for a thousand days: the catalog is imported in the first minutes, an image is written and what failed is
-/// cleaned up in a moment.
-const RARE: [&str; 6] = [
+/// Too rare for a thousand days: the catalog is imported in the first minutes, a point in time is taken, an image written
+/// and what failed cleaned up in a moment.
+const RARE: [&str; 7] = [
+    "a run Snapshotting → Deleting",
     "a run Registering → Deleting",
     "a job FAILING → DELETING",
     "a run Abandoning → Deleting",
