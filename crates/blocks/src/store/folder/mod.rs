@@ -85,19 +85,16 @@ impl FolderStore {
         let path = self.0.files.path_to_filesystem(location)?;
         let created = blocking(move || {
             let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-            let is_new_folder = !folder.is_dir();
-            if is_new_folder {
-                std::fs::create_dir_all(folder)?;
-            }
-            match direct::create(&path, &payload, &store.0.buffers) {
-                Ok(Ability::No) => return Ok(Ok(Ability::No)),
+            std::fs::create_dir_all(folder)?;
+            let created = match direct::create(&path, &payload, &store.0.buffers) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Err(error)),
                 created => created?,
             };
-            if is_new_folder {
-                sync_folders(&path, &store.0.root)?;
-            } else {
-                File::open(folder)?.sync_all()?;
+            // Always all of them: who made a folder may have failed, or not be so far, and then nobody has synced what
+            // names it. One that did not change costs next to nothing.
+            sync_folders(&path, &store.0.root)?;
+            if created == Ability::No {
+                return Ok(Ok(Ability::No));
             }
             Ok(Ok(Ability::Yes(PutResult { e_tag: None, version: None, extensions: Default::default() })))
         });
