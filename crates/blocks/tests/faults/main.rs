@@ -30,6 +30,10 @@ const LYING: Lies = Lies { unsynced: 8, torn: 30 };
 /// Kills of a history.
 const KILLS: u64 = 8;
 
+/// Steps that so few histories may miss: which block comes to a pack first is up to threads, and with it what is repacked,
+/// lent and removed. Kills aim at them as at all others.
+const RARE: [Step; 3] = [Step::Replace, Step::PutKey, Step::DeleteLoan];
+
 /// Says where a history was when it broke.
 struct Place(u64, Ground);
 
@@ -58,9 +62,7 @@ fn play_all(seeds: std::ops::Range<u64>, lies: Lies) {
     }
     eprintln!("{all:?}");
     assert_eq!(all.n_kills(), n * KILLS);
-    // A note of a loan goes only with the pack that was lent, and on a disk that lies few packs live as long.
-    let rare = |step: &Step| lies.unsynced > 0 && *step == Step::DeleteLoan;
-    for step in STEPS.into_iter().filter(|step| !rare(step)) {
+    for step in STEPS.into_iter().filter(|step| !RARE.contains(step)) {
         assert!(all.kills.contains_key(&step), "nobody was killed at {step:?}: {all:?}");
     }
     assert!(all.volumes as u64 > n * KILLS, "hardly anything was read: {all:?}");
