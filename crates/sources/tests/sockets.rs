@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 fn quick(daemon: &Daemon, socket: &Path) -> QmpOptions {
     let mut options = daemon.options();
@@ -60,6 +60,29 @@ async fn each_wrong_socket_has_its_own_message() {
     told(refused(&daemon, &daemon.path("half.sock")).await, Code::SourceProtocol, "instead of a greeting");
     told(refused(&daemon, &daemon.path("json.sock")).await, Code::SourceProtocol, "hello");
     tasks.iter().chain([&json]).for_each(|task| task.abort());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_the_conversation_before_is_no_greeting() {
+    let daemon = Daemon::start(&[("qcow2", SIZE)]).await;
+    let monitor = daemon.options().socket;
+    let listener = UnixListener::bind(daemon.path("late.sock")).unwrap();
+    let task = tokio::spawn(async move {
+        let event = br#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "JOB_STATUS_CHANGE", "data": {}}"#;
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = UnixStream::connect(&monitor).await.unwrap();
+            client.write_all(&[event, &b"\n"[..]].concat().repeat(2)).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        }
+    });
+    let found = QmpSource::new(quick(&daemon, &daemon.path("late.sock"))).discover().await.unwrap();
+    assert_eq!(found.servers.len(), 1);
+    // Events alone are no greeting either, and the wait for one has its bound.
+    let events = server_that_says(daemon.path("events.sock"), b"{\"event\": \"STOP\", \"data\": {}}\n");
+    let failure = refused(&daemon, &daemon.path("events.sock")).await;
+    assert!(failure.code == Code::SourceProtocol && failure.evidence.contains("STOP"), "{failure}");
+    task.abort();
+    events.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -288,11 +288,23 @@ async fn greeting(reader: &mut BufReader<OwnedReadHalf>, path: &Path, limits: Qm
         return Err(QmpError::NotQmp { path: path.to_owned(), seen });
     }
     let cut = |_| QmpError::NotQmp { path: path.to_owned(), seen: seen.clone() };
-    match timeout(limits.greeting, read_line(reader, path)).await.map_err(cut)? {
+    match timeout(limits.greeting, first_of_ours(reader, path)).await.map_err(cut)? {
         Err(QmpError::Closed { .. } | QmpError::Broken { .. }) => {
             Err(QmpError::NotQmp { path: path.to_owned(), seen: seen.clone() })
         }
         line => line,
+    }
+}
+
+/// The first line that belongs to this conversation. QEMU accepts a connection before it has taken leave of the one
+/// before: an event of that moment still comes out here, ahead of the greeting.
+async fn first_of_ours(reader: &mut BufReader<OwnedReadHalf>, path: &Path) -> Result<Vec<u8>, QmpError> {
+    loop {
+        let line = read_line(reader, path).await?;
+        match codec::message(&line) {
+            Ok(Message::Event { name }) => tracing::trace!(name, "QMP event before the greeting"),
+            _ => return Ok(line),
+        }
     }
 }
 
