@@ -232,7 +232,7 @@ impl Ledger for NoLedger {
         Ok(())
     }
 
-    async fn durable(&self, _: &PackId) -> Result<(), Failure> {
+    async fn durable(&self, _: &[PackId]) -> Result<(), Failure> {
         Ok(())
     }
 }

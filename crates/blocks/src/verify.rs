@@ -1,8 +1,9 @@
 //! Re-reads what is stored of a snapshot and compares it with the digests that were taken while the source was read.
 //!
-//! Every page is read, and its digest compared with the page above, up to the root digest in the manifest. Blocks are
-//! read, decrypted, decompressed and digested again: all of them, or those that the snapshot's own run stored (those of
-//! earlier snapshots were verified by theirs). Damage is a result; only a store that cannot be asked is a failure.
+//! Pages are read, and their digests compared with the page above, up to the root digest in the manifest. Blocks are
+//! read, decrypted, decompressed and digested again. Both are everything, or what the snapshot's own run stored: what it
+//! took over by its digest was verified by the run that stored it, and costs nothing here. Damage is a result; only a
+//! store that cannot be asked is a failure.
 
 use crate::block::Digest;
 use crate::pack::opener::Opener;
@@ -37,7 +38,8 @@ const MOVES: usize = 3;
 /// How much to verify.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
-    /// All pages, and the blocks in packs of the snapshot's own run.
+    /// Pages and blocks in packs of the snapshot's own run. A page of an older pack is not read, and neither is what is
+    /// below it: all of that is of older runs.
     OwnBlocks,
     /// All pages and all blocks.
     Everything,
@@ -122,6 +124,8 @@ enum Outcome {
     Leaf { leaf: u64, page: Arc<Page>, entry: Entry, bytes: u64, damaged: Vec<(u64, String)> },
     /// A page that is not what was written, and with it everything below.
     LostPage(Name, u128, String),
+    /// A page that is not looked at, as its entry says.
+    Taken(Name, Entry),
 }
 
 impl<'a> Verification<'a> {
@@ -158,6 +162,10 @@ impl<'a> Verification<'a> {
             while self.queue.len() >= LEAVES {
                 self.take_outcome().await?;
             }
+            if !self.is_in_scope(&entry) {
+                self.queue.push_back(futures::future::ready(Ok(Outcome::Taken(name, entry))).boxed());
+                continue;
+            }
             match tree.load(name, entry).await {
                 Ok(page) if name.0 == 0 => self.begin_leaf(name.1, page, entry),
                 Ok(page) => open.extend(children(name, &page).rev()),
@@ -182,11 +190,14 @@ impl<'a> Verification<'a> {
         Ok(found)
     }
 
+    fn is_in_scope(&self, entry: &Entry) -> bool {
+        self.scope == Scope::Everything || self.manifest.packs.holds(entry.place.pack)
+    }
+
     fn begin_leaf(&mut self, leaf: u64, page: Arc<Page>, entry: Entry) {
-        let in_scope = |entry: &Entry| self.scope == Scope::Everything || self.manifest.packs.holds(entry.place.pack);
         let wanted: Vec<Wanted> = page
             .entries()
-            .filter(|(_, entry)| in_scope(entry))
+            .filter(|(_, entry)| self.is_in_scope(entry))
             .map(|(slot, e)| Wanted { block: leaf * FAN_OUT + slot as u64, digest: e.digest, place: e.place })
             .collect();
         let store = self.store.clone();
@@ -204,6 +215,12 @@ impl<'a> Verification<'a> {
                 let lost = self.geometry.bytes_of(self.geometry.blocks_of(level, index));
                 self.note(lost, Some(pack), problem);
                 (self.progress)(lost.end(), self.geometry.size());
+            }
+            Outcome::Taken((level, index), entry) => {
+                let blocks = self.geometry.blocks_of(level, index);
+                self.close_pages(blocks.start / FAN_OUT);
+                self.again.push(level, index, entry);
+                (self.progress)(self.geometry.bytes_of(blocks).end(), self.geometry.size());
             }
             Outcome::Leaf { leaf, page, mut entry, bytes, damaged } => {
                 self.found.bytes_verified += bytes;

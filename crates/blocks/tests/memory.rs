@@ -97,7 +97,7 @@ impl Ledger for NoLedger {
     async fn begun(&self, _: &PackId, _: u64) -> Result<(), Failure> {
         Ok(())
     }
-    async fn durable(&self, _: &PackId) -> Result<(), Failure> {
+    async fn durable(&self, _: &[PackId]) -> Result<(), Failure> {
         Ok(())
     }
 }

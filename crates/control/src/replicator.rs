@@ -237,8 +237,8 @@ pub struct StagedPack {
 pub trait TransferReport: Send + Sync {
     /// A pack of `bytes` bytes is about to be sent.
     async fn pack_begun(&self, pack: &PackId, bytes: u64) -> Result<(), Failure>;
-    /// The pack is durable in the store.
-    async fn pack_durable(&self, pack: &PackId) -> Result<(), Failure>;
+    /// The packs are durable in the store.
+    async fn packs_durable(&self, packs: &[PackId]) -> Result<(), Failure>;
     /// Figures so far; called often, must be cheap.
     fn progress(&self, figures: VolumeFigures);
 }

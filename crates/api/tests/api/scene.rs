@@ -100,7 +100,7 @@ impl Replicator for DataLine {
     ) -> Result<VolumeResult, Failure> {
         let pack = PackId::from_bits(7);
         report.pack_begun(&pack, 4_096).await?;
-        report.pack_durable(&pack).await?;
+        report.packs_durable(std::slice::from_ref(&pack)).await?;
         let figures = VolumeFigures {
             bytes_total: DISK,
             bytes_done: DISK,

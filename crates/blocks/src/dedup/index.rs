@@ -3,14 +3,11 @@
 use crate::block::Digest;
 use crate::pack::Place;
 use crate::recent::Recent;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Samples kept: with all that belongs to one, 17 bytes each in a table that may be half empty.
 pub(crate) const MOST_SAMPLES: usize = 450_000;
-
-/// Packs that were just stored and whose digests wait for their image, some 6 KiB each: those of the last eight GiB.
-const WAITING: usize = 512;
 
 /// Packs whose contents are kept, some 100 KiB each, 700 KiB at most. Equal blocks come in sequences: mostly they are in
 /// the pack that the last ones were in.
@@ -43,8 +40,6 @@ struct Known {
     packs: Vec<Option<u128>>,
     numbers: HashMap<u128, u32>,
     contents: Recent<u128, Arc<Contents>>,
-    /// Samples of packs that no image accounts for yet, oldest first.
-    waiting: VecDeque<(u128, Vec<u64>)>,
 }
 
 impl Index {
@@ -56,7 +51,6 @@ impl Index {
             packs: Vec::new(),
             numbers: HashMap::new(),
             contents: Recent::new(KEPT),
-            waiting: VecDeque::new(),
         };
         Self { most: most.max(1), known: Mutex::new(known) }
     }
@@ -66,36 +60,10 @@ impl Index {
         self.known().numbers.contains_key(&pack)
     }
 
-    /// A pack was stored that holds blocks of these digests: nobody needs to read it to add it.
-    pub(crate) fn remember<'a>(&self, pack: u128, digests: impl Iterator<Item = &'a Digest>) {
-        let mut known = self.known();
-        if known.waiting.len() == WAITING {
-            known.waiting.pop_front();
-        }
-        known.waiting.push_back((pack, digests.map(sample_of).collect()));
-    }
-
-    /// Adds a pack that is remembered; false if it is not.
-    pub(crate) fn add_remembered(&self, pack: u128) -> bool {
-        let found = {
-            let mut known = self.known();
-            let at = known.waiting.iter().position(|(waiting, _)| *waiting == pack);
-            at.and_then(|at| known.waiting.remove(at))
-        };
-        found.is_some_and(|(_, samples)| {
-            self.add_samples(pack, samples);
-            true
-        })
-    }
-
     /// Adds a pack that holds blocks of these digests, unless none of them is sampled.
     pub(crate) fn add<'a>(&self, pack: u128, digests: impl Iterator<Item = &'a Digest>) {
-        self.add_samples(pack, digests.map(sample_of).collect());
-    }
-
-    fn add_samples(&self, pack: u128, mut samples: Vec<u64>) {
         let mut known = self.known();
-        samples.retain(|sample| known.is_sampled(*sample));
+        let samples: Vec<u64> = digests.map(sample_of).filter(|sample| known.is_sampled(*sample)).collect();
         if known.numbers.contains_key(&pack) || samples.is_empty() {
             return;
         }
@@ -120,7 +88,6 @@ impl Index {
             known.packs[number as usize] = None;
         }
         known.contents.remove(&pack);
-        known.waiting.retain(|(waiting, _)| *waiting != pack);
     }
 
     /// What is known of the block of a digest.
@@ -210,18 +177,6 @@ mod tests {
         assert_eq!((index.find(&digest(1)), index.find(&digest(2))), (None, None));
         index.keep(7, Arc::new([(digest(1), place(7))].into()));
         assert_eq!(index.find(&digest(1)), None, "it has gone");
-    }
-
-    #[test]
-    fn what_was_stored_waits_for_its_image_without_being_read_again() {
-        let index = Index::new(10);
-        index.remember(7, [digest(1)].iter());
-        assert_eq!(index.find(&digest(1)), None);
-        assert!(index.add_remembered(7) && !index.add_remembered(7) && !index.add_remembered(8));
-        assert_eq!(index.find(&digest(1)), Some(Hint::In(7)));
-        (0..2 * WAITING as u128).for_each(|pack| index.remember(100 + pack, [digest(2)].iter()));
-        assert_eq!(index.known().waiting.len(), WAITING);
-        assert!(!index.add_remembered(100) && index.add_remembered(100 + WAITING as u128));
     }
 
     #[derive(Clone, Debug)]

@@ -9,7 +9,8 @@
 //! The index is a hint, never a proof: a block that it leads to is read, decrypted, decompressed and compared with what
 //! the source gave before anything relies on it. So a wrong, old or rotten hint costs time, not content.
 //!
-//! Any pack may be lent, also one that no snapshot names yet: what removes packs looks for loans, and what does it
+//! Any pack may be lent as soon as it is durable, also one that no snapshot names yet, so that clones that are copied at
+//! the same time share: what removes packs looks for loans, and what does it
 //! without walking all snapshots looks for the note ([`BlockStore::discard_packs`], [`crate::sweep`]).
 //!
 //! A pack that a run uses blocks of is *on loan* (`loans`) until the run's snapshot is committed and no sweep is at work
@@ -31,10 +32,8 @@
 pub(crate) mod index;
 pub(crate) mod loans;
 
-use crate::image::ImageManifest;
 use crate::pack::reader::{read_ends, read_footer, read_index};
 use crate::pack::{What, key_of};
-use crate::snapshot::{self, Found};
 use crate::store::BlockStore;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{KeyId, PackId};
@@ -44,8 +43,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Learns what all packs hold, each for its key domain, so that later runs find it. Reads the two ends of each once. To be
-/// called after a start; after that for each image that is registered. What is under a key that cannot be used is not
-/// learned.
+/// called after a start; what is stored after that is known from its put on. What is under a key that cannot be used is
+/// not learned.
 pub async fn learn(store: &BlockStore, cancel: &CancellationToken) -> Result<(), Failure> {
     let mut domains: HashMap<KeyId, Option<BlockStore>> = HashMap::new();
     for fact in store.list_packs().await? {
@@ -65,21 +64,9 @@ pub async fn learn(store: &BlockStore, cancel: &CancellationToken) -> Result<(),
     Ok(())
 }
 
-/// Learns what the run of an image stored: from memory, if it was this process that stored it.
-pub async fn learn_image(store: &BlockStore, image: &ImageManifest) -> Result<(), Failure> {
-    for volume in &image.volumes {
-        let found = snapshot::find(store, &volume.snapshot).await.map(Some);
-        let Some(Found::Here(store, manifest)) = readable(found)? else { continue };
-        for pack in manifest.packs.ranges().flat_map(|(first, count)| following(first, count)) {
-            learn_pack(&store, pack).await?;
-        }
-    }
-    Ok(())
-}
-
 async fn learn_pack(store: &BlockStore, pack: u128) -> Result<(), Failure> {
     let index = store.index();
-    if index.knows(pack) || index.add_remembered(pack) {
+    if index.knows(pack) {
         return Ok(());
     }
     if let Some(contents) = readable(contents_of(store, pack).await)? {
@@ -95,11 +82,6 @@ pub(crate) async fn contents_of(store: &BlockStore, pack: u128) -> Result<Option
     let entries = read_index(store, footer).await?;
     let blocks = entries.into_iter().filter(|entry| entry.what == What::Block);
     Ok(Some(Arc::new(blocks.map(|entry| (entry.digest, entry.place)).collect())))
-}
-
-fn following(first: &PackId, count: u64) -> impl Iterator<Item = u128> {
-    let first = u128::from_be_bytes(first.to_bytes());
-    (0..count).map(move |n| first + u128::from(n))
 }
 
 /// What cannot be read, or not with the keys of this domain, is not learned. Only a store that does not answer is a

@@ -24,13 +24,13 @@
 //! When the call returns with success the snapshot is committed and durable, and the ledger says so of each pack.
 //!
 //! # Crash consistency
-//! [`Ledger::begun`] is durable before a pack is put, [`Ledger::durable`] after: so after a crash every pack is durable,
-//! or known to have been begun, or nothing. If the source fails, the pack that is being filled is sent before the failure is
+//! [`Ledger::begun`] is durable before a pack is put, [`Ledger::durable`] some time after and before the commit: so after
+//! a crash every pack is durable, or known to have been begun, or nothing. If the source fails, the pack that is being filled is sent before the failure is
 //! returned: so a link that breaks often still makes progress.
 //!
 //! # Memory
-//! The open pack, one on its way, eight reads with their compressed blocks, a few pages and indexes: under 48 MiB,
-//! whatever the size of the volume.
+//! The open pack, eight reads with their compressed blocks, a few pages and indexes, and over all volumes two packs on
+//! their way: under 64 MiB, whatever the size of the volume.
 
 mod elsewhere;
 mod examine;
@@ -123,8 +123,8 @@ pub struct Replicated {
 pub trait Ledger: Send + Sync {
     /// A pack of `bytes` bytes is about to be put.
     async fn begun(&self, pack: &PackId, bytes: u64) -> Result<(), Failure>;
-    /// The pack is durable in the store.
-    async fn durable(&self, pack: &PackId) -> Result<(), Failure>;
+    /// The packs are durable in the store. Several became so since the last call if that took its time.
+    async fn durable(&self, packs: &[PackId]) -> Result<(), Failure>;
 }
 
 /// Moves the volume that `reader` reads into the store and commits its snapshot, in the key domain that `store` writes

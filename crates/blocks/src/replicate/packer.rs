@@ -1,5 +1,6 @@
 //! The pack that is being filled, and the way of full packs into the store.
 
+use crate::block::Digest;
 use crate::pack::builder::{PackBuilder, Record, SealedPack};
 use crate::pack::{PackSet, Place};
 use crate::replicate::Ledger;
@@ -8,30 +9,37 @@ use crate::store::{BlockStore, PUTS, Put, pack_path};
 use bytes::BytesMut;
 use futures::StreamExt;
 use godwit_model::failure::{Code, Failure};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use godwit_model::id::PackId;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// Packs of one volume in memory: one is filled while another is on its way.
-const ROOMS: usize = 1 + PUTS;
+/// Packs of one volume that are filled, or full and not yet on their way: what is on its way is bounded by [`PUTS`] over
+/// all volumes.
+const ROOMS: usize = 1;
+
+/// Packs that are durable and not yet recorded as such, each some kilobytes of digests.
+const UNRECORDED: usize = 8;
 
 /// A full pack, and its room in memory.
 pub(super) struct Outgoing {
     pack: SealedPack,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 /// Takes records and gives full packs to the [`send_packs`] at the other end.
 pub(super) struct Packer {
     store: BlockStore,
     open: Mutex<OpenPack>,
+    /// Held while a pack is opened.
+    opening: tokio::sync::Mutex<()>,
     rooms: Arc<Semaphore>,
     outgoing: mpsc::Sender<Outgoing>,
     spare: Spare,
 }
 
-/// Buffers of packs that were sent: used again, so that the allocator keeps no holes of this size.
-pub(super) type Spare = Arc<Mutex<Vec<BytesMut>>>;
+/// The buffer of a pack that was sent: used again, so that the allocator keeps no holes of this size.
+pub(super) type Spare = Arc<Mutex<Option<BytesMut>>>;
 
 struct OpenPack {
     builder: Option<(PackBuilder, OwnedSemaphorePermit)>,
@@ -59,7 +67,10 @@ impl Packer {
         let (outgoing, packs) = mpsc::channel(ROOMS);
         let open = OpenPack { builder: None, first: store.draw() << 32, n_packs: 0, bytes: 0 };
         let rooms = Arc::new(Semaphore::new(ROOMS));
-        (Self { store: store.clone(), open: Mutex::new(open), rooms, outgoing, spare }, packs)
+        (
+            Self { store: store.clone(), open: Mutex::new(open), opening: Default::default(), rooms, outgoing, spare },
+            packs,
+        )
     }
 
     /// Appends records, in order, until all are packed or there is no open pack with room for the next one. This is the
@@ -110,13 +121,16 @@ impl Packer {
 
     /// Begins a pack as soon as there is room for one, unless somebody else has.
     async fn open_pack(&self) {
-        let room = self.rooms.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let mut open = self.open();
-        if open.builder.is_none() {
-            let bytes = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            let next = open.first + u128::from(open.n_packs);
-            open.builder = Some((PackBuilder::new(self.store.keys(), next, self.store.pack_target(), bytes), room));
+        // Who waits for the room must not wait for it any more when somebody else has opened the pack.
+        let _opening = self.opening.lock().await;
+        if self.open().builder.is_some() {
+            return;
         }
+        let room = self.rooms.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let bytes = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        let mut open = self.open();
+        let next = open.first + u128::from(open.n_packs);
+        open.builder = Some((PackBuilder::new(self.store.keys(), next, self.store.pack_target(), bytes), room));
     }
 
     /// Whoever takes a pack away gives it to the sender before anybody could lose it.
@@ -126,12 +140,13 @@ impl Packer {
         open.n_packs += 1;
         open.bytes += pack.bytes.len() as u64;
         // The queue has a place for each room.
-        self.outgoing.try_send(Outgoing { pack, _room: room }).map_err(|_| stopped())
+        self.outgoing.try_send(Outgoing { pack, room }).map_err(|_| stopped())
     }
 }
 
-/// Puts packs as they come, a few at a time, until the packer is gone. After the first failure `stop` is cancelled, what
-/// is on its way is waited for, and the rest is dropped.
+/// Puts packs as they come, a few at a time, until the packer is gone. Which of them are durable is recorded beside that,
+/// several at once if they came meanwhile: the next pack need not wait for it. After the first failure `stop` is
+/// cancelled, what is on its way is waited for, and the rest is dropped.
 pub(super) async fn send_packs(
     store: &BlockStore,
     packs: mpsc::Receiver<Outgoing>,
@@ -140,23 +155,43 @@ pub(super) async fn send_packs(
     meter: &Meter<'_>,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let failed: Mutex<Option<Failure>> = Mutex::new(None);
-    let packs = futures::stream::unfold(packs, async |mut packs| packs.recv().await.map(|pack| (pack, packs)));
-    packs
-        .for_each_concurrent(PUTS, async |outgoing| {
-            if failed.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+    let failed: OnceLock<Failure> = OnceLock::new();
+    let fail = |failure: Failure| {
+        // Only the first is told.
+        let _ = failed.set(failure);
+        stop.cancel();
+    };
+    let (durable, mut unrecorded) = mpsc::channel(UNRECORDED);
+    let putting = async {
+        // Owned in here: when all is put, the recording comes to its end.
+        let durable = durable;
+        let packs = futures::stream::unfold(packs, async |mut packs| packs.recv().await.map(|pack| (pack, packs)));
+        let put = packs.for_each_concurrent(PUTS, async |outgoing| {
+            if failed.get().is_some() {
                 return;
             }
-            match put_pack(store, outgoing.pack, ledger, meter).await {
-                Ok(room) => spare.lock().unwrap_or_else(PoisonError::into_inner).extend(room),
+            match put_pack(store, outgoing, spare, ledger, meter).await {
+                Ok(stored) => durable.send(stored).await.expect("what records them waits for the last one"),
+                Err(failure) => fail(failure),
+            }
+        });
+        put.await;
+    };
+    let recording = async {
+        let mut packs: Vec<StoredPack> = Vec::with_capacity(UNRECORDED);
+        while unrecorded.recv_many(&mut packs, UNRECORDED).await > 0 {
+            let ids: Vec<PackId> = packs.iter().map(|stored| stored.pack.clone()).collect();
+            match ledger.durable(&ids).await {
+                Ok(()) => packs.drain(..).for_each(|stored| stored.note(store, meter)),
                 Err(failure) => {
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
-                    stop.cancel();
+                    packs.clear();
+                    fail(failure);
                 }
             }
-        })
-        .await;
-    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        }
+    };
+    futures::future::join(putting, recording).await;
+    failed.into_inner().map_or(Ok(()), Err)
 }
 
 /// What a walk fails with when its packs find no way into the store: the sender's own failure says why.
@@ -164,16 +199,34 @@ pub(super) fn stopped() -> Failure {
     Failure::new(Code::Internal, "packs are no longer sent")
 }
 
-/// Puts one pack and gives its buffer back, if nobody else holds it.
+/// A pack that is durable.
+struct StoredPack {
+    pack: PackId,
+    length: u64,
+    blocks: Vec<Digest>,
+}
+
+impl StoredPack {
+    /// The ledger knows of it.
+    fn note(self, store: &BlockStore, meter: &Meter<'_>) {
+        store.index().add(u128::from_be_bytes(self.pack.to_bytes()), self.blocks.iter());
+        meter.stored(self.length);
+    }
+}
+
+/// Puts one pack.
 async fn put_pack(
     store: &BlockStore,
-    SealedPack { pack, bytes, blocks }: SealedPack,
+    Outgoing { pack: SealedPack { pack, bytes, blocks }, room }: Outgoing,
+    spare: &Spare,
     ledger: &dyn Ledger,
     meter: &Meter<'_>,
-) -> Result<Option<BytesMut>, Failure> {
+) -> Result<StoredPack, Failure> {
     let length = bytes.len() as u64;
     let path = pack_path(&pack);
     let _turn = store.puts().acquire().await.expect("the semaphore is never closed");
+    // From here on it is among the few on their way, and the volume may fill the next one.
+    drop(room);
     ledger.begun(&pack, length).await?;
     meter.sent(length);
     if store.put(&path, bytes.clone()).await? == Put::Exists {
@@ -183,11 +236,9 @@ async fn put_pack(
             return Err(Failure::new(Code::Internal, format!("object {path} exists already with another content")));
         }
     }
-    ledger.durable(&pack).await?;
-    store.index().remember(u128::from_be_bytes(pack.to_bytes()), blocks.iter());
-    meter.stored(length);
-    Ok(bytes.try_into_mut().ok().map(|mut room| {
+    if let Ok(mut room) = bytes.try_into_mut() {
         room.clear();
-        room
-    }))
+        spare.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(room);
+    }
+    Ok(StoredPack { pack, length, blocks })
 }

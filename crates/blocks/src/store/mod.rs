@@ -60,9 +60,9 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 /// than 60 KiB a second, which counts as broken.
 const CALL_BOUND: Duration = Duration::from_secs(300);
 
-/// Packs on their way into the store at the same time, over all volumes. One is written while the next one is filled:
-/// a second one made a local disk no faster, and each holds a whole pack in memory.
-pub(crate) const PUTS: usize = 1;
+/// Packs on their way into the store at the same time, over all volumes: one waits for its syncs while another is
+/// written. Each holds a whole pack in memory.
+pub(crate) const PUTS: usize = 2;
 
 /// Reads of sources in flight, over all volumes: what saturates NBD (see docs/performance.md), a megabyte each.
 pub(crate) const READS: usize = 8;
@@ -71,8 +71,8 @@ pub(crate) const READS: usize = 8;
 /// on what it fetched, and as many on their way.
 pub(crate) const FETCHES: usize = 4;
 
-/// Key domains whose blocks are looked for at a time. What was known of one that is used again after others is learned anew
-/// from what is registered.
+/// Key domains whose blocks are looked for at a time. Of one that is used again after others, what is stored from then on is
+/// known, and after the next start all of it.
 const DOMAINS: usize = 4;
 
 /// Packs are not made smaller than this, however many volumes are at work: objects would get many, and syncs slow.

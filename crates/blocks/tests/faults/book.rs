@@ -172,9 +172,11 @@ impl Ledger for RunLedger<'_> {
         Ok(())
     }
 
-    async fn durable(&self, pack: &PackId) -> Result<(), Failure> {
-        let set = |tables: &mut Tables| tables.packs.get_mut(pack).map(|row| row.state = PackState::Durable);
-        assert!(self.book.record(Step::Durable, set).await.is_some(), "{pack} is durable before it was begun");
+    async fn durable(&self, packs: &[PackId]) -> Result<(), Failure> {
+        let set = |tables: &mut Tables| {
+            packs.iter().all(|pack| tables.packs.get_mut(pack).map(|row| row.state = PackState::Durable).is_some())
+        };
+        assert!(self.book.record(Step::Durable, set).await, "one of {packs:?} is durable before it was begun");
         Ok(())
     }
 }

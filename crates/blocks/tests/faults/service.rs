@@ -123,8 +123,6 @@ impl Service {
         };
         let store = self.store.under(&key).await?;
         image::register(&store, &manifest).await?;
-        // Whether later runs find its blocks or not is no condition for it.
-        let _ = dedup::learn_image(&store, &manifest).await;
         let mut packs = PackSet::default();
         for volume in &run.volumes {
             let manifest = snapshot::load(&self.store, &volume.snapshot).await?;

@@ -37,11 +37,10 @@ async fn copy(store: &BlockStore, n: u128, bytes: &[u8]) -> Replicated {
     run(store, &request(n, bytes.len() as u64, BLOCK), &volume, &Book::default()).await.unwrap()
 }
 
-/// A copy that is an image, whose blocks others may find.
+/// A copy that is an image.
 async fn copy_as_image(store: &BlockStore, n: u128, bytes: &[u8]) -> Replicated {
     let copied = copy(store, n, bytes).await;
     image::register(store, &manifest(n)).await.unwrap();
-    dedup::learn_image(store, &manifest(n)).await.unwrap();
     copied
 }
 
@@ -84,7 +83,8 @@ async fn what_another_volume_has_is_not_stored_again_and_reads_the_same() {
     let objects_of: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let store = open(objects_of.clone(), 1, PACK).await;
     let first = noise(1, SIZE);
-    copy_as_image(&store, 1, &first).await;
+    // No image yet: clones that are copied at the same time share.
+    copy(&store, 1, &first).await;
     let second = related(&first, 2);
     let copied = copy(&store, 2, &second).await;
     let stored = copied.figures.bytes_stored;
@@ -100,6 +100,19 @@ async fn what_another_volume_has_is_not_stored_again_and_reads_the_same() {
     let fourth = related(&first, 4);
     assert!(copy(&again, 4, &fourth).await.figures.bytes_stored < (SIZE / 2 + 60_000) as u64);
     check(&again, &snapshot_id(4), &fourth, "borrowed after a start").await;
+}
+
+#[tokio::test]
+async fn what_a_failed_run_stored_is_not_stored_again_by_another() {
+    let store = open(Arc::new(InMemory::new()), 1, PACK).await;
+    let bytes = noise(1, 8 << 20);
+    let failing = Arc::new(Volume { fail_read: Some(6), ..Volume::new(bytes.clone()) });
+    let book = Book::default();
+    assert!(run(&store, &request(1, bytes.len() as u64, BLOCK), &failing, &book).await.is_err());
+    assert!(!book.durable.lock().unwrap().is_empty());
+    let copied = copy(&store, 2, &bytes).await;
+    assert!(copied.figures.bytes_stored < (bytes.len() - (1 << 20)) as u64, "{:?}", copied.figures);
+    check(&store, &snapshot_id(2), &bytes, "borrowed from a failed run").await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What comparing two snapshots costs, and when it is refused.
+//! What comparing two snapshots costs, and verifying one; and when a comparison is refused.
 
 use crate::beside::Counted;
 use crate::stage::{Book, Volume, noise, open, request, run, snapshot_id};
@@ -10,6 +10,7 @@ use godwit_blocks::reader::SnapshotReader;
 use godwit_blocks::replicate::{Request, replicate};
 use godwit_blocks::source::{ExtentKind, SourceExtent, VolumeReader};
 use godwit_blocks::store::BlockStore;
+use godwit_blocks::verify::{Scope, verify};
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::KeyId;
@@ -83,7 +84,7 @@ async fn copy(store: &BlockStore, n: u128, parent: Option<u128>, islands: Island
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_changes_of_64_tebibytes_are_found_by_reading_the_pages_above_them() {
+async fn three_changes_of_64_tebibytes_are_found_and_verified_by_reading_the_pages_above_them() {
     let counted = Counted::dying(Arc::new(InMemory::new()), CALLS);
     let store = open(counted.clone(), 1, 16 << 20).await;
     // One island in every third gibibyte of the first tebibytes, and one at the very end.
@@ -91,10 +92,15 @@ async fn three_changes_of_64_tebibytes_are_found_by_reading_the_pages_above_them
         (0..300).map(|n| (n * 3 * 16_384, n + 1)).chain([(SIZE / BLOCK - 1, 999)]).collect();
     copy(&store, 1, None, Islands { blocks: blocks.clone(), base: None }).await;
     let mut changed = blocks.clone();
-    changed.insert(5, 77);
+    changed.insert(5, 7001);
     changed.remove(&(3 * 16_384));
-    changed.insert(SIZE / BLOCK - 1, 78);
+    changed.insert(SIZE / BLOCK - 1, 7002);
     copy(&store, 2, Some(1), Islands { blocks: changed, base: Some(blocks.clone()) }).await;
+    counted.after(CALLS);
+    let own = verify(&store, &snapshot_id(2), Scope::OwnBlocks, &|_, _| {}, &CancellationToken::new()).await.unwrap();
+    assert_eq!((own.damaged.as_slice(), own.bytes_verified), (&[][..], 2 * BLOCK));
+    // The manifest, the root, two pages above leaves, two leaves and their blocks: no page that the parent had.
+    assert_eq!(CALLS - counted.left(), 1 + 1 + 2 + 2 + 2);
     copy(&store, 3, None, Islands { blocks, base: None }).await;
 
     let mut readers = Vec::new();

@@ -4,6 +4,7 @@ use crate::stage::{self, Book, Volume, content, noise, objects, open, request, r
 use godwit_blocks::block::BlockSize;
 use godwit_blocks::replicate::{Replicated, Request};
 use godwit_blocks::scrub::{PackCheck, PackState, Suspected, Traced, check_pack, list_packs, trace};
+use godwit_blocks::snapshot;
 use godwit_blocks::store::BlockStore;
 use godwit_blocks::sweep::Course;
 use godwit_blocks::verify::{Scope, Verified, verify};
@@ -148,6 +149,32 @@ async fn what_a_repair_stored_is_verified_as_the_runs_own() {
     let cancel = CancellationToken::new();
     let own = verify(&scene.store, &snapshot_id(3), Scope::OwnBlocks, &|_, _| {}, &cancel).await.unwrap();
     assert_eq!((own.damaged.as_slice(), own.bytes_verified), (&[][..], 4096));
+}
+
+/// A run verifies what it stored: what is older was verified by its own run, and is the scrub's to look at.
+#[tokio::test]
+async fn a_verification_of_a_runs_own_finds_what_it_stored_and_nothing_else() {
+    let scene = Scene::new().await;
+    let cancel = CancellationToken::new();
+    let first = snapshot::load(&scene.store, &snapshot_id(1)).await.unwrap().unwrap().packs;
+    let (mut n_own, mut n_older) = (0, 0);
+    for (path, size) in scene.packs().await {
+        let whole = scene.objects.get(&path).await.unwrap().bytes().await.unwrap();
+        for at in (41..size as usize - 100).step_by(307) {
+            scene.flip(&path, at).await;
+            let all = scene.verify(2).await;
+            let own = verify(&scene.store, &snapshot_id(2), Scope::OwnBlocks, &|_, _| {}, &cancel).await.unwrap();
+            if first.contains(&pack(&path)) {
+                assert_eq!(own.damaged, [], "{path} byte {at}");
+                n_older += usize::from(!all.damaged.is_empty());
+            } else {
+                assert_eq!(own.damaged, all.damaged, "{path} byte {at}");
+                n_own += usize::from(!all.damaged.is_empty());
+            }
+        }
+        scene.objects.put(&path, whole.into()).await.unwrap();
+    }
+    assert!(n_own > 2 && n_older > 2, "{n_own}, {n_older}");
 }
 
 /// Nobody knew: the run finds it, because it reads everything, and though all of it is equal it builds on nothing damaged.

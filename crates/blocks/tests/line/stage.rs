@@ -141,9 +141,10 @@ impl Ledger for Book {
         Ok(())
     }
 
-    async fn durable(&self, pack: &PackId) -> Result<(), Failure> {
-        assert!(self.begun.lock().unwrap().iter().any(|(begun, _)| begun == pack), "durable before begun");
-        self.durable.lock().unwrap().push(pack.clone());
+    async fn durable(&self, packs: &[PackId]) -> Result<(), Failure> {
+        let is_begun = |pack: &PackId| self.begun.lock().unwrap().iter().any(|(begun, _)| begun == pack);
+        assert!(packs.iter().all(is_begun), "durable before begun");
+        self.durable.lock().unwrap().extend_from_slice(packs);
         Ok(())
     }
 }

@@ -49,18 +49,31 @@ pub async fn look(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result
 }
 
 pub async fn sweep(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Swept, Failure> {
+    sweep_asking(store, || claims.clone(), now).await
+}
+
+/// A sweep beside work that goes on: claims are asked for when the packs are listed.
+async fn sweep_asking(store: &BlockStore, ask: impl Fn() -> Claims, now: Timestamp) -> Result<Swept, Failure> {
     let listed = Listed::packs(store).await?;
+    let claims = ask();
     let course = Course { cancel: &CancellationToken::new(), used: &|_| {} };
-    let found = survey(store, listed, claims, &LIMITS, now, &|_, _| {}, course).await?;
+    let found = survey(store, listed, &claims, &LIMITS, now, &|_, _| {}, course).await?;
     execute(store, &found, &|_| {}, course).await
 }
 
 /// A sweep, and one behind it that removes what the first one emptied.
 pub async fn sweep_twice(store: &BlockStore, claims: &Claims, now: Timestamp) -> Result<Swept, Failure> {
-    let first = sweep(store, claims, now).await?;
-    let mut claims = claims.clone();
-    first.repacked.emptied.iter().for_each(|pack| claims.released.add(pack, 1));
-    sweep(store, &claims, now).await?;
+    sweep_twice_asking(store, || claims.clone(), now).await
+}
+
+async fn sweep_twice_asking(store: &BlockStore, ask: impl Fn() -> Claims, now: Timestamp) -> Result<Swept, Failure> {
+    let first = sweep_asking(store, &ask, now).await?;
+    let ask_again = || {
+        let mut claims = ask();
+        first.repacked.emptied.iter().for_each(|pack| claims.released.add(pack, 1));
+        claims
+    };
+    sweep_asking(store, ask_again, now).await?;
     Ok(first)
 }
 
@@ -348,8 +361,8 @@ async fn beside_a_sweep(work: Work, now: Timestamp) {
             let (objects_of, book, told) = (objects_of.clone(), book.clone(), told.clone());
             move || async move {
                 let store = open(objects_of, 100, PACK).await;
-                claims.packs = ledger(&book);
-                *told.lock().unwrap() = Some(sweep_twice(&store, &claims, now).await.unwrap());
+                let ask = || Claims { packs: ledger(&book), ..claims.clone() };
+                *told.lock().unwrap() = Some(sweep_twice_asking(&store, ask, now).await.unwrap());
             }
         };
         // The first calls open the store.

@@ -94,7 +94,8 @@ async fn settle_ledger(
                 line.store.pack_lost(run, &volume.device, &pack, &volume.figures).await?;
                 continue;
             }
-            line.store.pack_durable(run, &volume.device, &pack.pack, None, line.now()).await?;
+            let found = std::slice::from_ref(&pack.pack);
+            line.store.packs_durable(run, &volume.device, found, None, line.now()).await?;
         }
         staged.push(StagedPack { same_point: pack.point == point, pack: pack.pack });
     }
@@ -152,10 +153,10 @@ impl TransferReport for Report<'_> {
         Ok(())
     }
 
-    async fn pack_durable(&self, pack: &PackId) -> Result<(), Failure> {
+    async fn packs_durable(&self, packs: &[PackId]) -> Result<(), Failure> {
         let figures = self.figures();
         let now = self.line.now();
-        let recorded = self.line.store.pack_durable(self.run, self.device, pack, Some(&figures), now).await;
+        let recorded = self.line.store.packs_durable(self.run, self.device, packs, Some(&figures), now).await;
         recorded.map_err(|e| e.to_failure())?;
         self.moved.fetch_add(1, Ordering::Relaxed);
         Ok(())

@@ -52,23 +52,25 @@ impl Store {
         tx.commit().await
     }
 
-    /// Records that a pack is durable, and the figures at that moment.
-    pub(crate) async fn pack_durable(
+    /// Records that packs are durable, and the figures at that moment.
+    pub(crate) async fn packs_durable(
         &self,
         was: &RunRecord,
         device: &str,
-        pack: &PackId,
+        packs: &[PackId],
         figures: Option<&VolumeFigures>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         check_fence(&mut tx, was).await?;
-        sqlx::query("UPDATE pack_ledger SET state = 'DURABLE', durable_at = $1 WHERE pack_id = $2 AND run_id = $3")
-            .bind(now.0)
-            .bind(pack.to_string())
-            .bind(was.id.to_string())
-            .run(&mut *tx, "record that a pack is durable")
-            .await?;
+        for pack in packs {
+            sqlx::query("UPDATE pack_ledger SET state = 'DURABLE', durable_at = $1 WHERE pack_id = $2 AND run_id = $3")
+                .bind(now.0)
+                .bind(pack.to_string())
+                .bind(was.id.to_string())
+                .run(&mut *tx, "record that a pack is durable")
+                .await?;
+        }
         if let Some(figures) = figures {
             write_figures(&mut tx, &was.id, device, figures).await?;
         }

@@ -3,7 +3,6 @@
 use crate::connector::sweeps;
 use async_trait::async_trait;
 use bytes::Bytes;
-use godwit_blocks::dedup;
 use godwit_blocks::image::{self, ImageManifest, ImageVolume};
 use godwit_blocks::pack::pack_is_complete;
 use godwit_blocks::reader::SnapshotReader;
@@ -104,11 +103,7 @@ impl ImageStore for Images {
             created_at: Timestamp(order.created_at),
         };
         let store = self.store.under(&order.key).await?;
-        image::register(&store, &manifest).await?;
-        if let Err(failure) = dedup::learn_image(&store, &manifest).await {
-            tracing::warn!(%failure, image = %order.image, "equal blocks of this image will be stored again");
-        }
-        Ok(())
+        image::register(&store, &manifest).await
     }
 
     async fn discard_staged(&self, packs: &[PackId]) -> Result<(), Failure> {

@@ -218,8 +218,8 @@ impl Ledger for Reported<'_> {
         self.0.pack_begun(pack, bytes).await
     }
 
-    async fn durable(&self, pack: &PackId) -> Result<(), Failure> {
-        self.0.pack_durable(pack).await
+    async fn durable(&self, packs: &[PackId]) -> Result<(), Failure> {
+        self.0.packs_durable(packs).await
     }
 }
 

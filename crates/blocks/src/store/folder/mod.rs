@@ -42,6 +42,8 @@ struct Inner {
     buffers: Arc<Buffers>,
     /// Objects whose put did not say how it ended.
     doubtful: Mutex<HashSet<Path>>,
+    /// Folders that are durable themselves: of them only what is in them is new. None is ever removed.
+    durable_folders: Mutex<HashSet<PathBuf>>,
 }
 
 impl FolderStore {
@@ -51,11 +53,22 @@ impl FolderStore {
         rustix::fs::syncfs(File::open(root)?)?;
         let files = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?.with_fsync(true);
         let (root, buffers) = (root.canonicalize()?, direct::buffers());
-        Ok(Self(Arc::new(Inner { files, root, reserve, buffers, doubtful: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            files,
+            root,
+            reserve,
+            buffers,
+            doubtful: Mutex::default(),
+            durable_folders: Mutex::default(),
+        })))
     }
 
     fn doubtful(&self) -> MutexGuard<'_, HashSet<Path>> {
         self.0.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn durable_folders(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.0.durable_folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn check_room(&self, length: u64) -> Result<()> {
@@ -90,9 +103,7 @@ impl FolderStore {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Err(error)),
                 created => created?,
             };
-            // Always all of them: who made a folder may have failed, or not be so far, and then nobody has synced what
-            // names it. One that did not change costs next to nothing.
-            sync_folders(&path, &store.0.root)?;
+            store.sync_folders(&path)?;
             if created == Ability::No {
                 return Ok(Ok(Ability::No));
             }
@@ -129,20 +140,27 @@ impl FolderStore {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(error),
             }
-            sync_folders(&path, &store.0.root)?;
+            store.sync_folders(&path)?;
             store.doubtful().remove(&object);
             Ok(())
         })
         .await
     }
-}
 
-/// Syncs the folders from the one that holds `path` up to `root`: they may be as new as the object.
-fn sync_folders(path: &std::path::Path, root: &std::path::Path) -> io::Result<()> {
-    for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)) {
-        File::open(folder)?.sync_all()?;
+    /// Makes durable that `path` is in its folder, and that folder in the one above, up to the root. Who made a folder
+    /// may have failed, or not be so far: a folder counts as durable only when this was done for it.
+    fn sync_folders(&self, path: &std::path::Path) -> io::Result<()> {
+        let mut synced = Vec::new();
+        for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.0.root)) {
+            File::open(folder)?.sync_all()?;
+            if self.durable_folders().contains(folder) {
+                break;
+            }
+            synced.push(folder.to_owned());
+        }
+        self.durable_folders().extend(synced);
+        Ok(())
     }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {

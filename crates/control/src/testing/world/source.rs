@@ -38,7 +38,7 @@ impl World {
         figures.bytes_sent += PACK;
         figures.bytes_stored += PACK;
         report.progress(*figures);
-        report.pack_durable(&pack).await?;
+        report.packs_durable(std::slice::from_ref(&pack)).await?;
         Ok(pack)
     }
 }
