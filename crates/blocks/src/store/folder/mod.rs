@@ -2,7 +2,9 @@
 //!
 //! # Consistency
 //! That of [`LocalFileSystem`]: an object is written beside its place and linked there when it is whole. Large objects,
-//! which are packs, are written and read around the page cache ([`direct`]), in the same order.
+//! which are packs, are written and read around the page cache ([`direct`]), in the same order. A replacement takes place
+//! only if the object is still the one that was read: one at a time, because file systems know no such condition. Other
+//! processes are kept out by the data folder's lock.
 //!
 //! # Completion
 //! A put or a deletion is durable when it returns. What an interrupted put left visible is made durable before it is
@@ -23,7 +25,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UpdateVersion,
 };
 use std::collections::HashSet;
 use std::fs::File;
@@ -42,6 +44,8 @@ struct Inner {
     buffers: Arc<Buffers>,
     /// Objects whose put did not say how it ended.
     doubtful: Mutex<HashSet<Path>>,
+    /// Held by who replaces an object by condition.
+    replacing: tokio::sync::Mutex<()>,
 }
 
 impl FolderStore {
@@ -51,7 +55,14 @@ impl FolderStore {
         rustix::fs::syncfs(File::open(root)?)?;
         let files = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?.with_fsync(true);
         let (root, buffers) = (root.canonicalize()?, direct::buffers());
-        Ok(Self(Arc::new(Inner { files, root, reserve, buffers, doubtful: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            files,
+            root,
+            reserve,
+            buffers,
+            doubtful: Mutex::default(),
+            replacing: Default::default(),
+        })))
     }
 
     fn doubtful(&self) -> MutexGuard<'_, HashSet<Path>> {
@@ -78,6 +89,18 @@ impl FolderStore {
             return Ok(done);
         }
         self.0.files.put_opts(location, payload, options).await
+    }
+
+    /// The turn to replace the object that was `seen`; refused if there is another one by now, or none.
+    async fn turn_to_replace(&self, location: &Path, seen: &UpdateVersion) -> Result<tokio::sync::MutexGuard<'_, ()>> {
+        let turn = self.0.replacing.lock().await;
+        let differs = |found: String| Error::Precondition { path: location.to_string(), source: found.into() };
+        match self.0.files.get_opts(location, GetOptions { head: true, ..GetOptions::default() }).await {
+            Ok(found) if found.meta.e_tag.is_some() && found.meta.e_tag == seen.e_tag => Ok(turn),
+            Ok(_) => Err(differs("it was replaced since it was read".to_owned())),
+            Err(Error::NotFound { .. }) => Err(differs("it was deleted since it was read".to_owned())),
+            Err(error) => Err(error),
+        }
     }
 
     async fn create_directly(&self, location: &Path, payload: PutPayload) -> Result<Ability<PutResult>> {
@@ -152,11 +175,19 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 #[async_trait]
 impl ObjectStore for FolderStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
         self.check_room(payload.content_length() as u64).await?;
+        let turn = match &options.mode {
+            PutMode::Update(seen) => Some(self.turn_to_replace(location, seen).await?),
+            _ => None,
+        };
+        if turn.is_some() {
+            options.mode = PutMode::Overwrite;
+        }
         // Before the put: it may go on when this call was dropped.
         self.doubtful().insert(location.clone());
         let result = self.put(location, payload, options).await;
+        drop(turn);
         match &result {
             Ok(_) => {
                 self.doubtful().remove(location);
