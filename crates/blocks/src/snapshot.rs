@@ -14,7 +14,8 @@
 //!
 //! # Crash consistency
 //! One conditional put of one object: there is nothing between "no snapshot" and "snapshot". A repack replaces the
-//! manifest by one put too: there is nothing between the old places and the new.
+//! manifest by one conditional put too: there is nothing between the old places and the new, and what somebody else put
+//! there since it was read stays.
 
 use crate::block::{BlockSize, Codec, Digest};
 use crate::damage::Damage;
@@ -306,7 +307,9 @@ pub(crate) async fn replace(
     packs: &PackSet,
 ) -> Result<bool, Failure> {
     let _turn = store.manifests().await;
-    if load(store, &was.snapshot).await?.as_ref() != Some(was) {
+    let path = path_of(&was.snapshot);
+    let Some((object, seen)) = store.get_to_replace(&path, MAX_MANIFEST).await? else { return Ok(false) };
+    if decode(store, &was.snapshot, &object).await?.1 != *was {
         return Ok(false);
     }
     let key_version = was.key_version.max(store.keys().newest());
@@ -316,8 +319,7 @@ pub(crate) async fn replace(
         let what = format!("snapshot {} would lie in too many packs to be read again", was.snapshot);
         return Err(Failure::new(Code::Internal, what));
     }
-    store.replace(&path_of(&was.snapshot), object).await?;
-    Ok(true)
+    store.replace(&path, object, seen).await
 }
 
 /// Whether a snapshot's records were moved since `known` was read.

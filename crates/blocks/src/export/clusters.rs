@@ -1,6 +1,6 @@
 //! Cuts what is pushed into whole clusters, for formats that store a volume in such.
 
-use super::check_order;
+use super::{Checkpoint, Tables, VolumeWriter, check_order};
 use crate::block::is_zero;
 use std::io;
 use std::mem::take;
@@ -12,6 +12,45 @@ const BATCH: usize = 32;
 
 /// A cluster of the volume: its number, and what is in it.
 pub(super) type Cluster = (u64, Vec<u8>);
+
+/// Lays out a file of a format that stores a volume in clusters.
+pub(super) trait ClusterWriter {
+    /// The clusters that are not in the file yet.
+    fn clusters(&mut self) -> &mut Clusters;
+
+    /// Puts clusters into the file.
+    fn put(&mut self, clusters: Vec<Cluster>) -> io::Result<()>;
+
+    /// Hands what was put to the file. Gives how long that is, and what names the clusters.
+    fn settle(&mut self) -> io::Result<(u64, Tables)>;
+
+    /// Puts what names the clusters into the file, behind the last of them.
+    fn end(&mut self) -> io::Result<()>;
+}
+
+impl<T: ClusterWriter> VolumeWriter for T {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        for (at, bytes) in (offset..).step_by(CLUSTER as usize).zip(bytes.chunks(CLUSTER as usize)) {
+            let full = self.clusters().write(at, bytes)?;
+            self.put(full)?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> io::Result<Checkpoint> {
+        let full = self.clusters().take();
+        self.put(full)?;
+        let (length, tables) = self.settle()?;
+        Ok(Checkpoint { position: self.clusters().settled(), length, tables })
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.clusters().close();
+        let last = self.clusters().take();
+        self.put(last)?;
+        self.end()
+    }
+}
 
 /// The clusters that are not in the file yet.
 pub(super) struct Clusters {

@@ -10,10 +10,10 @@
 //!
 //! Grains and tables that would name nothing but zeros are left out. Numbers are little-endian and count sectors.
 
-use super::clusters::{CLUSTER, Cluster, Clusters};
+use super::clusters::{CLUSTER, Cluster, ClusterWriter, Clusters};
 use super::compress::compress;
+use super::invalid;
 use super::sink::Sink;
-use super::{Checkpoint, VolumeWriter, invalid};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use serde::{Deserialize, Serialize};
@@ -85,25 +85,6 @@ impl<W: Write + Seek> VmdkWriter<W> {
         Ok(Self { out: Sink::new(out)?, sectors, clusters, tables })
     }
 
-    /// Puts grains into the file.
-    fn put(&mut self, grains: Vec<Cluster>) -> io::Result<()> {
-        let compressed = compress(&grains, || Ok(()), |(), content| deflate(content))?;
-        for ((grain, _), content) in grains.into_iter().zip(compressed) {
-            let table = grain / ENTRIES;
-            if self.tables.table.as_ref().is_some_and(|(of, _)| *of != table) {
-                self.end_table()?;
-            }
-            let mut record = Vec::with_capacity(content.len() + 2 * SECTOR as usize);
-            record.extend_from_slice(&(grain * GRAIN_SECTORS).to_le_bytes());
-            record.extend_from_slice(&(content.len() as u32).to_le_bytes());
-            record.extend_from_slice(&content);
-            let at = self.append(record)?;
-            let (_, entries) = self.tables.table.get_or_insert_with(|| (table, vec![0; ENTRIES as usize]));
-            entries[(grain % ENTRIES) as usize] = at;
-        }
-        Ok(())
-    }
-
     fn end_table(&mut self) -> io::Result<()> {
         let Some((table, entries)) = self.tables.table.take() else { return Ok(()) };
         let at = self.append_marked(TABLE, little_endian(&entries))?;
@@ -168,26 +149,34 @@ impl<W: Write + Seek> VmdkWriter<W> {
     }
 }
 
-impl<W: Write + Seek> VolumeWriter for VmdkWriter<W> {
-    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        for (at, bytes) in (offset..).step_by(CLUSTER as usize).zip(bytes.chunks(CLUSTER as usize)) {
-            let full = self.clusters.write(at, bytes)?;
-            self.put(full)?;
+impl<W: Write + Seek> ClusterWriter for VmdkWriter<W> {
+    fn clusters(&mut self) -> &mut Clusters {
+        &mut self.clusters
+    }
+
+    fn put(&mut self, grains: Vec<Cluster>) -> io::Result<()> {
+        let compressed = compress(&grains, || Ok(()), |(), content| deflate(content))?;
+        for ((grain, _), content) in grains.into_iter().zip(compressed) {
+            let table = grain / ENTRIES;
+            if self.tables.table.as_ref().is_some_and(|(of, _)| *of != table) {
+                self.end_table()?;
+            }
+            let mut record = Vec::with_capacity(content.len() + 2 * SECTOR as usize);
+            record.extend_from_slice(&(grain * GRAIN_SECTORS).to_le_bytes());
+            record.extend_from_slice(&(content.len() as u32).to_le_bytes());
+            record.extend_from_slice(&content);
+            let at = self.append(record)?;
+            let (_, entries) = self.tables.table.get_or_insert_with(|| (table, vec![0; ENTRIES as usize]));
+            entries[(grain % ENTRIES) as usize] = at;
         }
         Ok(())
     }
 
-    fn checkpoint(&mut self) -> io::Result<Checkpoint> {
-        let full = self.clusters.take();
-        self.put(full)?;
-        let tables = super::Tables::Vmdk(self.tables.clone());
-        Ok(Checkpoint { position: self.clusters.settled(), length: self.out.flush()?, tables })
+    fn settle(&mut self) -> io::Result<(u64, super::Tables)> {
+        Ok((self.out.flush()?, super::Tables::Vmdk(self.tables.clone())))
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        self.clusters.close();
-        let last = self.clusters.take();
-        self.put(last)?;
+    fn end(&mut self) -> io::Result<()> {
         self.end_table()?;
         let mut directory = std::mem::take(&mut self.tables.directory);
         directory.resize(self.sectors.div_ceil(GRAIN_SECTORS * ENTRIES) as usize, 0);
@@ -223,6 +212,7 @@ fn little_endian(entries: &[u32]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::VolumeWriter;
     use super::*;
     use std::io::Cursor;
 

@@ -1,7 +1,8 @@
 //! The store: an object store, the keys to what is in it, and how much of the machine it may use.
 //!
 //! # Consistency
-//! Objects are put once and never replaced, but for snapshots' manifests by a repack: every put is conditional. An object that exists is whole, because the object
+//! Objects are put once and never replaced, but for snapshots' manifests by a repack: every put is conditional, also the one
+//! that replaces, which asks for the very object that was read before. An object that exists is whole, because the object
 //! store publishes whole objects only (the folder store writes beside and links).
 //!
 //! # Retries
@@ -36,7 +37,7 @@ use crate::dedup::loans::Loans;
 use crate::envelope;
 use crate::pack::PACK_TARGET;
 use crate::recent::Recent;
-use crate::store::calls::{bounded, get, get_small, list, put};
+use crate::store::calls::{Got, bounded, get, get_small, list, put, replace};
 use crate::store::failure::{failure, missing, too_short};
 use crate::store::ring::{KeyRing, path_of};
 use crate::sweep::PackFact;
@@ -48,7 +49,7 @@ use godwit_model::id::{KeyId, PackId};
 use godwit_model::key::first_key;
 use godwit_model::time::Timestamp;
 use object_store::path::Path;
-use object_store::{GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{GetRange, ObjectStore, ObjectStoreExt, UpdateVersion};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -114,7 +115,8 @@ struct Inner {
     fetches: Semaphore,
     loans: Arc<Loans>,
     indexes: std::sync::Mutex<Recent<KeyId, Arc<Index>>>,
-    /// Held by who deletes a snapshot's manifest or replaces it: else a deleted snapshot could come back.
+    /// Held by who deletes a snapshot's manifest or replaces it: else a deleted snapshot could come back where the object
+    /// store has no conditions for a replacement.
     manifests: Mutex<()>,
 }
 
@@ -126,6 +128,10 @@ pub(crate) enum Put {
     /// There was one of this name already; it stays as it is.
     Exists,
 }
+
+/// Which of the objects that a name may have had was read, as far as the object store tells.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen(UpdateVersion);
 
 impl BlockStore {
     /// Opens the store in `objects`. The first time, this makes the first key and puts it, wrapped under `master`.
@@ -344,13 +350,15 @@ impl BlockStore {
         put(&*self.inner.objects, path, object).await
     }
 
-    /// Puts an object in the place of the one of this name.
-    pub(crate) async fn replace(&self, path: &Path, object: Bytes) -> Result<(), Failure> {
-        let options = PutOptions::from(PutMode::Overwrite);
-        match bounded(path, self.inner.objects.put_opts(path, PutPayload::from_bytes(object), options)).await? {
-            Ok(_) => Ok(()),
-            Err(error) => Err(failure("replace", path, &error)),
-        }
+    /// Puts an object in the place of the one of this name that was `seen`. False if there is another one by now, or none:
+    /// that stays as it is.
+    pub(crate) async fn replace(&self, path: &Path, object: Bytes, seen: Seen) -> Result<bool, Failure> {
+        replace(&*self.inner.objects, path, object, seen).await
+    }
+
+    /// As [`BlockStore::get`], to replace what was read.
+    pub(crate) async fn get_to_replace(&self, path: &Path, limit: u64) -> Result<Option<(Bytes, Seen)>, Failure> {
+        Ok(get(&*self.inner.objects, path, None, limit).await?.map(|got| (got.bytes, got.seen)))
     }
 
     /// The whole object, or `None` if there is none. One longer than `limit` is refused before it is read.
@@ -362,8 +370,8 @@ impl BlockStore {
     pub(crate) async fn get_range(&self, path: &Path, range: Range<u64>) -> Result<Bytes, Failure> {
         let length = range.end - range.start;
         match get(&*self.inner.objects, path, Some(GetRange::Bounded(range.clone())), length).await {
-            Ok(Some((bytes, _))) if bytes.len() as u64 == length => Ok(bytes),
-            Ok(Some((_, size))) => Err(too_short(path, size, range.end)),
+            Ok(Some(Got { bytes, .. })) if bytes.len() as u64 == length => Ok(bytes),
+            Ok(Some(Got { size, .. })) => Err(too_short(path, size, range.end)),
             Ok(None) => Err(missing(path)),
             // Object stores word "beyond the end" differently: the size decides.
             Err(failure) => match self.size(path).await {
@@ -378,7 +386,8 @@ impl BlockStore {
         if matches!(self.size(path).await?, Some(0)) {
             return Ok(Some((Bytes::new(), 0)));
         }
-        get(&*self.inner.objects, path, Some(GetRange::Suffix(length)), length).await
+        let got = get(&*self.inner.objects, path, Some(GetRange::Suffix(length)), length).await?;
+        Ok(got.map(|got| (got.bytes, got.size)))
     }
 
     async fn size(&self, path: &Path) -> Result<Option<u64>, Failure> {
@@ -489,6 +498,7 @@ fn is_no_content(location: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object_store::PutPayload;
     use object_store::memory::InMemory;
     use std::sync::atomic::AtomicU64;
 

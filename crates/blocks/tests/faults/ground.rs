@@ -234,6 +234,12 @@ impl Ground {
         Call::Answer(Ok(state.objects.get(path).cloned()))
     }
 
+    /// Tells an object from those that had its name before; `None` if there is none.
+    pub fn tag(&self, path: &Path) -> Option<String> {
+        let state = self.state();
+        state.objects.get(path).and_then(|_| state.last_change.get(path)).map(u64::to_string)
+    }
+
     /// How many of `length` bytes come.
     pub fn come(&self, epoch: Option<u64>, length: usize) -> usize {
         let mut state = self.state();

@@ -7,6 +7,7 @@ use crate::promises;
 use crate::service::{Offer, Service};
 use crate::session::Session;
 use crate::stage::{entropy, noise};
+use crate::step::aim_of;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use godwit_blocks::crypt::MasterKey;
@@ -50,10 +51,23 @@ impl Tale {
     pub fn n_kills(&self) -> u64 {
         self.kills.values().sum()
     }
+
+    /// Checks that kills which aimed at one kind of step after the other so often have hit each in its turn.
+    pub fn check_aims(&self, n_aimed: u64) {
+        let turns = n_aimed / STEPS.len() as u64;
+        for step in STEPS {
+            let hits = self.kills.get(&step).copied().unwrap_or_default();
+            assert!(hits >= turns, "{hits} processes of {turns} were killed at {step:?}: {self:?}");
+        }
+    }
 }
 
 pub struct History {
     seed: u64,
+    /// Number of the kind of step that the first kill aims at.
+    first_aim: u64,
+    /// Rounds since the last kill.
+    idle: usize,
     ground: Ground,
     tables: Arc<Mutex<Tables>>,
     guests: Vec<Vec<Content>>,
@@ -63,12 +77,14 @@ pub struct History {
 }
 
 impl History {
-    pub fn new(seed: u64, lies: Lies) -> Self {
+    pub fn new(seed: u64, lies: Lies, first_aim: u64) -> Self {
         let mut chance = Chance::new(seed);
         let job = |key| Job { key, version: 0, run: None, baselines: BTreeMap::new() };
         let jobs = vec![Job { version: 1, ..job(first_key()) }, job(KeyId::from_bits(70))];
         let mut history = Self {
             seed,
+            first_aim,
+            idle: 0,
             ground: Ground::new(chance.fork(), lies),
             tables: Arc::new(Mutex::new(Tables { jobs, ..Tables::default() })),
             guests: SERVERS.iter().map(|sizes| sizes.iter().map(|size| Arc::new(vec![0; *size])).collect()).collect(),
@@ -84,12 +100,19 @@ impl History {
 
     /// Plays until so many kills have happened, then brings everything to rest.
     pub async fn play(mut self, kills: u64) -> Tale {
-        let mut idle = 0;
+        let mut rounds = 0;
         while self.n_kills() < kills {
             let before = self.n_kills();
             self.round().await;
-            idle = if self.n_kills() == before { idle + 1 } else { 0 };
-            assert!(idle < IDLE, "nothing is killed any more");
+            self.idle = if self.n_kills() == before { self.idle + 1 } else { 0 };
+            if self.idle == 0 {
+                eprintln!("ROUNDS {} {}", rounds, self.ground.state().last_kill);
+                rounds = 0;
+            } else {
+                rounds += 1;
+            }
+            let trap = self.ground.state().trap;
+            assert!(self.idle < IDLE, "nothing comes to {trap:?} any more");
         }
         self.rest().await;
         let state = self.ground.state();
@@ -113,9 +136,8 @@ impl History {
         self.change_guests();
         let hours = self.chance.pick(&[1, 5, 30, 24 * 9]);
         self.set_the_scene(hours);
-        let trap = self.ground.state().trap;
         let (ground, before) = (self.ground.clone(), self.n_kills());
-        let work = self.work(trap);
+        let work = self.work();
         let survivor = tokio::select! {
             biased;
             () = ground.killed() => None,
@@ -146,10 +168,11 @@ impl History {
         if chance.percent(50) {
             state.weather = Weather::default();
         }
-        if state.trap.is_none() || chance.percent(30) {
-            state.trap = Some(match chance.percent(30) {
-                true => Trap::Any(chance.below(60)),
-                false => Trap::At(chance.pick(&STEPS), chance.below(4)),
+        if state.trap.is_none() {
+            let n_kills = state.kills.values().sum();
+            state.trap = Some(match aim_of(self.first_aim, n_kills) {
+                None => Trap::Any(chance.below(60)),
+                Some(step) => Trap::At(step, chance.below(4)),
             });
         }
         if state.lies.unsynced > 0 && chance.percent(10) {
@@ -158,14 +181,11 @@ impl History {
     }
 
     /// Everything that goes on in a round. Gives the process, unless it did not even begin.
-    fn work(&mut self, trap: Option<Trap>) -> impl Future<Output = Option<Service>> + use<> {
+    fn work(&mut self) -> impl Future<Output = Option<Service>> + use<> {
         let alive = self.service.take();
         let (ground, tables) = (self.ground.clone(), self.tables.clone());
         let is_honest = self.is_honest();
-        let aim = match trap {
-            Some(Trap::At(step, _)) => Some(step),
-            _ => None,
-        };
+        let aim = self.aim();
         let seed = self.chance.next();
         let offers = self.guests.clone();
         let mut chance = self.chance.fork();
@@ -248,22 +268,33 @@ impl History {
         }
     }
 
+    /// The kind of step that the trap which is set waits for.
+    fn aim(&self) -> Option<Step> {
+        match self.ground.state().trap {
+            Some(Trap::At(step, _)) => Some(step),
+            _ => None,
+        }
+    }
+
     fn change_guests(&mut self) {
+        let aim = self.aim();
+        // What is to be removed or moved must have died.
+        let dying = if aim.is_some_and(Step::removes) { 50 } else { 20 };
         for volume in self.guests.iter_mut().flatten() {
             let mut content = volume.to_vec();
-            change(&mut content, &mut self.chance);
+            change(&mut content, dying, &mut self.chance);
             *volume = Arc::new(content);
         }
-        self.spread_blocks();
+        self.spread_blocks(if aim.is_some_and(Step::lends) { 100 } else { 60 });
     }
 
     /// Copies pieces of one volume into another, as files are copied between servers: blocks to be found elsewhere.
-    fn spread_blocks(&mut self) {
+    fn spread_blocks(&mut self, percent: u32) {
         let volumes: Vec<Arc<Vec<u8>>> = self.guests.iter().flatten().cloned().collect();
         for volume in self.guests.iter_mut().flatten() {
             let from = &volumes[self.chance.below(volumes.len())];
             let blocks = from.len().min(volume.len()) / 4096;
-            if blocks < 2 || !self.chance.percent(60) {
+            if blocks < 2 || !self.chance.percent(percent) {
                 continue;
             }
             let length = (1 + self.chance.below(blocks.min(40))) * 4096;
@@ -310,7 +341,7 @@ fn activities<'a>(
     chance: &mut Chance,
 ) -> Vec<BoxFuture<'a, Result<(), Failure>>> {
     let mut all: Vec<BoxFuture<'a, Result<(), Failure>>> = Vec::new();
-    let removes = matches!(aim, Some(Step::Replace | Step::DeletePack | Step::DeleteSnapshot | Step::DeleteImage));
+    let removes = aim.is_some_and(Step::removes);
     for (job, volumes) in guests.into_iter().enumerate() {
         if chance.percent(80) {
             let offer = Offer { volumes, is_lost: chance.percent(25), is_tracked: chance.percent(75) };
@@ -321,7 +352,8 @@ fn activities<'a>(
     let images = service.book.read(Tables::visible);
     let ids: Vec<ImageId> = images.iter().map(|(id, _)| id.clone()).collect();
     if chance.percent(35) || removes {
-        let spare = (ids.len() > SERVERS.len() * IMAGES).then(|| chance.pick(&ids));
+        let kept = SERVERS.len() * if removes { 1 } else { IMAGES };
+        let spare = (ids.len() > kept).then(|| chance.pick(&ids));
         all.push(async move { service.delete(spare.as_ref()).await }.boxed());
     }
     if chance.percent(30) || removes {
@@ -349,7 +381,7 @@ fn judge(outcome: Result<(), Failure>, is_honest: bool) {
 }
 
 /// The guest works.
-fn change(content: &mut [u8], chance: &mut Chance) {
+fn change(content: &mut [u8], dying: u32, chance: &mut Chance) {
     let size = content.len();
     for _ in 0..chance.below(6) {
         let start = chance.below(size);
@@ -364,7 +396,7 @@ fn change(content: &mut [u8], chance: &mut Chance) {
         }
     }
     // So much that most of what was stored is dead.
-    if chance.percent(20) {
+    if chance.percent(dying) {
         for block in content[..size.min(300_000)].chunks_mut(4096) {
             if chance.percent(70) {
                 let new = noise(chance.next(), block.len());

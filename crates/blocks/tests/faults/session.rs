@@ -85,7 +85,12 @@ impl ObjectStore for Session {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.pause().await;
         let epoch = self.epoch.expect("who looks changes nothing");
-        let replaces = matches!(options.mode, PutMode::Overwrite);
+        let replaces = !matches!(options.mode, PutMode::Create);
+        if let PutMode::Update(seen) = &options.mode
+            && seen.e_tag != self.ground.tag(path)
+        {
+            return Err(Error::Precondition { path: path.to_string(), source: "it is another one".into() });
+        }
         let Call::Answer(ended) = self.ground.put(epoch, path, Bytes::from(payload), replaces) else {
             return pending().await;
         };
@@ -115,7 +120,7 @@ impl ObjectStore for Session {
         bytes.truncate(self.ground.come(self.epoch, bytes.len()));
         Ok(GetResult {
             payload: GetResultPayload::Stream(futures::stream::iter([Ok(bytes)]).boxed()),
-            meta: meta(path, &object),
+            meta: ObjectMeta { e_tag: self.ground.tag(path), ..meta(path, &object) },
             range,
             attributes: Default::default(),
             extensions: Default::default(),

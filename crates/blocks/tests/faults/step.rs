@@ -41,6 +41,33 @@ pub const STEPS: [Step; 13] = [
     Step::Record,
 ];
 
+impl Step {
+    /// Whether it is part of removing or moving what is stored.
+    pub fn removes(self) -> bool {
+        matches!(self, Step::Replace | Step::DeletePack | Step::DeleteSnapshot | Step::DeleteImage | Step::DeleteLoan)
+    }
+
+    /// Whether it needs blocks that were lent.
+    pub fn lends(self) -> bool {
+        matches!(self, Step::PutLoan | Step::DeleteLoan)
+    }
+}
+
+/// Of so many kills of a history, one comes at whatever step is the next. The others aim at one kind after the other.
+const BY_CHANCE: u64 = 4;
+
+/// Kills of a history that aim at a kind, of so many in all.
+pub fn n_aimed(kills: u64) -> u64 {
+    kills - kills / BY_CHANCE
+}
+
+/// The kind that this kill of a history aims at; `None` if it may come at any. `first` is what the history begins with.
+pub fn aim_of(first: u64, kill: u64) -> Option<Step> {
+    let is_by_chance = kill % BY_CHANCE == BY_CHANCE - 1;
+    let number = (first % STEPS.len() as u64 + n_aimed(kill)) % STEPS.len() as u64;
+    (!is_by_chance).then_some(STEPS[number as usize])
+}
+
 /// Where the process is killed.
 #[derive(Clone, Copy, Debug)]
 pub enum Trap {

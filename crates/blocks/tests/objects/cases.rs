@@ -1,6 +1,8 @@
 //! The life of a volume in a store: copied, copied again, verified, deleted, swept, repacked, read back.
 
+use crate::between::Between;
 use crate::stage::{Book, Volume, content, noise, objects, open, request, run, snapshot_id};
+use futures::FutureExt;
 use godwit_blocks::block::BlockSize;
 use godwit_blocks::pack::{PACK_TARGET, PackSet};
 use godwit_blocks::replicate::Request;
@@ -76,6 +78,51 @@ pub async fn delete_first(store: &BlockStore) -> PackSet {
     let released = snapshot::load(store, &snapshot_id(1)).await.unwrap().unwrap().packs;
     snapshot::delete(store, &snapshot_id(1)).await.unwrap();
     released
+}
+
+/// A store with a snapshot that is worth a repack: what is claimed, and what the snapshot holds.
+async fn to_be_repacked(store: &BlockStore) -> (Claims, Vec<u8>) {
+    let base = noise(1, SIZE);
+    let model = mostly_changed(&base, 2);
+    first_snapshot(store, &base).await;
+    second_snapshot(store, &base, &model).await;
+    let released = delete_first(store).await;
+    (Claims { released, ..known([snapshot_id(2)]) }, model)
+}
+
+/// Another process has repacked the snapshot when we come to replace its manifest.
+pub async fn a_repack_replaces_nothing_that_it_has_not_read(objects_of: Arc<dyn ObjectStore>) {
+    let other = open(objects_of.clone(), 1, PACK).await;
+    let (claims, model) = to_be_repacked(&other).await;
+    let theirs = claims.clone();
+    let deed = async move {
+        let swept = sweep(&other, &theirs).await.unwrap();
+        assert_eq!((swept.repacked.snapshots, swept.left), (1, 0), "{swept:?}");
+    };
+    let between = Between::new(objects_of.clone(), deed.boxed());
+    let swept = sweep(&open(between.clone(), 2, PACK).await, &claims).await.unwrap();
+    assert!(between.is_done());
+    assert_eq!((swept.repacked.snapshots, swept.left), (0, 0), "{swept:?}");
+    // What we moved nobody names, and what they moved is needed.
+    let mut claims = claims;
+    swept.repacked.emptied.iter().for_each(|pack| claims.released.add(pack, 1));
+    let store = open(objects_of, 3, PACK).await;
+    sweep(&store, &claims).await.unwrap();
+    check(&store, &snapshot_id(2), &model).await;
+}
+
+/// Another process has deleted the snapshot when we come to replace its manifest.
+pub async fn a_repack_brings_back_nothing_that_was_deleted(objects_of: Arc<dyn ObjectStore>) {
+    let other = open(objects_of.clone(), 1, PACK).await;
+    let (claims, _) = to_be_repacked(&other).await;
+    let between = Between::new(
+        objects_of.clone(),
+        async move { snapshot::delete(&other, &snapshot_id(2)).await.unwrap() }.boxed(),
+    );
+    let swept = sweep(&open(between.clone(), 2, PACK).await, &claims).await.unwrap();
+    assert!(between.is_done() && swept.repacked.snapshots == 0, "{swept:?}");
+    let store = open(objects_of, 3, PACK).await;
+    assert_eq!(snapshot::load(&store, &snapshot_id(2)).await.unwrap(), None);
 }
 
 pub async fn a_volume_lives_and_is_swept(objects_of: Arc<dyn ObjectStore>) {

@@ -65,6 +65,7 @@ async fn the_data_line_stands_what_a_server_does_to_it() {
     lost_answers_are_found_again(Scene::new(&server, "c").await).await;
     lost_answers_of_large_objects_are_found_again(Scene::new(&server, "d").await).await;
     what_another_made_is_not_taken_for_ours(Scene::new(&server, "e").await).await;
+    a_replacement_whose_answer_is_lost_is_found_again(Scene::new(&server, "h").await).await;
     bodies_that_are_cut_short_are_asked_for_again(Scene::new(&server, "f").await).await;
     what_is_forbidden_is_told_at_once(Scene::new(&server, "g").await).await;
 }
@@ -147,6 +148,20 @@ async fn what_another_made_is_not_taken_for_ours(scene: Scene) {
         assert!(scene.proxy.n_spoilt(Fault::LoseAnswer) > 0);
         assert!(suite::content(&*scene.objects, &path).await == noise(4, length));
     }
+}
+
+/// Asked again, the server says that the object is another one by now: it is ours.
+async fn a_replacement_whose_answer_is_lost_is_found_again(scene: Scene) {
+    let (store, base) = (scene.store(1).await, scene.model.clone());
+    let model = mostly_changed(&base, 2);
+    first_snapshot(&store, &base).await;
+    second_snapshot(&store, &base, &model).await;
+    let released = delete_first(&store).await;
+    scene.proxy.spoil([rule("PUT", "/snapshots/", When::First(1), Fault::LoseAnswer)]);
+    let swept = sweep(&store, &Claims { released, ..known([snapshot_id(2)]) }).await.unwrap();
+    assert_eq!((swept.repacked.snapshots, swept.left), (1, 0), "{swept:?}");
+    assert_eq!(scene.proxy.n_spoilt(Fault::LoseAnswer), 1);
+    check(&scene.store(2).await, &snapshot_id(2), &model).await;
 }
 
 async fn bodies_that_are_cut_short_are_asked_for_again(scene: Scene) {

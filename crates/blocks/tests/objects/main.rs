@@ -2,6 +2,7 @@
 //! speaks S3, also when that throttles, loses answers, cuts bodies short and lists what was long ago.
 #![allow(clippy::unwrap_used)] // Tests: a panic is the report.
 
+mod between;
 mod cases;
 mod faults;
 mod proxy;
@@ -46,8 +47,12 @@ async fn play(objects: impl AsyncFn(&str) -> Arc<dyn ObjectStore>, is_exact_for_
     suite::lists_tell_what_is_there(&*objects("lists").await).await;
     suite::what_is_deleted_is_gone(&*objects("gone").await).await;
     suite::large_objects_come_back(&*objects("large").await).await;
+    suite::objects_are_replaced_as_they_were_read(&*objects("replaced").await).await;
+    suite::one_of_many_replacements_wins(objects("replaced-at-once").await).await;
     suite::one_of_many_creations_wins(objects("race").await, is_exact_for_large).await;
     cases::a_volume_lives_and_is_swept(objects("line").await).await;
+    cases::a_repack_replaces_nothing_that_it_has_not_read(objects("theirs").await).await;
+    cases::a_repack_brings_back_nothing_that_was_deleted(objects("deleted").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

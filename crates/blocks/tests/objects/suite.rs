@@ -5,7 +5,9 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::future::join_all;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutResult, Result};
+use object_store::{
+    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutResult, Result, UpdateVersion,
+};
 use std::sync::Arc;
 
 /// Longer than what goes in one piece.
@@ -37,6 +39,56 @@ pub async fn objects_are_created_once(store: &dyn ObjectStore) {
     assert_eq!(content(store, &path).await, "third, and longer");
     store.put_opts(&path, "4".into(), PutOptions::from(PutMode::Overwrite)).await.unwrap();
     assert_eq!(content(store, &path).await, "4");
+}
+
+async fn seen(store: &dyn ObjectStore, path: &Path) -> UpdateVersion {
+    let meta = store.get(path).await.unwrap().meta;
+    assert!(meta.e_tag.is_some(), "{meta:?}");
+    UpdateVersion { e_tag: meta.e_tag, version: meta.version }
+}
+
+async fn replace(store: &dyn ObjectStore, path: &Path, content: Bytes, seen: UpdateVersion) -> Result<PutResult> {
+    store.put_opts(path, content.into(), PutOptions::from(PutMode::Update(seen))).await
+}
+
+pub async fn objects_are_replaced_as_they_were_read(store: &dyn ObjectStore) {
+    let path = Path::from("snapshots/a");
+    create(store, &path, "first").await.unwrap();
+    let first = seen(store, &path).await;
+    replace(store, &path, "second".into(), first.clone()).await.unwrap();
+    let second = seen(store, &path).await;
+    for content in ["third", "fourth, and longer"] {
+        let refused = replace(store, &path, content.into(), first.clone()).await;
+        assert!(matches!(refused, Err(Error::Precondition { .. })), "{refused:?}");
+    }
+    assert_eq!(content(store, &path).await, "second");
+    replace(store, &path, "third".into(), second.clone()).await.unwrap();
+    assert_eq!(content(store, &path).await, "third");
+    store.delete(&path).await.unwrap();
+    let refused = replace(store, &path, "fourth".into(), second).await;
+    assert!(matches!(refused, Err(Error::Precondition { .. })), "{refused:?}");
+    assert!(matches!(store.get(&path).await, Err(Error::NotFound { .. })), "what was deleted does not come back");
+}
+
+/// Several replace the same object at the same moment: exactly one wins.
+pub async fn one_of_many_replacements_wins(store: Arc<dyn ObjectStore>) {
+    for round in 0..8 {
+        let path = Path::from(format!("snapshots/{round}"));
+        create(&*store, &path, "first").await.unwrap();
+        let first = seen(&*store, &path).await;
+        let contents: Vec<Bytes> = (0..6).map(|n| noise(n, 700).into()).collect();
+        let all = contents.iter().map(|content| {
+            let (store, path, content, first) = (store.clone(), path.clone(), content.clone(), first.clone());
+            tokio::spawn(async move { replace(&*store, &path, content, first).await })
+        });
+        let outcomes: Vec<_> = join_all(all).await.into_iter().map(|outcome| outcome.unwrap()).collect();
+        let winners: Vec<usize> = (0..contents.len()).filter(|n| outcomes[*n].is_ok()).collect();
+        assert_eq!(winners.len(), 1, "{outcomes:?}");
+        for outcome in outcomes.iter().filter(|outcome| outcome.is_err()) {
+            assert!(matches!(outcome, Err(Error::Precondition { .. })), "{outcome:?}");
+        }
+        assert_eq!(content(&*store, &path).await, contents[winners[0]]);
+    }
 }
 
 pub async fn parts_of_objects_are_given(store: &dyn ObjectStore) {

@@ -33,6 +33,16 @@ pub fn error(ratio: Option<f64>) -> String {
     }
 }
 
+/// The same where there is little room: "0 %", "+12 %", "-5 %"; from ten times on "×12".
+pub fn percent(ratio: Option<f64>) -> String {
+    match ratio {
+        None => UNKNOWN.to_owned(),
+        Some(ratio) if (ratio - 1.0).abs() < 0.005 => "0 %".to_owned(),
+        Some(ratio) if ratio < 10.0 => format!("{:+.0} %", (ratio - 1.0) * 100.0),
+        Some(ratio) => format!("×{ratio:.0}"),
+    }
+}
+
 fn texts(range: Option<[String; 3]>) -> [String; 2] {
     match range {
         Some([low, likely, high]) if low == high => [likely, low],
@@ -62,12 +72,18 @@ mod tests {
         assert_eq!(words, ["as forecast", "12 % less", "12 % more", "3.4 times as much", "100 % less", "–"]);
     }
 
+    #[test]
+    fn errors_are_said_in_percent() {
+        let short = [Some(1.0), Some(0.88), Some(1.12), Some(3.4), Some(12.3), Some(0.0), None].map(percent);
+        assert_eq!(short, ["0 %", "-12 %", "+12 %", "+240 %", "×12", "-100 %", "–"]);
+    }
+
     proptest! {
         #[test]
         fn no_number_makes_it_panic(low: f64, likely: f64, high: f64) {
             let range = SecondRange { low, likely, high };
             prop_assert!(!seconds(Some(&range))[0].is_empty());
-            prop_assert!(!error(Some(likely)).is_empty());
+            prop_assert!(!error(Some(likely)).is_empty() && !percent(Some(likely)).is_empty());
         }
     }
 }

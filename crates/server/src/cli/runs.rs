@@ -16,7 +16,7 @@ use godwit_model::time::{Millis, Timestamp};
 use serde_json::json;
 
 /// Columns of the list that a narrow terminal does without.
-const EXPENDABLE: &[&str] = &["took", "stored", "job", "read", "image"];
+const EXPENDABLE: &[&str] = &["took", "stored", "job", "image", "error", "forecast", "read"];
 
 /// What to do with runs.
 #[derive(Subcommand, Debug)]
@@ -134,21 +134,36 @@ pub fn list_table(runs: &[RunDescription], of_one_job: bool) -> Result<(), CliEr
             started(run, now).into(),
             Field::number(took(run, now).map_or_else(|| "–".to_owned(), human::took)),
             moved(sum(run, |v| v.bytes_read)),
+            Field::number(forecast_of_read(run)),
+            Field::number(error_of_read(run)),
             moved(sum(run, |v| v.bytes_stored)),
             run.image_id.as_deref().unwrap_or("–").into(),
         ]
     };
-    let header = ["run", "job", "state", "started", "took", "read", "stored", "image"];
+    let header = ["run", "job", "state", "started", "took", "read", "forecast", "error", "stored", "image"];
     let rows: Vec<_> = runs.iter().map(row).collect();
     if of_one_job {
-        let without = rows.iter().map(|[run, _, state, started, took, read, stored, image]| {
-            [run, state, started, took, read, stored, image].map(Field::clone)
-        });
-        let [run, _, state, started, took, read, stored, image] = header;
-        let header = [run, state, started, took, read, stored, image];
-        return table(header, EXPENDABLE, &without.collect::<Vec<_>>());
+        let without = rows.iter().map(|[run, _, rest @ ..]| without_job(run.clone(), rest.clone()));
+        let [run, _, rest @ ..] = header;
+        return table(without_job(run, rest), EXPENDABLE, &without.collect::<Vec<_>>());
     }
     table(header, EXPENDABLE, &rows)
+}
+
+fn without_job<T>(run: T, rest: [T; 8]) -> [T; 9] {
+    let [state, started, took, read, forecast, error, stored, image] = rest;
+    [run, state, started, took, read, forecast, error, stored, image]
+}
+
+/// Bytes that the run was likely to read, as forecast when it began.
+fn forecast_of_read(run: &RunDescription) -> String {
+    let [likely, _] = ranges::bytes(run.forecast.as_ref().and_then(|told| told.bytes_read.as_ref()));
+    likely
+}
+
+/// How far off that was.
+fn error_of_read(run: &RunDescription) -> String {
+    ranges::percent(run.forecast.as_ref().and_then(|told| told.error.as_ref()?.bytes_read))
 }
 
 async fn list(client: &Client, json: bool, job: Option<&str>) -> Result<(), CliError> {

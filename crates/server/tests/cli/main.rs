@@ -11,6 +11,7 @@ mod forecast;
 mod keys;
 mod notifications;
 mod pressure;
+mod runs;
 mod serve;
 mod serve_image;
 mod service;

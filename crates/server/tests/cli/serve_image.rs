@@ -179,6 +179,62 @@ fn what_is_written_is_read_back_and_gone_in_the_end() {
     tool("qemu-img", &["compare", "-f", "raw", "-F", "raw", again.uri(), &truth(folder.path())]);
 }
 
+/// What `nbdinfo` tells of a volume: each range with what it is.
+fn map(uri: &str) -> Vec<(u64, u64, String)> {
+    let map: Value = serde_json::from_str(&tool("nbdinfo", &["--map", "--json", uri])).unwrap();
+    let part = |part: &Value| {
+        let number = |name: &str| part[name].as_u64().unwrap();
+        (number("offset"), number("length"), part["description"].as_str().unwrap().to_owned())
+    };
+    map.as_array().unwrap().iter().map(part).collect()
+}
+
+#[test]
+fn what_a_client_discards_or_makes_zeros_is_told_as_a_hole() {
+    const MIB: u64 = 1 << 20;
+    let folder = folder();
+    let args = ["--socket", "s", "--copy-on-write", "--overlay", "kept"];
+    let serving = Serving::start(folder.path(), &args);
+    let before = map(serving.uri());
+    assert!(before.contains(&(9 * MIB, 5 * MIB, "data".into())), "{before:?}");
+    let done = qemu_io(
+        serving.uri(),
+        // Also where the image holds nothing, and over what was just written.
+        &["discard 10M 1M", "write -z -u 12M 1M", "write -P 5 20M 2M", "write -z -u 21M 512k", "flush"],
+    );
+    assert!(!done.contains("failed"), "{done}");
+    let wanted = [
+        (10 * MIB, MIB, "hole,zero"),
+        (11 * MIB, MIB, "data"),
+        (12 * MIB, MIB, "hole,zero"),
+        (13 * MIB, MIB, "data"),
+        (14 * MIB, 6 * MIB, "hole,zero"),
+        (20 * MIB, MIB, "data"),
+        (21 * MIB, SIZE - 21 * MIB, "hole,zero"),
+    ];
+    let check = |serving: &Serving| {
+        let found = map(serving.uri());
+        let ours: Vec<_> = found.iter().filter(|(at, ..)| *at >= 10 * MIB).collect();
+        assert!(ours.iter().map(|(at, length, what)| (*at, *length, what.as_str())).eq(wanted), "{found:#?}");
+    };
+    check(&serving);
+    // What copies by what it is told copies the same bytes, and less.
+    let copy = folder.path().join("copy.raw").display().to_string();
+    tool("nbdcopy", &[serving.uri(), &copy]);
+    tool("qemu-img", &["compare", "-f", "raw", "-F", "raw", serving.uri(), &copy]);
+    serving.end("-TERM");
+    check(&Serving::start(folder.path(), &args));
+}
+
+#[test]
+fn an_overlay_is_not_made_through_a_link() {
+    let folder = folder();
+    std::os::unix::fs::symlink("elsewhere", folder.path().join("kept")).unwrap();
+    let (status, err) = refused(folder.path(), &["--socket", "s", "--copy-on-write", "--overlay", "kept"]);
+    assert!(status == 1 && err.contains("kept is a symbolic link") && err.contains("next: give the path"), "{err}");
+    assert!(!folder.path().join("elsewhere").exists(), "made through the link");
+}
+
 #[test]
 fn an_overlay_keeps_what_was_flushed_though_the_command_is_killed() {
     let folder = folder();

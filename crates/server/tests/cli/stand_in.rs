@@ -115,6 +115,7 @@ async fn answer(State(scene): State<Scene>, headers: HeaderMap, body: Bytes) -> 
             let byte = if is_large { large_byte_at } else { byte_at };
             (offset..offset + length).map(byte).collect()
         }
+        "DescribeReplicationRuns" => json!({ "runs": runs() }).to_string().into_bytes(),
         "GetForecast" => forecast().to_string().into_bytes(),
         other => panic!("the stand-in does not know {other}"),
     };
@@ -132,6 +133,44 @@ fn forecast() -> Value {
         "bytesStored": {"low": 1 << 20, "likely": 2 << 20, "high": 3 << 20}, "seconds": seconds, "basis": "bytes: much",
     });
     json!({ "replicationJobId": "sms-job-00000001", "madeOn": 1_700_000_000, "firstCopy": first, "cutOver": last })
+}
+
+/// A run at work, one that read more than was forecast, one that failed, and the first, of which nothing was forecast.
+fn runs() -> Value {
+    let volume = |read: u64| {
+        json!({
+            "device": "vda", "bytesTotal": 20u64 << 30, "bytesDone": 0, "bytesRead": read, "bytesSent": read / 2, "bytesStored": read / 2,
+            "bytesResent": 0, "bytesVerified": 0, "tracked": true, "notes": [],
+        })
+    };
+    let run = |n: u32, state: &str, read: u64, more: Value| {
+        let mut run = json!({
+            "replicationRunId": format!("sms-run-0000000{n}"), "replicationJobId": "sms-job-00000001", "state": state,
+            "type": "AUTOMATIC", "percent": 40.0, "scheduledStartTime": 1_700_000_000, "startedOn": 1_700_000_000,
+            "notes": [], "volumes": [volume(read)],
+        });
+        run.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        run
+    };
+    let told = |more: Value| {
+        let mut told = json!({
+            "looksAt": "CHANGES", "basis": "bytes: changes of 12 runs of the job",
+            "bytesRead": {"low": 310u64 << 20, "likely": 410u64 << 20, "high": 560u64 << 20},
+        });
+        told.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        told
+    };
+    let ended = |more: Value| {
+        let mut ended = json!({ "completedTime": 1_700_000_009, "imageId": IMAGE });
+        ended.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ended
+    };
+    json!([
+        run(4, "ACTIVE", 100 << 20, json!({ "stage": "Transferring", "forecast": told(json!({})) })),
+        run(3, "COMPLETED", 460 << 20, ended(json!({ "forecast": told(json!({"error": {"bytesRead": 1.122}})) }))),
+        run(2, "FAILED", 5 << 20, json!({ "completedTime": 1_700_000_009, "forecast": told(json!({})) })),
+        run(1, "COMPLETED", 3 << 30, ended(json!({}))),
+    ])
 }
 
 fn byte_at(at: u64) -> u8 {

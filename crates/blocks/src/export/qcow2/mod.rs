@@ -18,10 +18,10 @@
 mod refcounts;
 
 use self::refcounts::Refcounts;
-use super::clusters::{CLUSTER, Cluster, Clusters};
+use super::clusters::{CLUSTER, Cluster, ClusterWriter, Clusters};
 use super::compress::compress;
+use super::invalid;
 use super::sink::Sink;
-use super::{Checkpoint, VolumeWriter, invalid};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Seek, Write};
 use zstd::bulk::Compressor;
@@ -83,28 +83,6 @@ impl<W: Write + Seek> Qcow2Writer<W> {
         }
         let size = size.next_multiple_of(SECTOR);
         Ok(Self { out: Sink::new(out)?, size, is_compressed, clusters: Clusters::new(size, position), tables })
-    }
-
-    /// Puts clusters into the file.
-    fn put(&mut self, clusters: Vec<Cluster>) -> io::Result<()> {
-        let mut smaller = Vec::new();
-        if self.is_compressed {
-            smaller = compress(&clusters, || Compressor::new(LEVEL), shrink)?;
-        }
-        smaller.resize(clusters.len(), None);
-        for ((cluster, content), smaller) in clusters.into_iter().zip(smaller) {
-            let table = cluster / ENTRIES;
-            if self.tables.l2.as_ref().is_some_and(|(of, _)| *of != table) {
-                self.end_table()?;
-            }
-            let entry = match smaller {
-                Some(smaller) => self.pack(&smaller)?,
-                None => self.append(&content)? | COPIED,
-            };
-            let (_, entries) = self.tables.l2.get_or_insert_with(|| (table, vec![0; ENTRIES as usize]));
-            entries[(cluster % ENTRIES) as usize] = entry;
-        }
-        Ok(())
     }
 
     fn end_table(&mut self) -> io::Result<()> {
@@ -182,26 +160,37 @@ impl<W: Write + Seek> Qcow2Writer<W> {
     }
 }
 
-impl<W: Write + Seek> VolumeWriter for Qcow2Writer<W> {
-    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        for (at, bytes) in (offset..).step_by(CLUSTER as usize).zip(bytes.chunks(CLUSTER as usize)) {
-            let full = self.clusters.write(at, bytes)?;
-            self.put(full)?;
+impl<W: Write + Seek> ClusterWriter for Qcow2Writer<W> {
+    fn clusters(&mut self) -> &mut Clusters {
+        &mut self.clusters
+    }
+
+    fn put(&mut self, clusters: Vec<Cluster>) -> io::Result<()> {
+        let mut smaller = Vec::new();
+        if self.is_compressed {
+            smaller = compress(&clusters, || Compressor::new(LEVEL), shrink)?;
+        }
+        smaller.resize(clusters.len(), None);
+        for ((cluster, content), smaller) in clusters.into_iter().zip(smaller) {
+            let table = cluster / ENTRIES;
+            if self.tables.l2.as_ref().is_some_and(|(of, _)| *of != table) {
+                self.end_table()?;
+            }
+            let entry = match smaller {
+                Some(smaller) => self.pack(&smaller)?,
+                None => self.append(&content)? | COPIED,
+            };
+            let (_, entries) = self.tables.l2.get_or_insert_with(|| (table, vec![0; ENTRIES as usize]));
+            entries[(cluster % ENTRIES) as usize] = entry;
         }
         Ok(())
     }
 
-    fn checkpoint(&mut self) -> io::Result<Checkpoint> {
-        let full = self.clusters.take();
-        self.put(full)?;
-        let tables = super::Tables::Qcow2(self.tables.clone());
-        Ok(Checkpoint { position: self.clusters.settled(), length: self.out.flush()?, tables })
+    fn settle(&mut self) -> io::Result<(u64, super::Tables)> {
+        Ok((self.out.flush()?, super::Tables::Qcow2(self.tables.clone())))
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        self.clusters.close();
-        let last = self.clusters.take();
-        self.put(last)?;
+    fn end(&mut self) -> io::Result<()> {
         self.end_table()?;
         let end = self.tables.refcounts.finish();
         for (at, block) in &end.blocks {

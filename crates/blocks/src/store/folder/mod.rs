@@ -2,7 +2,9 @@
 //!
 //! # Consistency
 //! That of [`LocalFileSystem`]: an object is written beside its place and linked there when it is whole. Large objects,
-//! which are packs, are written and read around the page cache ([`direct`]), in the same order.
+//! which are packs, are written and read around the page cache ([`direct`]), in the same order. A replacement takes place
+//! only if the object is still the one that was read: one at a time, because file systems know no such condition. Other
+//! processes are kept out by the data folder's lock.
 //!
 //! # Completion
 //! A put or a deletion is durable when it returns. What an interrupted put left visible is made durable before it is
@@ -23,7 +25,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UpdateVersion,
 };
 use std::collections::HashSet;
 use std::fs::File;
@@ -44,6 +46,8 @@ struct Inner {
     doubtful: Mutex<HashSet<Path>>,
     /// Folders that are durable themselves: of them only what is in them is new. None is ever removed.
     durable_folders: Mutex<HashSet<PathBuf>>,
+    /// Held by who replaces an object by condition.
+    replacing: tokio::sync::Mutex<()>,
 }
 
 impl FolderStore {
@@ -60,6 +64,7 @@ impl FolderStore {
             buffers,
             doubtful: Mutex::default(),
             durable_folders: Mutex::default(),
+            replacing: Default::default(),
         })))
     }
 
@@ -91,6 +96,18 @@ impl FolderStore {
             return Ok(done);
         }
         self.0.files.put_opts(location, payload, options).await
+    }
+
+    /// The turn to replace the object that was `seen`; refused if there is another one by now, or none.
+    async fn turn_to_replace(&self, location: &Path, seen: &UpdateVersion) -> Result<tokio::sync::MutexGuard<'_, ()>> {
+        let turn = self.0.replacing.lock().await;
+        let differs = |found: String| Error::Precondition { path: location.to_string(), source: found.into() };
+        match self.0.files.get_opts(location, GetOptions { head: true, ..GetOptions::default() }).await {
+            Ok(found) if found.meta.e_tag.is_some() && found.meta.e_tag == seen.e_tag => Ok(turn),
+            Ok(_) => Err(differs("it was replaced since it was read".to_owned())),
+            Err(Error::NotFound { .. }) => Err(differs("it was deleted since it was read".to_owned())),
+            Err(error) => Err(error),
+        }
     }
 
     async fn create_directly(&self, location: &Path, payload: PutPayload) -> Result<Ability<PutResult>> {
@@ -170,11 +187,19 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 #[async_trait]
 impl ObjectStore for FolderStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
         self.check_room(payload.content_length() as u64).await?;
+        let turn = match &options.mode {
+            PutMode::Update(seen) => Some(self.turn_to_replace(location, seen).await?),
+            _ => None,
+        };
+        if turn.is_some() {
+            options.mode = PutMode::Overwrite;
+        }
         // Before the put: it may go on when this call was dropped.
         self.doubtful().insert(location.clone());
         let result = self.put(location, payload, options).await;
+        drop(turn);
         match &result {
             Ok(_) => {
                 self.doubtful().remove(location);

@@ -4,11 +4,11 @@ use super::super::failure::words;
 use super::RemoteOptions;
 use object_store::Error;
 
-/// What became of a creation that failed.
+/// What became of a creation, or a replacement, that failed.
 pub(super) enum Outcome {
-    /// There is an object of this name.
+    /// There is an object of this name. Of a replacement: not the one that was to be replaced.
     Exists,
-    /// Another creation of it was at work.
+    /// Another put of it was at work.
     Contended,
     /// The server will not.
     Refused,
@@ -19,6 +19,8 @@ pub(super) enum Outcome {
 /// Reads it from the error that object_store made of it.
 pub(super) fn outcome(error: &Error) -> Outcome {
     match error {
+        // A replacement in a bucket that is gone: object_store makes this of it.
+        Error::Precondition { .. } if lacks_bucket(error) => Outcome::Refused,
         Error::Precondition { .. } => Outcome::Exists,
         // It makes this of 412 and of 409 alike, and keeps an error of its own for the first only.
         Error::AlreadyExists { source, .. } => match source.is::<Error>() {
@@ -38,7 +40,8 @@ pub(super) fn is_final(error: &Error) -> bool {
 }
 
 fn lacks_bucket(error: &Error) -> bool {
-    matches!(error, Error::NotFound { .. } | Error::Generic { .. }) && error.to_string().contains("NoSuchBucket")
+    let may_be = matches!(error, Error::NotFound { .. } | Error::Generic { .. } | Error::Precondition { .. });
+    may_be && error.to_string().contains("NoSuchBucket")
 }
 
 /// The error as the rest of us understands it: a bucket that is gone is no object that is missing.

@@ -11,7 +11,8 @@
 //! [`RemoteBounds`]. What still fails then is unavailable, and left to who retries runs.
 //!
 //! If the answer to a creation is lost, nobody knows whether the object is there. So whoever is told afterwards that it
-//! exists, or nothing at all, looks: an object of the very content is ours.
+//! exists, or nothing at all, looks: an object of the very content is ours. The same goes for replacements, which the server
+//! carries out only if the object is still the one that was read (`If-Match`).
 //!
 //! # Cancellation
 //! A put that is dropped may leave an object that nobody names, as everywhere; parts of one are removed.
@@ -40,7 +41,7 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
     CopyOptions, Error, Extensions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UpdateVersion,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -107,9 +108,7 @@ impl RemoteStore {
                 Outcome::Exists if !is_doubtful => return Err(exists(path, error)),
                 Outcome::Refused => return Err(error),
                 Outcome::Exists | Outcome::Unknown => match self.holds(path, &payload).await {
-                    Ok(Some(true)) => {
-                        return Ok(PutResult { e_tag: None, version: None, extensions: Extensions::new() });
-                    }
+                    Ok(Some(true)) => return Ok(done()),
                     Ok(Some(false)) => return Err(exists(path, error)),
                     Ok(None) if turn < TURNS => {}
                     Ok(None) => return Err(undecided(error)),
@@ -118,6 +117,32 @@ impl RemoteStore {
                 // Another creation is at work: who wins is not decided yet.
                 Outcome::Contended if turn < TURNS => {}
                 Outcome::Contended => return Err(undecided(error)),
+            }
+            tokio::time::sleep(self.0.clients.bounds.pause * 2u32.pow(turn)).await;
+            turn += 1;
+        }
+    }
+
+    /// Puts an object in the place of the one that was `seen`.
+    async fn replace(&self, path: &Path, payload: PutPayload, seen: UpdateVersion) -> Result<PutResult> {
+        let mut turn = 1;
+        loop {
+            let options = PutOptions::from(PutMode::Update(seen.clone()));
+            let result = self.0.clients.s3.put_opts(path, payload.clone(), options).await;
+            let Err(error) = result else { return result };
+            let outcome = outcome(&error);
+            if matches!(outcome, Outcome::Refused) {
+                return Err(error);
+            }
+            // Whatever the last answer was: an earlier request may have been carried out.
+            if self.holds(path, &payload).await? == Some(true) {
+                return Ok(done());
+            }
+            match outcome {
+                Outcome::Exists => return Err(error),
+                _ if turn == TURNS => return Err(undecided(error)),
+                // If it is carried out after all, this one is not.
+                _ => {}
             }
             tokio::time::sleep(self.0.clients.bounds.pause * 2u32.pow(turn)).await;
             turn += 1;
@@ -183,6 +208,11 @@ impl RemoteStore {
     }
 }
 
+/// What is told of a put whose own answer was lost.
+fn done() -> PutResult {
+    PutResult { e_tag: None, version: None, extensions: Extensions::new() }
+}
+
 fn exists(path: &Path, error: Error) -> Error {
     Error::AlreadyExists { path: path.to_string(), source: error.into() }
 }
@@ -216,7 +246,8 @@ impl ObjectStore for RemoteStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let result = match options.mode {
             PutMode::Create => self.create(location, payload).await,
-            _ => self.0.clients.s3.put_opts(location, payload, options).await,
+            PutMode::Update(seen) => self.replace(location, payload, seen).await,
+            PutMode::Overwrite => self.0.clients.s3.put_opts(location, payload, options).await,
         };
         result.map_err(|error| self.told(error))
     }

@@ -389,6 +389,27 @@ fn bits_that_are_not_durable_are_bounded() {
     assert!(layer.parts(Extent { offset: size - 64 * UNIT, length: 64 * UNIT }).unwrap()[0].is_held);
 }
 
+#[test]
+fn a_symbolic_link_is_no_overlay_wherever_it_leads() {
+    let folder = tempfile::tempdir().unwrap();
+    let (link, other) = (folder.path().join("link"), folder.path().join("other"));
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    assert!(refusal(&link, &identity(SIZE)).contains("is a symbolic link"));
+    assert!(!other.exists(), "made through a link");
+    for content in ["", "dear"] {
+        std::fs::write(&other, content).unwrap();
+        let said = refusal(&link, &identity(SIZE));
+        assert!(said.contains("is a symbolic link") && said.contains("give the path of the file itself"), "{said}");
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), content);
+    }
+    // The folder that it is in may be reached by one: who made that one has the say there.
+    let (real, way) = (folder.path().join("real"), folder.path().join("way"));
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &way).unwrap();
+    assert!(!Overlay::kept(&way.join("o"), &identity(SIZE)).unwrap().is_continued);
+    assert!(Overlay::kept(&real.join("o"), &identity(SIZE)).unwrap().is_continued);
+}
+
 fn refusal(path: &Path, identity: &Identity) -> String {
     let error = Overlay::kept(path, identity).err().expect("refused");
     format!("{error}; {}", error.next_step())

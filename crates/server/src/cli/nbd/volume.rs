@@ -117,12 +117,15 @@ impl<O: Origin> Volume<O> {
         let mut found: Vec<(u64, bool)> = vec![];
         for window in span.pieces(STATUS_WINDOW) {
             for part in self.parts(window).await? {
-                if part.is_held {
-                    join(&mut found, part.span.length, false);
-                    continue;
-                }
-                let data = self.cache.data(self.number, self.size, part.span).await?;
-                let holes = subtract(part.span, &data).into_iter().map(|hole| (hole, true));
+                let (data, holes) = if part.is_held {
+                    let holes = self.holes(part.span).await?;
+                    (subtract(part.span, &holes), holes)
+                } else {
+                    let data = self.cache.data(self.number, self.size, part.span).await?;
+                    let holes = subtract(part.span, &data);
+                    (data, holes)
+                };
+                let holes = holes.into_iter().map(|hole| (hole, true));
                 let mut all: Vec<_> = data.into_iter().map(|data| (data, false)).chain(holes).collect();
                 all.sort_unstable();
                 all.into_iter().for_each(|(span, is_hole)| join(&mut found, span.length, is_hole));
@@ -142,6 +145,12 @@ impl<O: Origin> Volume<O> {
             Some(layer) => Ok(blocking(move || layer.parts(span)).await?),
             None => Ok(vec![Part { span, is_held: false }]),
         }
+    }
+
+    /// Where a range that the overlay holds is a hole.
+    async fn holes(&self, held: Extent) -> Result<Vec<Extent>, VolumeError> {
+        let layer = self.layer()?;
+        Ok(blocking(move || layer.holes(held)).await?)
     }
 
     /// Keeps a part of one unit.

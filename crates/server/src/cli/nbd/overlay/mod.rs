@@ -23,7 +23,7 @@ pub use self::open::{Overlay, OverlayError};
 
 use self::layout::{Bits, Place, SECTOR_BYTES, SECTOR_UNITS};
 use godwit_model::extent::Extent;
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -82,6 +82,30 @@ impl Layer {
     /// Bytes that the overlay holds.
     pub fn read(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(into, self.place.content + offset)
+    }
+
+    /// Where a range that the overlay holds takes no space in the file, and so is zeros; in order. File systems that do
+    /// not know tell of nothing.
+    pub fn holes(&self, span: Extent) -> io::Result<Vec<Extent>> {
+        let (start, end) = (self.place.content + span.offset, self.place.content + span.end());
+        // Beyond the last data of the file there are no more.
+        let next = |wanted| match seek(&*self.file, wanted) {
+            Ok(at) => Ok(at.min(end)),
+            Err(Errno::NXIO) => Ok(end),
+            Err(error) => Err(error),
+        };
+        let (mut holes, mut at) = (vec![], start);
+        while at < end {
+            let data = match next(SeekFrom::Data(at)) {
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(vec![]),
+                found => found?,
+            };
+            if data > at {
+                holes.push(Extent::between(at - self.place.content, data - self.place.content));
+            }
+            at = if data < end { next(SeekFrom::Hole(data))? } else { end };
+        }
+        Ok(holes)
     }
 
     /// Keeps whole units; the last one of the volume may be short.

@@ -3,7 +3,7 @@
 use crate::cli::nbd::overlay::Layer;
 use crate::cli::nbd::overlay::layout::{self, HEADER_BYTES, Identity};
 use crate::outside;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -71,12 +71,10 @@ impl Overlay {
         create(file, &path, identity)
     }
 
-    /// The one in this file, made if it is not there.
+    /// The one in this file, made if it is not there. Symbolic links are not followed.
     pub fn kept(path: &Path, identity: &Identity) -> Result<Self, OverlayError> {
         let unusable = |error| OverlayError::Unusable { file: path.to_owned(), error };
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(MODE).open(path);
-        let file = file.map_err(unusable)?;
+        let file = open_or_make(path)?;
         lock(&file, path)?;
         let found = file.metadata().map_err(unusable)?;
         if !found.is_file() {
@@ -96,6 +94,25 @@ impl Overlay {
         let layers = places.into_iter().map(|place| Arc::new(Layer::new(file.clone(), place))).collect();
         Self { layers, is_continued }
     }
+}
+
+/// Opens a file, or makes one where there was nothing at all. A link that somebody else put there in a folder that others
+/// write to would lead what the guest writes, unencrypted, to where they want it.
+fn open_or_make(path: &Path) -> Result<File, OverlayError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(MODE).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    let opened = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => options.create_new(true).open(path),
+        opened => opened,
+    };
+    opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::LOOP) => refused(
+            path,
+            "is a symbolic link, which is not followed: what the guest writes would come to be somewhere else",
+            "give the path of the file itself, or another name",
+        ),
+        _ => OverlayError::Unusable { file: path.to_owned(), error },
+    })
 }
 
 /// The header last: a file without one was never used.
