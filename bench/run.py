@@ -185,6 +185,12 @@ def print_increments(rows: list[dict], changed: dict[str, int]) -> None:
         print(f"and stored {row['stored'] / blocks:.3f} times that")
 
 
+def print_exports(cases: dict) -> None:
+    for case, rounds in cases.items():
+        if case.endswith(" out"):
+            print(f"\n{case}: the export took {median_ratio(rounds, 'godwit', 'nbdcopy', 'wall'):.2f} times nbdcopy's time")
+
+
 def write_results(arguments, rows: list[dict], cases: dict, changed: dict[str, int], decisions: list[dict]) -> None:
     now = datetime.datetime.now(datetime.timezone.utc)
     folder = pathlib.Path(__file__).parent / "results"
@@ -237,6 +243,7 @@ def main() -> None:
         rows += summary(case, rounds)
     print_table(rows)
     print_increments(rows, changed)
+    print_exports(cases)
     write_results(arguments, rows, cases, changed, decisions)
 
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bounds of the API. Memory: the whole process is promised to stay small while it replicates, so what callers can make
-/// it hold is a few mebibytes.
+/// it hold is some mebibytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// How long a body may take to arrive: at most a mebibyte, perhaps through a tunnel.
@@ -18,8 +18,8 @@ pub struct Bounds {
     pub body_bytes: usize,
     /// Calls at work, and their answers on the way, at the same time: some wait for a VM manager, none holds much.
     pub calls: usize,
-    /// The same for those that answer with bytes of an image: a mebibyte each, and as much again while it is read. As
-    /// many as an export has in flight.
+    /// The same for those that answer with bytes of an image: two mebibytes each, and as much again while some of them
+    /// are read. Two more than an export has in flight.
     pub reads: usize,
 }
 
@@ -30,7 +30,7 @@ impl Default for Bounds {
             call_time: Duration::from_secs(180),
             body_bytes: 2 << 20,
             calls: 32,
-            reads: 4,
+            reads: 8,
         }
     }
 }

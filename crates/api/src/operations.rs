@@ -35,7 +35,7 @@ pub struct Entry {
 enum Run {
     /// The answer is a structure.
     Json(Function),
-    /// The answer is bytes, up to a mebibyte of them.
+    /// The answer is bytes, a few mebibytes of them at most.
     Octets(Function),
     /// Not yet.
     Later,

@@ -57,7 +57,8 @@ impl Buffers {
 }
 
 impl Buffer {
-    fn new(length: usize) -> Self {
+    /// One of `length` bytes, all zeros.
+    pub fn new(length: usize) -> Self {
         let room = vec![0; length + ALIGNMENT];
         let start = room.as_ptr().align_offset(ALIGNMENT);
         Self { room, start }

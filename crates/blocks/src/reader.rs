@@ -3,11 +3,14 @@
 //! Every page is compared with the digest above it, from the root digest in the authenticated manifest down; every block
 //! with its digest in the leaf. So what comes out is what was read from the source, or the failure `StoreCorrupt`.
 
+use crate::buffers::{Buffer, Buffers};
+use crate::damage::Damage;
 use crate::pack::opener::Opener;
 use crate::pack::reader::{Span, Wanted, plan_spans, read_span};
 use crate::page::FAN_OUT;
 use crate::snapshot::{self, SnapshotManifest};
 use crate::store::{BlockStore, FETCHES, pack_path};
+use crate::tree::Geometry;
 use crate::tree::walker::Tree;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -15,6 +18,7 @@ use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
 use godwit_model::id::{PackId, SnapshotId};
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::SemaphorePermit;
 
 /// Leaves that one call of [`SnapshotReader::data_extents`] looks at: bounds its time on a volume that is one extent.
 const LEAVES_PER_CALL: usize = 256;
@@ -154,7 +158,21 @@ impl SnapshotReader {
                 format!("asked for {} bytes at {} of a volume of {}", extent.length, extent.offset, geometry.size()),
             ));
         }
-        let block_size = geometry.block().bytes();
+        let wanted = self.wanted(at, extent).await?;
+        let mut room = Room::new(at.store.read_buffers(), geometry, extent)?;
+        room.clear_around(wanted.iter().map(|wanted| wanted.block));
+        let mut spans =
+            futures::stream::iter(plan_spans(wanted)).map(|span| fetch(&at.store, span)).buffer_unordered(FETCHES);
+        while let Some(fetched) = spans.try_next().await? {
+            room = open(&at.store, fetched, room).await?;
+        }
+        drop(spans);
+        Ok(room.into_bytes())
+    }
+
+    /// The records of the blocks of `extent`, in their order in the volume.
+    async fn wanted(&self, at: &At, extent: Extent) -> Result<Vec<Wanted>, Failure> {
+        let block_size = self.manifest.geometry().block().bytes();
         let blocks = extent.offset / block_size..extent.end().div_ceil(block_size);
         let mut wanted = Vec::new();
         let mut leaf = blocks.start / FAN_OUT;
@@ -170,37 +188,85 @@ impl SnapshotReader {
             }));
             leaf = found + 1;
         }
-        let mut bytes = vec![0; usize::try_from(extent.length).map_err(|_| too_much(extent))?];
-        let mut spans = futures::stream::iter(plan_spans(wanted))
-            .map(|span| read_blocks(&at.store, span))
-            .buffer_unordered(FETCHES);
-        while let Some(found) = spans.try_next().await? {
-            for (block, content) in found {
-                let have = geometry.bytes_of(block..block + 1);
-                let both = have.intersect(extent);
-                let (to, from) = ((both.offset - extent.offset) as usize, (both.offset - have.offset) as usize);
-                let length = both.length as usize;
-                bytes[to..to + length].copy_from_slice(&content[from..from + length]);
-            }
-        }
-        drop(spans);
-        Ok(bytes.into())
+        Ok(wanted)
     }
 }
 
-/// The contents of the blocks of one span.
-async fn read_blocks(store: &BlockStore, span: Span) -> Result<Vec<(u64, Vec<u8>)>, Failure> {
-    let _turn = store.fetches().acquire().await.expect("the semaphore is never closed");
+/// Where the bytes of a read are put together.
+struct Room {
+    buffer: Buffer,
+    home: Arc<Buffers>,
+    geometry: Geometry,
+    extent: Extent,
+    length: usize,
+}
+
+impl Room {
+    fn new(home: &Arc<Buffers>, geometry: Geometry, extent: Extent) -> Result<Self, Failure> {
+        let length = usize::try_from(extent.length).map_err(|_| too_much(extent))?;
+        Ok(Self { buffer: home.take(length), home: home.clone(), geometry, extent, length })
+    }
+
+    /// Fills with zeros what lies between `blocks`, which are in order: the buffer holds what an earlier read left.
+    fn clear_around(&mut self, blocks: impl Iterator<Item = u64>) {
+        let mut from = self.extent.offset;
+        for block in blocks {
+            let have = self.geometry.bytes_of(block..block + 1);
+            self.part(Extent::between(from, have.offset)).fill(0);
+            from = have.end();
+        }
+        self.part(Extent::between(from, self.extent.end())).fill(0);
+    }
+
+    /// The bytes of what of `extent` is wanted.
+    fn part(&mut self, extent: Extent) -> &mut [u8] {
+        let both = extent.intersect(self.extent);
+        let from = if both.is_empty() { 0 } else { (both.offset - self.extent.offset) as usize };
+        &mut self.buffer.bytes(self.length)[from..from + both.length as usize]
+    }
+
+    /// Puts a block of a span where it belongs.
+    fn fill(&mut self, opener: &mut Opener, span: &Span, wanted: &Wanted, bytes: &[u8]) -> Result<(), Damage> {
+        let have = self.geometry.bytes_of(wanted.block..wanted.block + 1);
+        let both = have.intersect(self.extent);
+        if both == have {
+            return opener.block_into(span, wanted, bytes, self.part(have));
+        }
+        let content = opener.block(span, wanted, bytes)?;
+        let from = (both.offset - have.offset) as usize;
+        let content = content.get(from..from + both.length as usize);
+        let wrong = Damage::Field { part: "the place of a record", field: "lengths" };
+        self.part(both).copy_from_slice(content.ok_or(wrong)?);
+        Ok(())
+    }
+
+    fn into_bytes(self) -> Bytes {
+        self.home.lend(self.buffer, 0..self.length)
+    }
+}
+
+/// Stored bytes of a span, with the turn to hold them.
+struct Fetched<'a> {
+    span: Span,
+    bytes: Bytes,
+    _turn: SemaphorePermit<'a>,
+}
+
+async fn fetch(store: &BlockStore, span: Span) -> Result<Fetched<'_>, Failure> {
+    let turn = store.fetches().acquire().await.expect("the semaphore is never closed");
     let bytes = read_span(store, &span).await?;
+    Ok(Fetched { span, bytes, _turn: turn })
+}
+
+/// Opens the blocks of a span where they belong.
+async fn open(store: &BlockStore, fetched: Fetched<'_>, mut room: Room) -> Result<Room, Failure> {
+    let Fetched { span, bytes, _turn } = fetched;
     let path = pack_path(&PackId::from_bits(span.pack));
-    store
-        .cpu(move |store| {
-            let mut opener = Opener::new(store);
-            let open = |wanted: &Wanted| Ok((wanted.block, opener.block(&span, wanted, &bytes)?.to_vec()));
-            span.wanted.iter().map(open).collect::<Result<Vec<_>, _>>()
-        })
-        .await?
-        .map_err(|damage: crate::Damage| damage.of(&path))
+    let opened = store.cpu(move |store| {
+        let mut opener = Opener::new(store);
+        span.wanted.iter().try_for_each(|wanted| room.fill(&mut opener, &span, wanted, &bytes)).map(|()| room)
+    });
+    opened.await?.map_err(|damage| damage.of(&path))
 }
 
 fn too_much(extent: Extent) -> Failure {

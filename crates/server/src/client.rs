@@ -29,6 +29,7 @@ use godwit_api::shapes::requests::{
     DeleteReplicationJobRequest, DeleteServerCatalogRequest, DisassociateConnectorRequest, GetServersRequest,
     ImportServerCatalogRequest, StartOnDemandReplicationRunRequest,
 };
+use godwit_blocks::buffers::Buffers;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde::Serialize;
@@ -36,12 +37,13 @@ use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// How long a connection may take to be made: the service is on the same machine.
 const CONNECT_BOUND: Duration = Duration::from_secs(5);
-/// How long an answer may take: longer than the service's own bound of a call.
-const ANSWER_BOUND: Duration = Duration::from_secs(200);
+/// How long an answer may take: as long as the service's own bounds of a call and of its answer's way to us.
+const ANSWER_BOUND: Duration = Duration::from_secs(300);
 /// Pauses before the second, third … attempt of a call that only reads.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(600), Duration::from_millis(1500)];
 /// Pages of one list at most: a service that never ends a list must not keep us for ever.
@@ -283,14 +285,36 @@ impl Client {
         Ok(Self { http, endpoint, key, region })
     }
 
-    /// `ReadImage`: exactly the bytes that were asked for.
-    pub async fn read_image(&self, request: &ReadImageRequest) -> Result<Bytes, ClientError> {
+    /// `ReadImage`: exactly the bytes that were asked for, in one of `buffers`.
+    pub async fn read_image(&self, request: &ReadImageRequest, buffers: &Arc<Buffers>) -> Result<Bytes, ClientError> {
         let call = Call { prefix: godwit::TARGET_PREFIX, name: OwnOperation::ReadImage.name(), reads: true };
-        let bytes = self.answer(call, &body_of(request)?).await?;
-        if bytes.len() as u64 == request.length {
-            return Ok(bytes);
+        let body = body_of(request)?;
+        let wanted = usize::try_from(request.length).map_err(|error| ClientError::Signing(error.to_string()))?;
+        let mut buffer = buffers.take(wanted);
+        let mut pauses = PAUSES.iter();
+        loop {
+            match self.fill(call, &body, buffer.bytes(wanted)).await {
+                Ok(()) => return Ok(buffers.lend(buffer, 0..wanted)),
+                Err(error) => wait_before_another(call, error, &mut pauses).await?,
+            }
         }
-        Err(self.strange(format!("{} bytes where {} were asked for", bytes.len(), request.length)))
+    }
+
+    /// Fills `into` with the answer, as it comes: put together first, it would be copied twice.
+    async fn fill(&self, call: Call, body: &Bytes, into: &mut [u8]) -> Result<(), ClientError> {
+        let mut answer = self.send(call, body).await?;
+        let mut filled = 0;
+        while let Some(part) = answer.chunk().await.map_err(|error| self.unreachable(&error))? {
+            let Some(room) = into.get_mut(filled..filled + part.len()) else {
+                return Err(self.strange(format!("more than the {} bytes that were asked for", into.len())));
+            };
+            room.copy_from_slice(&part);
+            filled += part.len();
+        }
+        if filled == into.len() {
+            return Ok(());
+        }
+        Err(self.strange(format!("{filled} bytes where {} were asked for", into.len())))
     }
 
     async fn json<A: DeserializeOwned>(&self, call: Call, request: &impl Serialize) -> Result<A, ClientError> {
@@ -302,26 +326,35 @@ impl Client {
         let mut pauses = PAUSES.iter();
         loop {
             match self.once(call, body).await {
-                Err(error) if call.reads && error.is_passing() => match pauses.next() {
-                    Some(pause) => tokio::time::sleep(*pause).await,
-                    None => return Err(error),
-                },
+                Err(error) => wait_before_another(call, error, &mut pauses).await?,
                 outcome => return outcome,
             }
         }
     }
 
     async fn once(&self, call: Call, body: &Bytes) -> Result<Bytes, ClientError> {
+        let answer = self.send(call, body).await?;
+        answer.bytes().await.map_err(|error| self.unreachable(&error))
+    }
+
+    /// Sends a call once; tells of its answer that it is none of a refusal.
+    async fn send(&self, call: Call, body: &Bytes) -> Result<reqwest::Response, ClientError> {
         let headers = self.signed(call, body)?;
         let request = self.http.post(self.endpoint.clone()).headers(headers).body(body.clone());
-        let unreachable = |error: reqwest::Error| ClientError::Unreachable {
-            endpoint: self.endpoint.to_string(),
-            reason: if error.is_timeout() { "it did not answer in time".to_owned() } else { innermost(&error) },
-        };
-        let answer = request.send().await.map_err(unreachable)?;
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = answer.status();
-        let bytes = answer.bytes().await.map_err(unreachable)?;
-        if status.is_success() { Ok(bytes) } else { Err(self.refused(status, &bytes)) }
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let bytes = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Err(self.refused(status, &bytes))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ClientError {
+        ClientError::Unreachable {
+            endpoint: self.endpoint.to_string(),
+            reason: if error.is_timeout() { "it did not answer in time".to_owned() } else { innermost(error) },
+        }
     }
 
     fn signed(&self, call: Call, body: &[u8]) -> Result<HeaderMap, ClientError> {
@@ -376,6 +409,24 @@ impl Client {
     }
 }
 
+/// Waits if the call is worth another attempt; else it failed with `error`.
+async fn wait_before_another(
+    call: Call,
+    error: ClientError,
+    pauses: &mut std::slice::Iter<'_, Duration>,
+) -> Result<(), ClientError> {
+    if !(call.reads && error.is_passing()) {
+        return Err(error);
+    }
+    match pauses.next() {
+        Some(pause) => {
+            tokio::time::sleep(*pause).await;
+            Ok(())
+        }
+        None => Err(error),
+    }
+}
+
 /// All items of a list. `page` gives those of one page and the token of the next one.
 pub async fn all_pages<T, F>(mut page: impl FnMut(Option<String>) -> F) -> Result<Vec<T>, ClientError>
 where
@@ -413,7 +464,6 @@ mod tests {
     use super::*;
     use axum::Router;
     use axum::routing::post;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use zeroize::Zeroizing;
 
@@ -469,8 +519,11 @@ mod tests {
         let error = client.get_servers(&GetServersRequest::default()).await.unwrap_err();
         assert!(matches!(error, ClientError::NotTheService { .. }), "{error}");
         let request = ReadImageRequest { image_id: "ami-0".into(), volume: 0, offset: 0, length: 512 };
-        let error = client.read_image(&request).await.unwrap_err();
+        let buffers = Arc::new(Buffers::new(1, 512));
+        let error = client.read_image(&request, &buffers).await.unwrap_err();
         assert!(error.to_string().contains("6 bytes where 512"), "{error}");
+        let error = client.read_image(&ReadImageRequest { length: 3, ..request }, &buffers).await.unwrap_err();
+        assert!(error.to_string().contains("more than the 3 bytes"), "{error}");
     }
 
     #[tokio::test]

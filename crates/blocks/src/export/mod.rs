@@ -8,6 +8,7 @@
 
 mod clusters;
 mod compress;
+mod direct;
 mod qcow2;
 mod raw;
 mod sink;
@@ -16,6 +17,7 @@ mod tests;
 mod vhdx;
 mod vmdk;
 
+use self::direct::DirectFile;
 use self::qcow2::Qcow2Writer;
 use self::raw::RawWriter;
 use self::vhdx::VhdxWriter;
@@ -33,7 +35,7 @@ pub trait VolumeWriter {
     /// Hands everything that is complete to the file, and says how to go on from here. Good once the file is durable.
     fn checkpoint(&mut self) -> io::Result<Checkpoint>;
 
-    /// Completes the file. Without this it is not a valid image.
+    /// Completes the file. Without this it is not a valid image. Good once the file is durable.
     fn finish(&mut self) -> io::Result<()>;
 }
 
@@ -108,7 +110,8 @@ enum Tables {
 }
 
 /// A writer of a volume of `size` bytes into `file`: from the beginning, or from where `from` was taken. `id` is random
-/// and becomes the identity of a disk whose format gives it one.
+/// and becomes the identity of a disk whose format gives it one. Nobody must read through clones of `file` any more: it
+/// is written around the page cache, and reads would have to be aligned.
 pub fn open(
     format: Format,
     file: File,
@@ -121,6 +124,11 @@ pub fn open(
         return Err(invalid("the volume does not fit into the format"));
     }
     file.set_len(length)?;
+    if format == Format::Raw {
+        // What is behind its end is a hole.
+        file.set_len(size)?;
+    }
+    let file = DirectFile::new(file);
     Ok(match (format, tables) {
         (Format::Raw, Tables::Raw) => Box::new(RawWriter::new(file, size, position)?),
         (Format::Qcow2, Tables::Qcow2(tables)) => Box::new(Qcow2Writer::new(file, size, false, position, tables)?),

@@ -1,38 +1,37 @@
 //! Writes a raw file with holes.
 
+use super::sink::Sink;
 use super::{Checkpoint, Tables, VolumeWriter, check_order};
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Seek, Write};
 
 /// Writes a raw file with holes.
-pub(super) struct RawWriter {
-    file: File,
+pub(super) struct RawWriter<W> {
+    out: Sink<W>,
     size: u64,
     position: u64,
 }
 
-impl RawWriter {
-    /// Makes `file` one of `size` bytes; what is behind its end is a hole.
-    pub fn new(file: File, size: u64, position: u64) -> io::Result<Self> {
-        file.set_len(size)?;
-        Ok(Self { file, size, position })
+impl<W: Write + Seek> RawWriter<W> {
+    /// Writes to `out`, which has `size` bytes already; what nobody writes is a hole.
+    pub fn new(out: W, size: u64, position: u64) -> io::Result<Self> {
+        Ok(Self { out: Sink::new(out)?, size, position })
     }
 }
 
-impl VolumeWriter for RawWriter {
+impl<W: Write + Seek> VolumeWriter for RawWriter<W> {
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         check_order(offset, bytes, self.position, self.size)?;
-        self.file.seek(SeekFrom::Start(offset))?;
-        self.file.write_all(bytes)?;
+        self.out.write_at(offset, bytes)?;
         self.position = offset + bytes.len() as u64;
         Ok(())
     }
 
     fn checkpoint(&mut self) -> io::Result<Checkpoint> {
+        self.out.flush()?;
         Ok(Checkpoint { position: self.position, length: self.position, tables: Tables::Raw })
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.file.sync_all()
+        self.out.flush().map(|_| ())
     }
 }

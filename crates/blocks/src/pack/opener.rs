@@ -33,7 +33,8 @@ impl<'a> Opener<'a> {
         if place.codec == Codec::Raw {
             return Ok(&self.plain);
         }
-        self.codecs.expand(&self.plain, place.raw as usize, &mut self.raw)?;
+        self.raw.resize(place.raw as usize, 0);
+        self.codecs.expand(&self.plain, &mut self.raw)?;
         Ok(&self.raw)
     }
 
@@ -45,6 +46,28 @@ impl<'a> Opener<'a> {
             return Err(Damage::Changed { part: "a block", proof: "digest" });
         }
         Ok(raw)
+    }
+
+    /// Puts the content of a wanted block where it is needed. `to` has the length of the block; after a failure what is in
+    /// it is worth nothing.
+    pub(crate) fn block_into(
+        &mut self,
+        span: &Span,
+        wanted: &Wanted,
+        bytes: &[u8],
+        to: &mut [u8],
+    ) -> Result<(), Damage> {
+        let place = &wanted.place;
+        self.decrypt(What::Block, place, stored_of(span, wanted, bytes)?)?;
+        match place.codec {
+            Codec::Zstd => self.codecs.expand(&self.plain, to)?,
+            Codec::Raw if self.plain.len() == to.len() => to.copy_from_slice(&self.plain),
+            Codec::Raw => return Err(Damage::Field { part: "the place of a record", field: "lengths" }),
+        }
+        if self.keys.block_digest(to) != wanted.digest {
+            return Err(Damage::Changed { part: "a block", proof: "digest" });
+        }
+        Ok(())
     }
 
     /// The block that was opened last as it is stored: compressed, if it was. To be stored elsewhere.

@@ -183,3 +183,20 @@ async fn every_block_size_and_odd_ranges_work() {
         check(&store, &request.snapshot, &model, block.bytes()).await;
     }
 }
+
+#[tokio::test]
+async fn what_a_read_gives_shows_nothing_of_what_was_read_into_the_same_memory_before() {
+    let store = open(Arc::new(InMemory::new()), 4, 16 << 20).await;
+    let mut model = noise(9, 3_000_123);
+    model[1_000_000..2_000_000].fill(0);
+    let request = request(1, model.len() as u64, BlockSize::DEFAULT);
+    run(&store, &request, &Arc::new(Volume::new(model.clone())), &Book::default()).await.unwrap();
+    let reader = SnapshotReader::open(&store, &request.snapshot).await.unwrap();
+    let mut uses = Vec::new();
+    for start in [0, 900_000, 1_100_000, 1_500_001, 2_300_123] {
+        let bytes = reader.read(Extent::between(start, start + 700_000)).await.unwrap();
+        assert!(bytes == model[start as usize..][..700_000], "at {start}");
+        uses.push(bytes.as_ptr());
+    }
+    assert!(uses.iter().all(|at| *at == uses[0]), "the same memory");
+}

@@ -10,7 +10,7 @@
 //!
 //! A call whose reply takes bytes of an image out of the house changes nothing either, but that it happened must not be
 //! lost. Its record is on disk before the reply is sent, unless another one of the same access key and the same volume
-//! was so a moment ago: an export makes a call for each mebibyte, and to wait for the disk each time would cost a third
+//! was so a moment ago: an export makes hundreds of calls a second, and to wait for the disk each time would cost a third
 //! of its pace. So a crash may lose how far an export came in its last moments, and never who got at which volume.
 //!
 //! # Bounds

@@ -49,8 +49,9 @@ pub use users::User;
 use crate::control::Line;
 use std::sync::Arc;
 
-/// Longest single [`Service::read_image`]: a mebibyte.
-pub const MAX_READ: u64 = 1 << 20;
+/// Longest single [`Service::read_image`]: long enough that what every call costs does not count, short enough to be held
+/// in memory some times over.
+pub const MAX_READ: u64 = 2 << 20;
 
 /// Outcome of an operation.
 pub type Answer<T> = Result<T, ServiceError>;

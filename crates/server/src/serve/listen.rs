@@ -28,7 +28,7 @@ pub struct Bounds {
     pub connections: usize,
     /// How long one may be idle or take to send the head of a request.
     pub head: Duration,
-    /// How long its client may take to take an answer: a mebibyte, perhaps through a tunnel.
+    /// How long its client may take to take an answer: two mebibytes, perhaps through a tunnel, beside five others.
     pub answer: Duration,
     /// How long calls that are at work may take to end once the service is told to stop.
     pub drain: Duration,
@@ -43,7 +43,7 @@ impl Bounds {
         Self {
             connections: (descriptors / 4).clamp(1, 128),
             head: Duration::from_secs(30),
-            answer: Duration::from_secs(60),
+            answer: Duration::from_secs(120),
             drain: Duration::from_secs(10),
         }
     }

@@ -205,7 +205,7 @@ shapes! {
         volume: u64,
         /// First byte.
         offset: u64,
-        /// How many bytes, at most a mebibyte.
+        /// How many bytes, at most two mebibytes.
         length: u64,
     }
 }

@@ -1,7 +1,7 @@
 //! Fetches the data of a volume, writes it down, and keeps account of how far it came.
 
 use super::partial::Partial;
-use super::pieces::{Piece, extents, pieces};
+use super::pieces::{PIECE, Piece, extents, pieces};
 use super::state::{Origin, State};
 use crate::cli::error::CliError;
 use crate::cli::progress::{Progress, Step};
@@ -11,6 +11,7 @@ use crate::outside;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future};
 use godwit_api::shapes::godwit::ReadImageRequest;
+use godwit_blocks::buffers::Buffers;
 use godwit_blocks::export::{self, Checkpoint, VolumeWriter};
 use godwit_model::extent::Extent;
 use std::fs::File;
@@ -21,8 +22,9 @@ use std::sync::{Arc, OnceLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-/// Requests in flight: hides the service's disk and decompression behind our own writing; four pieces of memory.
-const IN_FLIGHT: usize = 4;
+/// Requests in flight: one for each stage that one is in there, from the database over disk and decompression to the
+/// socket, so that no core waits. As many pieces of memory.
+const IN_FLIGHT: usize = 6;
 /// Data between two states: what a crash makes to be fetched again, and what came while the last one was being saved.
 const STATE_EVERY: u64 = 64 << 20;
 
@@ -56,7 +58,9 @@ pub(super) async fn download(
     let mut keeper = Keeper::new(origin, partial)?;
     let total = data_bytes(client, origin, position);
     let pieces = pieces(extents(client.clone(), origin.image.clone(), origin.volume, position));
-    let mut reads = pin!(pieces.map(|piece| read(client.clone(), origin, piece)).buffered(IN_FLIGHT));
+    let buffers = Arc::new(Buffers::new(IN_FLIGHT + 1, PIECE as usize));
+    let read = |piece| read(client.clone(), origin, piece, buffers.clone());
+    let mut reads = pin!(pieces.map(read).buffered(IN_FLIGHT));
     let mut interrupted = pin!(interrupted());
     let began = outside::now();
     loop {
@@ -209,12 +213,13 @@ async fn read(
     client: Client,
     origin: &Origin,
     piece: Result<Piece, ClientError>,
+    buffers: Arc<Buffers>,
 ) -> Result<(Piece, Bytes), ClientError> {
     let piece = piece?;
     let Extent { offset, length } = piece.span;
     let request = ReadImageRequest { image_id: origin.image.clone(), volume: u64::from(origin.volume), offset, length };
     // A task of its own: it goes on while we write.
-    let read = tokio::spawn(async move { client.read_image(&request).await });
+    let read = tokio::spawn(async move { client.read_image(&request, &buffers).await });
     let bytes = read.await.map_err(|error| ClientError::Signing(error.to_string()))??;
     Ok((piece, bytes))
 }

@@ -6,8 +6,8 @@ use godwit_api::shapes::godwit::ListImageExtentsRequest;
 use godwit_model::extent::Extent;
 use std::collections::VecDeque;
 
-/// Bytes of one request: large enough that its overhead does not count, small enough for a lively progress.
-const PIECE: u64 = 1 << 20;
+/// Bytes of one request: what the service gives at most. Large enough that its overhead does not count.
+pub(super) const PIECE: u64 = 2 << 20;
 /// Zeros that are read along rather than making another request.
 const GAP: u64 = 256 << 10;
 

@@ -25,11 +25,11 @@ use tokio::sync::{OnceCell, Semaphore};
 
 /// What is fetched if nothing says that more will be wanted: a few blocks.
 const SMALL: u64 = 256 << 10;
-/// What is fetched of a sequence: as much as the service gives at once.
+/// What is fetched of a sequence: half of what the service gives at once, so that who reads on has it soon.
 const LARGE: u64 = 1 << 20;
 /// Bytes that are kept: what a boot reads twice, and all that is read ahead.
 const MOST_BYTES: u64 = 64 << 20;
-/// Reads of the service at a time: as many as it serves, like an export.
+/// Reads of the service at a time: half of those that it serves.
 const IN_FLIGHT: usize = 4;
 /// How far a sequence is read ahead: the reader waits for one piece while the others come.
 const AHEAD: u64 = 3;

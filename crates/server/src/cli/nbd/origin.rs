@@ -4,7 +4,9 @@ use crate::client::{Client, ClientError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use godwit_api::shapes::godwit::{ListImageExtentsRequest, ReadImageRequest};
+use godwit_blocks::buffers::Buffers;
 use godwit_model::extent::Extent;
+use std::sync::Arc;
 
 /// Extents in one answer: a quarter of a gibibyte of a disk with a hole in every second block. What is kept of answers is
 /// a multiple of it.
@@ -32,12 +34,14 @@ pub trait Origin: Send + Sync + 'static {
 pub struct ServiceImage {
     client: Client,
     image: String,
+    buffers: Arc<Buffers>,
 }
 
 impl ServiceImage {
     /// Nothing is asked yet.
     pub fn new(client: Client, image: String) -> Self {
-        Self { client, image }
+        // What is read is kept, so there is nothing to be used again.
+        Self { client, image, buffers: Arc::new(Buffers::new(0, 0)) }
     }
 }
 
@@ -46,7 +50,7 @@ impl Origin for ServiceImage {
     async fn read(&self, volume: u32, span: Extent) -> Result<Bytes, ClientError> {
         let Extent { offset, length } = span;
         let request = ReadImageRequest { image_id: self.image.clone(), volume: u64::from(volume), offset, length };
-        self.client.read_image(&request).await
+        self.client.read_image(&request, &self.buffers).await
     }
 
     async fn chapter(&self, volume: u32, from: u64) -> Result<Chapter, ClientError> {
