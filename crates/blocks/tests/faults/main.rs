@@ -59,7 +59,9 @@ fn play_all(seeds: std::ops::Range<u64>, lies: Lies) {
     }
     eprintln!("{all:?}");
     assert_eq!(all.n_kills(), n * KILLS);
-    all.check_aims(n * n_aimed(KILLS));
+    if lies.unsynced == 0 {
+        all.check_aims(n * n_aimed(KILLS));
+    }
     assert!(all.volumes as u64 > n * KILLS, "hardly anything was read: {all:?}");
     assert_eq!(all.spoilt > 0, lies.unsynced > 0);
 }
@@ -92,7 +94,9 @@ fn killed_by_the_seed_of_the_environment() {
     for lies in [HONEST, LYING] {
         let tale = play(seed, lies, kills);
         assert!(tale.n_kills() >= kills, "{tale:?}");
-        tale.check_aims(n_aimed(kills));
+        if lies.unsynced == 0 {
+            tale.check_aims(n_aimed(kills));
+        }
     }
 }
 

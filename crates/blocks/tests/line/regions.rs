@@ -176,7 +176,7 @@ impl Scene {
 
 /// A compressible block and others that are not.
 fn fill(model: &mut [u8], start: usize) {
-    model[start * BLOCK..][..BLOCK].fill(start as u8 | 1);
+    model[start * BLOCK..][..BLOCK].fill(start as u8 + 1);
     let rest = &mut model[(start + 1) * BLOCK..][..(N_BLOCKS - 1) * BLOCK];
     rest.copy_from_slice(&noise(start as u64, rest.len()));
 }
