@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 
 type Answer = dyn Fn(&str, &Value) -> Option<Value> + Send + Sync;
@@ -71,7 +72,7 @@ async fn relay(
     let mut requests = BufReader::new(client_read).lines();
     let (real_read, mut real_write) = UnixStream::connect(real).await?.into_split();
     let mut replies = BufReader::new(real_read).lines();
-    let greeting = replies.next_line().await?.unwrap_or_default();
+    let greeting = no_event(&mut replies).await?.unwrap_or_default();
     client_write.write_all(format!("{greeting}\n").as_bytes()).await?;
     while let Some(request) = requests.next_line().await? {
         let message: Value = serde_json::from_str(&request)?;
@@ -81,12 +82,8 @@ async fn relay(
             Some(value) => json!({ "return": value, "id": message["id"] }).to_string(),
             None => {
                 real_write.write_all(format!("{request}\n").as_bytes()).await?;
-                loop {
-                    let Some(line) = replies.next_line().await? else { return Ok(()) };
-                    if !line.contains("\"event\"") {
-                        break line;
-                    }
-                }
+                let Some(reply) = no_event(&mut replies).await? else { return Ok(()) };
+                reply
             }
         };
         // What is sent in negotiation mode costs nothing.
@@ -96,4 +93,14 @@ async fn relay(
         client_write.write_all(format!("{reply}\n").as_bytes()).await?;
     }
     Ok(())
+}
+
+/// The next line that is no event. One may come ahead of the greeting, too.
+async fn no_event(replies: &mut Lines<BufReader<OwnedReadHalf>>) -> std::io::Result<Option<String>> {
+    loop {
+        match replies.next_line().await? {
+            Some(line) if line.contains("\"event\"") => {}
+            line => return Ok(line),
+        }
+    }
 }
