@@ -214,8 +214,15 @@ fn what_a_client_discards_or_makes_zeros_is_told_as_a_hole() {
     ];
     let check = |serving: &Serving| {
         let found = map(serving.uri());
-        let ours: Vec<_> = found.iter().filter(|(at, ..)| *at >= 10 * MIB).collect();
-        assert!(ours.iter().map(|(at, length, what)| (*at, *length, what.as_str())).eq(wanted), "{found:#?}");
+        // An answer may end where another part of the server knows what follows: neighbours of a kind are one.
+        let mut ours: Vec<(u64, u64, &str)> = Vec::new();
+        for (at, length, what) in found.iter().filter(|(at, ..)| *at >= 10 * MIB) {
+            match ours.last_mut() {
+                Some((_, before, last)) if last == what => *before += length,
+                _ => ours.push((*at, *length, what)),
+            }
+        }
+        assert_eq!(ours, wanted, "{found:#?}");
     };
     check(&serving);
     // What copies by what it is told copies the same bytes, and less.
