@@ -13,6 +13,8 @@
 //! what all callers together can make the process hold is bounded ([`Bounds`]).
 
 mod audit;
+#[cfg(test)]
+mod bindings;
 mod bounds;
 mod calls;
 pub mod errors;

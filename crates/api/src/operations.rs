@@ -123,6 +123,20 @@ macro_rules! table {
     ($($target:ident $name:ident: $kind:ident $($function:path)?;)*) => {
         /// Every operation.
         pub static TABLE: &[Entry] = &[$(entry!($target $name, run!($kind $($function)?)),)*];
+
+        /// Tells of which types requests and answers are.
+        #[cfg(test)]
+        pub(crate) fn tell_types(to: &mut crate::bindings::Bindings) {
+            $(tell!(to, $target $name, $kind $($function)?);)*
+        }
+    };
+}
+
+#[cfg(test)]
+macro_rules! tell {
+    ($to:ident, $target:ident $name:ident, later) => {};
+    ($to:ident, $target:ident $name:ident, $kind:ident $function:path) => {
+        $to.$kind(&entry!($target $name, Run::Later), |service, now, request| $function(service, now, request));
     };
 }
 

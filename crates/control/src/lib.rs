@@ -12,6 +12,7 @@
 //! sources, reads a clock or draws a random number: time and randomness come in as closures.
 
 pub mod audit;
+pub mod changes;
 mod caps;
 mod control;
 mod driver;

@@ -112,6 +112,7 @@ shapes! {
 
 /// Answer of `CreateAccessKey` and `RotateAccessKey`. The secret is told once: it is in no other answer.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct NewAccessKeyResponse {
     /// Its id.
