@@ -138,7 +138,11 @@ fn the_bindings_of_the_console_are_those_of_the_shapes() {
             std::fs::write(&file, &text).unwrap();
         }
         let there = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(there == text, "{} is stale: run GODWIT_BINDINGS=write cargo test -p godwit-api bindings", file.display());
+        assert!(
+            there == text,
+            "{} is stale: run GODWIT_BINDINGS=write cargo test -p godwit-api bindings",
+            file.display()
+        );
     }
 }
 

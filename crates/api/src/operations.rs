@@ -235,6 +235,9 @@ table! {
     own DisableAccessKey: json users::disable_key;
     own DeleteAccessKey: json users::delete_key;
     own DescribeAccessKeys: json users::describe_keys;
+    own SetPassword: json users::set_password;
+    own DeletePassword: json users::delete_password;
+    own CreateSignInLink: json users::create_link;
     own CreatePolicy: json policies::create;
     own UpdatePolicy: json policies::update;
     own DeletePolicy: json policies::delete;

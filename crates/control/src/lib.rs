@@ -12,8 +12,8 @@
 //! sources, reads a clock or draws a random number: time and randomness come in as closures.
 
 pub mod audit;
-pub mod changes;
 mod caps;
+pub mod changes;
 mod control;
 mod driver;
 mod hex;
