@@ -2,7 +2,7 @@
 
 import { setServerTime } from '../state/clock';
 import { ApiError, SESSION_EXPIRED, UNREACHABLE } from './errors';
-import { type Action, type AnswerOf, type Permission, type RequestOf, targetOf } from './operations';
+import { type Action, type AnswerOf, type RequestOf, targetOf } from './operations';
 import type { SessionInfo, SignIn } from './session';
 
 export type CallOptions = {
@@ -47,7 +47,7 @@ async function refusal(response: Response): Promise<ApiError> {
   return new ApiError(code, message, response.status, retryAfter);
 }
 
-async function post(action: Permission, request: object, options: CallOptions): Promise<Response> {
+async function post(action: Action, request: object, options: CallOptions): Promise<Response> {
   const headers: Record<string, string> = {
     'content-type': 'application/x-amz-json-1.1',
     'x-amz-target': targetOf(action),

@@ -1,12 +1,12 @@
 // A button that says why it cannot be used.
 
 import Button, { type ButtonProps } from '@cloudscape-design/components/button';
-import type { Permission } from '../api/operations';
+import type { Action } from '../api/operations';
 import { useAllows } from '../state/session';
 import { common } from '../strings/common';
 
 type Props = {
-  action: Permission;
+  action: Action;
   onClick: () => void;
   children: string;
   /** Why the present state does not allow it. */

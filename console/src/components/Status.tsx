@@ -2,7 +2,7 @@
 
 import StatusIndicator from '@cloudscape-design/components/status-indicator';
 import type { ReactNode } from 'react';
-import type { ReplicationJobState, ReplicationRunState } from '../api/shapes';
+import type { ReplicationJobState, ReplicationRunState } from '../api/generated/shapes';
 import { displayCase, jobTone, runTone, type Tone } from './names';
 
 export function Status({ tone, children }: { tone: Tone; children: ReactNode }) {

@@ -1,6 +1,6 @@
 // How states are called: the words of the seed service's console, which filters understand too. Pure.
 
-import type { ConnectorDescription, JobDescription, ReplicationJobState, ReplicationRunState, RunDescription, VerificationState } from '../api/shapes';
+import type { ConnectorDescription, JobDescription, ReplicationJobState, ReplicationRunState, RunDescription, VerificationState } from '../api/generated/shapes';
 
 export type Tone = 'success' | 'error' | 'warning' | 'info' | 'in-progress' | 'pending' | 'stopped' | 'loading';
 

@@ -3,7 +3,7 @@
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState } from 'react';
 import { readSession, signOut as endSession, whenSessionIsLost } from '../api/client';
 import { type ApiError, asApiError } from '../api/errors';
-import type { Permission } from '../api/operations';
+import type { Action } from '../api/operations';
 import type { SessionInfo } from '../api/session';
 import { cache } from './cache';
 import { Live, type LiveStatus } from './live';
@@ -145,7 +145,7 @@ export function useSession(): SessionInfo {
   return state.session;
 }
 
-export type Allows = (action: Permission) => boolean;
+export type Allows = (action: Action) => boolean;
 
 /** What the user may do. */
 export function useAllows(): Allows {

@@ -3,7 +3,7 @@
 import Button from '@cloudscape-design/components/button';
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import { useMemo, useState } from 'react';
-import type { ConnectorDescription } from '../../api/shapes';
+import type { ConnectorDescription } from '../../api/generated/shapes';
 import { ActionButton } from '../../components/ActionButton';
 import { Id } from '../../components/Id';
 import { connectorTone, displayCase } from '../../components/names';
@@ -11,8 +11,9 @@ import { type Column, Empty, ResourceTable } from '../../components/ResourceTabl
 import { Status } from '../../components/Status';
 import { When } from '../../components/When';
 import { navigate } from '../../routes/router';
-import { listOf, useQuery } from '../../state/query';
+import { useQuery } from '../../state/query';
 import { connectors as t } from '../../strings/connectors';
+import { connectorsQuery } from './query';
 import { AssociateConnector, DisassociateConnectors, EditConnector } from './dialogs';
 
 const columns: readonly Column<ConnectorDescription>[] = [
@@ -35,8 +36,6 @@ const columns: readonly Column<ConnectorDescription>[] = [
 
 const keyOf = (connector: ConnectorDescription) => connector.connectorId;
 const nameOf = (connector: ConnectorDescription) => connector.name;
-
-export const connectorsQuery = listOf('godwit:DescribeConnectors', {}, (answer) => answer.connectors, ['connectors']);
 
 export function ConnectorsPage() {
   const all = useQuery(connectorsQuery);

@@ -8,7 +8,7 @@ import Tiles from '@cloudscape-design/components/tiles';
 import { useState } from 'react';
 import { call } from '../../api/client';
 import { asApiError } from '../../api/errors';
-import type { ConnectorDescription } from '../../api/shapes';
+import type { ConnectorDescription } from '../../api/generated/shapes';
 import { Confirm, forEach } from '../../components/Confirm';
 import { FormModal } from '../../components/FormModal';
 import { navigate } from '../../routes/router';

@@ -1,6 +1,6 @@
 // From the form of a new connector to the request. Pure.
 
-import type { AssociateConnectorRequest } from '../../api/shapes';
+import type { AssociateConnectorRequest } from '../../api/generated/shapes';
 import { connectors as t } from '../../strings/connectors';
 
 export type ConnectorForm = { name: string; socket: string };

@@ -3,7 +3,7 @@
 import FormField from '@cloudscape-design/components/form-field';
 import { useState } from 'react';
 import { call } from '../../api/client';
-import type { JobDescription } from '../../api/shapes';
+import type { JobDescription } from '../../api/generated/shapes';
 import { FormModal } from '../../components/FormModal';
 import { cache } from '../../state/cache';
 import { serverNow } from '../../state/clock';

@@ -2,7 +2,7 @@
 
 import Box from '@cloudscape-design/components/box';
 import Table from '@cloudscape-design/components/table';
-import type { ForecastDescription, JobDescription } from '../../api/shapes';
+import type { ForecastDescription, JobDescription } from '../../api/generated/shapes';
 import { ErrorBox } from '../../components/ErrorBox';
 import { bytes, duration } from '../../components/format';
 import { When } from '../../components/When';

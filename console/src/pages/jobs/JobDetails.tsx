@@ -5,7 +5,7 @@ import KeyValuePairs from '@cloudscape-design/components/key-value-pairs';
 import Header from '@cloudscape-design/components/header';
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import Box from '@cloudscape-design/components/box';
-import type { JobDescription, RunDescription } from '../../api/shapes';
+import type { JobDescription, RunDescription } from '../../api/generated/shapes';
 import { interval } from '../../components/format';
 import { Go } from '../../components/Go';
 import { JobState } from '../../components/Status';

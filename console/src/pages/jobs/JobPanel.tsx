@@ -3,7 +3,7 @@
 import Box from '@cloudscape-design/components/box';
 import SplitPanel from '@cloudscape-design/components/split-panel';
 import Tabs from '@cloudscape-design/components/tabs';
-import type { JobDescription, RunDescription } from '../../api/shapes';
+import type { JobDescription, RunDescription } from '../../api/generated/shapes';
 import { useParameter } from '../../routes/router';
 import type { Result } from '../../state/query';
 import { jobs as t } from '../../strings/jobs';

@@ -5,15 +5,16 @@ import Button from '@cloudscape-design/components/button';
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import { lazy, Suspense, useCallback, useMemo, useState } from 'react';
 import type { Action } from '../../api/operations';
-import type { JobDescription } from '../../api/shapes';
+import type { JobDescription } from '../../api/generated/shapes';
 import { Empty, ResourceTable } from '../../components/ResourceTable';
 import { navigate, useParameter } from '../../routes/router';
 import { useNow } from '../../state/clock';
-import { answerOf, listOf, useQuery } from '../../state/query';
+import { listOf, useQuery } from '../../state/query';
 import { useAllows } from '../../state/session';
 import { useSplit } from '../../state/split';
 import { common } from '../../strings/common';
 import { jobs as t } from '../../strings/jobs';
+import { connectorsQuery } from '../connectors/query';
 import { type JobAction, whyNotAny } from './actions';
 import { jobColumns } from './columns';
 import { DeleteJobs, ResumeJobs, StartRuns } from './dialogs';
@@ -112,8 +113,8 @@ export function JobsPage() {
 
 /** Leads by the hand: without a connector there are no servers, without servers no jobs. */
 function NoJobs() {
-  const connectors = useQuery(answerOf('godwit:DescribeConnectors', {}, ['connectors']));
-  const none = connectors.data?.connectors.length === 0;
+  const connectors = useQuery(connectorsQuery);
+  const none = connectors.data?.length === 0;
   return none ? (
     <Empty title={t.empty} hint={t.noConnectors} action={<Button variant="primary" onClick={() => navigate('/connectors')}>{t.toConnectors}</Button>} />
   ) : (

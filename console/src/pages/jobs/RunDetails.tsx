@@ -12,7 +12,7 @@ import Steps from '@cloudscape-design/components/steps';
 import Table from '@cloudscape-design/components/table';
 import { useState } from 'react';
 import { call } from '../../api/client';
-import type { RunDescription, RunVolumeDescription } from '../../api/shapes';
+import type { RunDescription, RunVolumeDescription } from '../../api/generated/shapes';
 import { bytes, duration, percent, rate } from '../../components/format';
 import { FormModal } from '../../components/FormModal';
 import { Id } from '../../components/Id';

@@ -4,7 +4,7 @@ import Box from '@cloudscape-design/components/box';
 import Modal from '@cloudscape-design/components/modal';
 import Button from '@cloudscape-design/components/button';
 import { useState } from 'react';
-import type { JobDescription, RunDescription } from '../../api/shapes';
+import type { JobDescription, RunDescription } from '../../api/generated/shapes';
 import { bytes, duration } from '../../components/format';
 import { displayCase, runSeconds, sum } from '../../components/names';
 import { type Column, Empty, ResourceTable } from '../../components/ResourceTable';

@@ -1,7 +1,7 @@
 // What can be done with a job at this moment, and why not. The service decides; this only keeps people from asking for
 // what it would refuse. Pure.
 
-import type { JobDescription, RunDescription } from '../../api/shapes';
+import type { JobDescription, RunDescription } from '../../api/generated/shapes';
 import { displayCase } from '../../components/names';
 import { relative } from '../../components/format';
 import { jobs as t } from '../../strings/jobs';

@@ -1,6 +1,6 @@
 // Columns of the table of jobs.
 
-import type { JobDescription } from '../../api/shapes';
+import type { JobDescription } from '../../api/generated/shapes';
 import { interval, rate } from '../../components/format';
 import { Go } from '../../components/Go';
 import { Id } from '../../components/Id';

@@ -7,7 +7,7 @@ import SpaceBetween from '@cloudscape-design/components/space-between';
 import { useState } from 'react';
 import { call } from '../../api/client';
 import type { ApiError } from '../../api/errors';
-import type { JobDescription, RunDescription } from '../../api/shapes';
+import type { JobDescription, RunDescription } from '../../api/generated/shapes';
 import { Confirm, forEach } from '../../components/Confirm';
 import { cache } from '../../state/cache';
 import { serverNow } from '../../state/clock';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JobDescription, ReplicationJobState, RunDescription } from '../../api/shapes';
+import type { JobDescription, ReplicationJobState, RunDescription } from '../../api/generated/shapes';
 import { possible, whyNot, whyNotAny } from './actions';
 import { isInMotion, merged, toRefresh } from './query';
 

@@ -4,7 +4,7 @@
 // on the screen, and what is new. Everything is read again once in a while.
 
 import { call, listAll } from '../../api/client';
-import type { JobDescription } from '../../api/shapes';
+import type { JobDescription } from '../../api/generated/shapes';
 import type { Kind } from '../../api/session';
 import type { Query } from '../../state/cache';
 import { serverNow } from '../../state/clock';

@@ -19,8 +19,9 @@ import { When } from '../../components/When';
 import { navigate } from '../../routes/router';
 import { cache } from '../../state/cache';
 import { tell, tellError, tellSuccess } from '../../state/messages';
-import { answerOf, useQuery } from '../../state/query';
+import { useQuery } from '../../state/query';
 import { servers as t } from '../../strings/servers';
+import { connectorsQuery } from '../connectors/query';
 import { jobsQuery } from '../jobs/query';
 import { createJobFor } from '../wizard/chosen';
 import { type ServerRow, whyNoJobs } from './actions';
@@ -57,7 +58,7 @@ const nameOf = (row: ServerRow) => row.server.name;
 export function ServersPage() {
   const catalog = useQuery(serversQuery);
   const jobs = useQuery(jobsQuery);
-  const connectors = useQuery(answerOf('godwit:DescribeConnectors', {}, ['connectors']));
+  const connectors = useQuery(connectorsQuery);
   const [selected, setSelected] = useState<string[]>([]);
   const [clearing, setClearing] = useState(false);
 
@@ -69,7 +70,7 @@ export function ServersPage() {
   const importing = catalog.data?.status === 'IMPORTING';
   useToldWhenImported(importing, catalog.data?.servers.length ?? 0);
 
-  const noConnectors = connectors.data?.connectors.length === 0;
+  const noConnectors = connectors.data?.length === 0;
   const isFirst = catalog.data?.status === 'NOT_IMPORTED';
   const importText = isFirst || catalog.data === undefined ? t.import : t.reimport;
   const startImport = async () => {

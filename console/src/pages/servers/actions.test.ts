@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { ServerDescription } from '../../api/shapes';
+import type { ServerDescription } from '../../api/generated/shapes';
 import { type ServerRow, whyNoJob, whyNoJobs } from './actions';
 
 const server: ServerDescription = {

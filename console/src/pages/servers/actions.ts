@@ -1,6 +1,6 @@
 // Whether a job can be created for servers. Pure.
 
-import type { ReplicationJobState, ServerDescription } from '../../api/shapes';
+import type { ReplicationJobState, ServerDescription } from '../../api/generated/shapes';
 import { servers as t } from '../../strings/servers';
 
 /** A server with what is known of its job. */

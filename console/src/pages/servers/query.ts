@@ -1,7 +1,7 @@
 // The catalog, whole.
 
 import { call } from '../../api/client';
-import type { ServerCatalogStatus, ServerDescription } from '../../api/shapes';
+import type { ServerCatalogStatus, ServerDescription } from '../../api/generated/shapes';
 import type { Query } from '../../state/cache';
 
 export type Catalog = { status: ServerCatalogStatus; changedOn: number; servers: ServerDescription[] };

@@ -7,7 +7,7 @@ import Wizard from '@cloudscape-design/components/wizard';
 import { useMemo, useState } from 'react';
 import { call } from '../../api/client';
 import { type ApiError, asApiError, fieldErrors } from '../../api/errors';
-import type { LicenseWish, ServerDescription } from '../../api/shapes';
+import type { LicenseWish, ServerDescription } from '../../api/generated/shapes';
 import { ErrorBox } from '../../components/ErrorBox';
 import { Empty } from '../../components/ResourceTable';
 import { navigate } from '../../routes/router';

@@ -8,7 +8,7 @@ import Select from '@cloudscape-design/components/select';
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import Table from '@cloudscape-design/components/table';
 import { useState } from 'react';
-import type { LicenseWish, ServerDescription } from '../../api/shapes';
+import type { LicenseWish, ServerDescription } from '../../api/generated/shapes';
 import { bytes } from '../../components/format';
 import { platformName } from '../../components/names';
 import { common } from '../../strings/common';

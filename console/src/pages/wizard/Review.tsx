@@ -6,7 +6,7 @@ import Header from '@cloudscape-design/components/header';
 import KeyValuePairs from '@cloudscape-design/components/key-value-pairs';
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import Table from '@cloudscape-design/components/table';
-import type { LicenseWish, ServerDescription } from '../../api/shapes';
+import type { LicenseWish, ServerDescription } from '../../api/generated/shapes';
 import { absolute, interval, zoneName } from '../../components/format';
 import { platformName } from '../../components/names';
 import { wizard as t } from '../../strings/wizard';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JobDescription } from '../../api/shapes';
+import type { JobDescription } from '../../api/generated/shapes';
 import { createRequest, formOf, isRecipient, licenceOf, licencesFor, localParts, localSeconds, NEW_JOB, problems, updateRequest, type JobForm } from './form';
 
 const NOW = 1_795_000_000;

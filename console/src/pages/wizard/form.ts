@@ -1,6 +1,6 @@
 // Settings of a job as a form has them: what is wrong with them, and what is sent. Pure.
 
-import type { CreateJobRequest, JobDescription, LicenseWish, ServerDescription, UpdateJobRequest } from '../../api/shapes';
+import type { CreateJobRequest, JobDescription, LicenseWish, ServerDescription, UpdateJobRequest } from '../../api/generated/shapes';
 import { wizard as t } from '../../strings/wizard';
 
 export type JobForm = {
