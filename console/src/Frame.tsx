@@ -16,7 +16,7 @@ import { Empty } from './components/ResourceTable';
 import { PasswordForm } from './pages/signin/PasswordForm';
 import { pageOf, PAGES } from './routes/pages';
 import { BASE, follow, href, navigate, usePath } from './routes/router';
-import { dismiss, tellError, useMessages } from './state/messages';
+import { dismiss, tell, tellError, useMessages } from './state/messages';
 import { type Look, setLook, useLook, useRemembered } from './state/preferences';
 import { useSession, useSessionContext } from './state/session';
 import { SplitContext, type Split } from './state/split';
@@ -114,12 +114,13 @@ function TopBar() {
   const out = (everywhere: boolean) => signOut(everywhere).catch((thrown: unknown) => tellError(t.signOut, asApiError(thrown)));
   const mark = (id: Look, text: string) => ({ id, text, itemType: 'checkbox' as const, checked: look === id });
   const liveText = { live: t.live, polling: t.polling, connecting: t.connecting, unreachable: t.unreachable }[live];
+  const liveHint = { live: t.liveHint, polling: t.pollingHint, connecting: t.connectingHint, unreachable: t.unreachableHint }[live];
   return (
     <div id="top" className="gw-top">
       <TopNavigation
         identity={{ href: href('/'), title: common.product, logo: { src: `${BASE}/godwit.svg`, alt: '' }, onFollow: (event) => { event.preventDefault(); navigate('/'); } }}
         utilities={[
-          { type: 'button', text: liveText, iconName: live === 'live' ? 'status-positive' : live === 'unreachable' ? 'status-negative' : 'status-in-progress', disableUtilityCollapse: false },
+          { type: 'button', text: liveText, iconName: live === 'live' ? 'status-positive' : live === 'unreachable' ? 'status-negative' : 'status-in-progress', onClick: () => tell({ id: 'live', type: live === 'unreachable' ? 'warning' : 'info', content: liveHint }) },
           {
             type: 'menu-dropdown',
             iconName: 'settings',

@@ -70,6 +70,15 @@ export function SessionProvider({ children }: { children: ReactNode }) {
     return () => clearTimeout(timer);
   }, [state, ask]);
 
+  // Another tab may have signed in meanwhile.
+  const isOut = state.is === 'signed-out' || state.is === 'expired';
+  useEffect(() => {
+    if (!isOut) return undefined;
+    const onVisible = () => document.visibilityState === 'visible' && void ask(true);
+    document.addEventListener('visibilitychange', onVisible);
+    return () => document.removeEventListener('visibilitychange', onVisible);
+  }, [isOut, ask]);
+
   const isSignedIn = state.is === 'signed-in';
   const userName = state.is === 'signed-in' ? state.session.userName : undefined;
   useEffect(() => {

@@ -55,6 +55,8 @@ export const common = {
     navigation: 'Navigation',
     messages: 'Messages',
     live: 'Live',
+    liveHint: 'Changes are shown as they happen.',
+    connectingHint: 'The stream of events is being opened.',
     polling: 'Every 5 s',
     connecting: 'Connecting',
     unreachable: 'No connection',
