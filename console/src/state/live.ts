@@ -47,6 +47,7 @@ export class Live {
     this.watchdog = setInterval(() => this.watch(), POLL);
     const locks: LockManager | undefined = this.channel ? navigator.locks : undefined;
     if (!locks) {
+      this.hear({ type: 'status', status: 'polling' });
       this.poll();
       return;
     }
@@ -120,41 +121,52 @@ export class Live {
     });
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) void this.refused();
-      else this.spread({ type: 'status', status: 'connecting' });
+      else void this.interrupted();
     };
+  }
+
+  /** The browser opens the stream anew by itself. Is there a service at all? */
+  private async interrupted(): Promise<void> {
+    this.spread({ type: 'status', status: 'connecting' });
+    const found = await this.ask();
+    if (found === 'unreachable' && this.source?.readyState !== EventSource.OPEN) this.spread({ type: 'status', status: 'unreachable' });
   }
 
   /** The stream was refused, or there is no service: find out which, and read by ourselves meanwhile. */
   private async refused(): Promise<void> {
     this.source?.close();
-    let status: LiveStatus = 'polling';
-    try {
-      const session = await readSession(true);
-      if (!session) {
-        this.spread({ type: 'signed-out' });
-        return;
-      }
-    } catch {
-      status = 'unreachable';
-    }
-    if (this.stopped) return;
-    this.spread({ type: 'status', status });
+    const found = await this.ask();
+    if (found === 'signed-out' || this.stopped) return;
+    this.spread({ type: 'status', status: found });
     this.poll();
     clearTimeout(this.again);
-    this.again = setTimeout(() => this.open(), status === 'unreachable' ? POLL : STREAM_AGAIN);
+    this.again = setTimeout(() => this.open(), found === 'unreachable' ? POLL : STREAM_AGAIN);
+  }
+
+  private async ask(): Promise<'polling' | 'unreachable' | 'signed-out'> {
+    try {
+      if (await readSession(true)) return 'polling';
+      this.spread({ type: 'signed-out' });
+      return 'signed-out';
+    } catch {
+      return 'unreachable';
+    }
   }
 
   private watch(): void {
     if (Date.now() - this.heardAt < SILENCE) return;
     // The leader hears nothing: it connects anew. Another tab hears nothing of the leader: it reads by itself.
     if (this.leads) this.open();
-    else this.poll();
+    else {
+      this.hear({ type: 'status', status: 'polling' });
+      this.poll();
+    }
   }
 
   private poll(): void {
     if (this.poller || this.stopped) return;
-    this.hear({ type: 'status', status: 'polling' });
-    this.poller = setInterval(() => this.hear({ type: 'change', kinds: undefined }), POLL);
+    const changed: Heard = { type: 'change', kinds: undefined };
+    this.poller = setInterval(() => (this.leads ? this.spread(changed) : this.hear(changed)), POLL);
   }
 
   private endPolling(): void {

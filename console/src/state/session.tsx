@@ -87,7 +87,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       switch (heard.type) {
         case 'change':
           cache.invalidate(heard.kinds);
-          if (!heard.kinds || heard.kinds.some((kind) => kind === 'users' || kind === 'policies')) void ask(true);
+          if (document.visibilityState === 'visible' && (!heard.kinds || heard.kinds.some((kind) => kind === 'users' || kind === 'policies'))) void ask(true);
           break;
         case 'status':
           seen(heard.version);
@@ -103,7 +103,11 @@ export function SessionProvider({ children }: { children: ReactNode }) {
     });
     stream.current = current;
     current.start();
-    const onVisible = () => document.visibilityState === 'visible' && cache.shown();
+    const onVisible = () => {
+      if (document.visibilityState !== 'visible') return;
+      cache.shown();
+      void ask(true);
+    };
     document.addEventListener('visibilitychange', onVisible);
     return () => {
       document.removeEventListener('visibilitychange', onVisible);
