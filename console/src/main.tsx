@@ -23,9 +23,14 @@ function Console() {
     case 'signed-out':
       return <SignInPage />;
     case 'expired':
-      return <><Frame /><SignInAgain userName={state.session.userName} /></>;
     case 'signed-in':
-      return <Frame />;
+      // In one place for both: what somebody was about to type survives the end of a session. Another user begins anew.
+      return (
+        <>
+          <Frame key={state.session.userName} />
+          {state.is === 'expired' ? <SignInAgain userName={state.session.userName} /> : null}
+        </>
+      );
   }
 }
 
