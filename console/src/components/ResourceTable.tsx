@@ -191,6 +191,7 @@ export function ResourceTable<T>(props: Props<T>) {
             countText={common.table.matches(filteredItemsCount ?? 0)}
             filteringPlaceholder={common.table.filter(words.many)}
             filteringAriaLabel={common.table.filter(words.many)}
+            i18nStrings={{ enteredTextLabel: common.table.use }}
             expandToViewport
           />
         ) : undefined

@@ -25,6 +25,7 @@ export const common = {
   failedOf: (failed: number, all: number) => `${failed} of ${all} failed`,
   table: {
     filter: (many: string) => `Find ${many}`,
+    use: (text: string) => `Use: “${text}”`,
     matches: (count: number) => (count === 1 ? '1 match' : `${count.toLocaleString('en')} matches`),
     noMatch: 'No matches',
     noMatchHint: 'Nothing fits this filter.',
