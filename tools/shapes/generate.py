@@ -37,6 +37,9 @@ PATTERNS = {
 }
 KEYWORDS = {"type"}
 DERIVES = "#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]"
+# The console's types are made from the shapes by a test.
+STRUCT_BINDING = "#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]"
+ENUM_BINDING = "#[cfg_attr(test, derive(ts_rs::TS))]"
 
 
 def snake(name):
@@ -104,7 +107,7 @@ def members(name):
 
 def struct(name):
     lines = doc(SHAPES[name].get("documentation"), f"`{name}`")
-    lines += [DERIVES, '#[serde(rename_all = "camelCase")]', f"pub struct {name} {{"]
+    lines += [DERIVES, STRUCT_BINDING, '#[serde(rename_all = "camelCase")]', f"pub struct {name} {{"]
     for wire, field, shape, required, text in members(name):
         lines += doc(text, f"`{wire}`", "    ")
         if required:
@@ -117,7 +120,8 @@ def struct(name):
 
 def enum(name):
     lines = doc(SHAPES[name].get("documentation"), f"Values of `{name}`")
-    lines += ["#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]", f"pub enum {name} {{"]
+    lines += ["#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]", ENUM_BINDING]
+    lines.append(f"pub enum {name} {{")
     for value in SHAPES[name]["enum"]:
         lines += [f"    /// `{value}`", f'    #[serde(rename = "{value}")]', f"    {pascal(value)},"]
     lines += ["}", "", f"impl {name} {{", "/// As it is written on the wire."]

@@ -71,6 +71,18 @@ codes! {
     UnknownOperationException, BAD_REQUEST;
     /// The body is larger than any request needs to be.
     RequestEntityTooLargeException, PAYLOAD_TOO_LARGE;
+    /// Whoever signs in to the console has shown something wrong; what, is not told.
+    AccessDeniedException, FORBIDDEN;
+    /// Another site than ours sent it.
+    CrossOriginException, FORBIDDEN;
+    /// There is no session, or it has ended.
+    SessionExpiredException, UNAUTHORIZED;
+    /// Too many attempts to sign in have failed.
+    TooManyRequestsException, TOO_MANY_REQUESTS;
+    /// Too many pages listen.
+    TooManyStreamsException, TOO_MANY_REQUESTS;
+    /// The body is of another type.
+    UnsupportedMediaTypeException, UNSUPPORTED_MEDIA_TYPE;
 }
 
 impl fmt::Display for ErrorCode {

@@ -123,6 +123,20 @@ macro_rules! table {
     ($($target:ident $name:ident: $kind:ident $($function:path)?;)*) => {
         /// Every operation.
         pub static TABLE: &[Entry] = &[$(entry!($target $name, run!($kind $($function)?)),)*];
+
+        /// Tells of which types requests and answers are.
+        #[cfg(test)]
+        pub(crate) fn tell_types(to: &mut crate::bindings::Bindings) {
+            $(tell!(to, $target $name, $kind $($function)?);)*
+        }
+    };
+}
+
+#[cfg(test)]
+macro_rules! tell {
+    ($to:ident, $target:ident $name:ident, later) => {};
+    ($to:ident, $target:ident $name:ident, $kind:ident $function:path) => {
+        $to.$kind(&entry!($target $name, Run::Later), |service, now, request| $function(service, now, request));
     };
 }
 
@@ -221,6 +235,9 @@ table! {
     own DisableAccessKey: json users::disable_key;
     own DeleteAccessKey: json users::delete_key;
     own DescribeAccessKeys: json users::describe_keys;
+    own SetPassword: json users::set_password;
+    own DeletePassword: json users::delete_password;
+    own CreateSignInLink: json users::create_link;
     own CreatePolicy: json policies::create;
     own UpdatePolicy: json policies::update;
     own DeletePolicy: json policies::delete;

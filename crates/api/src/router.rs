@@ -3,6 +3,7 @@
 
 use crate::audit::Note;
 use crate::bounds::{Bounds, Turns};
+use crate::console::{self, Streams};
 use crate::errors::{ApiError, ErrorCode};
 use crate::operations::Entry;
 use crate::sigv4::{self, Claim, SignedParts};
@@ -11,17 +12,18 @@ use axum::Router;
 use axum::body::BodyDataStream;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post, put};
 use bytes::Bytes;
 use godwit_control::audit::Caller;
 use godwit_control::service::Service;
 use godwit_control::{Clock, Draw};
 use godwit_model::time::Timestamp;
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 const ABOUT: &str = "This is Godwit, a server migration service with the API of AWS SMS.\n\
     Requests of AWS clients go to POST / here, for instance: aws sms get-servers --endpoint-url ...\n";
@@ -37,16 +39,23 @@ pub struct ApiState {
     pub clock: Clock,
     /// Draws the ids of requests.
     pub draw: Draw,
+    /// Ends what would never end by itself.
+    pub stop: CancellationToken,
 }
 
-struct Shared {
-    state: ApiState,
+pub(crate) struct Shared {
+    pub state: ApiState,
     turns: Turns,
+    /// Tells this process from others: revisions count from its beginning.
+    pub boot: u32,
+    pub streams: Streams,
 }
 
 /// A request that is from whom it says.
 struct Proven {
     caller: Caller,
+    /// Whether it is proven by a session.
+    in_session: bool,
     body: Bytes,
     /// The memory of the body, and of what it is parsed into.
     _room: OwnedSemaphorePermit,
@@ -54,8 +63,13 @@ struct Proven {
 
 /// The API: AWS JSON 1.1 at `POST /`.
 pub fn router(state: ApiState, bounds: Bounds) -> Router {
-    let shared = Arc::new(Shared { state, turns: Turns::new(bounds) });
-    let about = |State(shared): State<Arc<Shared>>| async move { wire::plain(StatusCode::OK, ABOUT, &shared.new_id()) };
+    let boot = (state.draw)() as u32;
+    let shared = Arc::new(Shared { state, turns: Turns::new(bounds), boot, streams: Streams::default() });
+    let about = |State(shared): State<Arc<Shared>>, headers: HeaderMap| async move {
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let id = shared.new_id();
+        if accept.contains("text/html") { wire::to_console(&id) } else { wire::plain(StatusCode::OK, ABOUT, &id) }
+    };
     let nowhere = |State(shared): State<Arc<Shared>>| async move {
         wire::plain(StatusCode::NOT_FOUND, NOWHERE, &shared.new_id())
     };
@@ -64,6 +78,9 @@ pub fn router(state: ApiState, bounds: Bounds) -> Router {
     };
     Router::new()
         .route("/", post(receive).get(about))
+        .route("/session", post(console::sign_in).get(console::describe).delete(console::sign_out))
+        .route("/session/password", put(console::change_password))
+        .route("/events", get(console::events))
         .method_not_allowed_fallback(not_this_way)
         .fallback(nowhere)
         .with_state(shared)
@@ -71,7 +88,7 @@ pub fn router(state: ApiState, bounds: Bounds) -> Router {
 
 impl Shared {
     /// A new id in the form that AWS clients know: 32 digits in five groups.
-    fn new_id(&self) -> String {
+    pub fn new_id(&self) -> String {
         let hex = format!("{:032x}", (self.state.draw)());
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
@@ -179,12 +196,20 @@ async fn handle(shared: &Shared, request: Request, noted: &Noted, id: &str) -> R
     let request = wire::members(&proven.body)?;
     noted.lock().parameters(entry, &request);
     // Behind what is noted: a refusal is on record with what was wanted.
-    shared.state.service.authorize(&proven.caller.access_key_id, entry.permission, now).await?;
+    authorize(&shared.state.service, &proven, entry, now).await?;
     if entry.works() && !entry.only_reads() {
         begin(&shared.state.service, noted, id).await?;
     }
     let answer = entry.call(shared.state.service.clone(), now, request).await?;
     Ok(answer.keeping(turn))
+}
+
+async fn authorize(service: &Service, proven: &Proven, entry: &Entry, now: Timestamp) -> Result<(), ApiError> {
+    match &proven.caller.user {
+        Some(user) if proven.in_session => service.authorize_user(user, entry.permission).await?,
+        _ => service.authorize(&proven.caller.access_key_id, entry.permission, now).await.map(|_| ())?,
+    }
+    Ok(())
 }
 
 /// Before anything is changed: that somebody is about to.
@@ -204,10 +229,24 @@ async fn prove(
     noted: &Noted,
     now: Timestamp,
 ) -> Result<Proven, ApiError> {
+    if let Some(secret) = console::of_call(&head.headers)? {
+        let session = console::session(&shared.state.service, &secret, &head.headers, now).await?;
+        let (body, room) = whole(shared, body).await?;
+        let caller = Caller { user: Some(session.user), access_key_id: session.id };
+        return Ok(Proven { caller, in_session: true, body, _room: room });
+    }
     let uri = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let claim = Claim::read(SignedParts { method: head.method.as_str(), uri, headers: &head.headers }, now)?;
     noted.lock().claimed_key = Some(claim.access_key().to_owned());
     let signer = shared.state.service.signer(claim.access_key()).await?.ok_or_else(sigv4::unknown_key)?;
+    let (body, room) = whole(shared, body).await?;
+    claim.prove(signer.secret.expose(), &body)?;
+    let caller = Caller { user: Some(signer.user), access_key_id: claim.access_key().to_owned() };
+    Ok(Proven { caller, in_session: false, body, _room: room })
+}
+
+/// The whole body, and the memory that it takes.
+async fn whole(shared: &Shared, body: &mut BodyDataStream) -> Result<(Bytes, OwnedSemaphorePermit), ApiError> {
     let size = wire::largest(body)?;
     let room = shared.turns.body(size).await;
     let bound = shared.turns.bounds.body_time;
@@ -215,9 +254,7 @@ async fn prove(
         let message = format!("The body did not arrive within {} s.", bound.as_secs());
         Err(ApiError::new(ErrorCode::SerializationException, message))
     })?;
-    claim.prove(signer.secret.expose(), &body)?;
-    let caller = Caller { user: Some(signer.user), access_key_id: claim.access_key().to_owned() };
-    Ok(Proven { caller, body, _room: room })
+    Ok((body, room))
 }
 
 /// One line per call; of reads that went well only for whoever looks closely. Parameters are never in it: some of them may be secret.

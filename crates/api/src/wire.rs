@@ -139,6 +139,14 @@ pub fn response(outcome: Result<Answer, ApiError>, request_id: &str) -> Response
     finished(status, content_type, body, request_id)
 }
 
+/// Where people who came with a browser find the console.
+pub fn to_console(request_id: &str) -> Response {
+    let type_of_nothing = HeaderValue::from_static("text/plain; charset=utf-8");
+    let mut response = finished(StatusCode::SEE_OTHER, type_of_nothing, Body::empty(), request_id);
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/console/"));
+    response
+}
+
 /// A plain text answer, for people who look with a browser.
 pub fn plain(status: StatusCode, text: &'static str, request_id: &str) -> Response {
     finished(status, HeaderValue::from_static("text/plain; charset=utf-8"), Body::from(text), request_id)
@@ -153,7 +161,7 @@ fn refusal(error: &ApiError, request_id: &str) -> Response {
     response
 }
 
-fn finished(status: StatusCode, content_type: HeaderValue, body: Body, request_id: &str) -> Response {
+pub(crate) fn finished(status: StatusCode, content_type: HeaderValue, body: Body, request_id: &str) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);

@@ -9,7 +9,9 @@ use crate::notify::Notifier;
 use crate::options::Options;
 use crate::replicator::{ImageStore, Replicator};
 use crate::run::Progress;
-use crate::service::{SecretBox, Service};
+use crate::service::lockout::Lockouts;
+use crate::service::sessions::Digesting;
+use crate::service::{Passwords, SecretBox, Service};
 use crate::store::{Store, StoreError};
 use futures::future::BoxFuture;
 use godwit_model::failure::Failure;
@@ -43,6 +45,8 @@ pub struct Parts {
     pub keys: Arc<dyn KeyStore>,
     /// Wraps secrets.
     pub secrets: Arc<dyn SecretBox>,
+    /// Digests passwords.
+    pub passwords: Arc<dyn Passwords>,
     /// Tells the time.
     pub clock: Clock,
     /// Draws ids.
@@ -71,6 +75,10 @@ pub(crate) struct Line {
     pub noted_uses: Noted,
     /// What is told to the data line of caps.
     pub caps: Caps,
+    /// Who has to wait before it may try to sign in again.
+    pub lockouts: Mutex<Lockouts>,
+    /// Who digests a password now.
+    pub digesting: Digesting,
 }
 
 /// The decision line at work.
@@ -146,13 +154,15 @@ impl Control {
         let line = Arc::new(Line {
             parts,
             recorder,
-            progress: Progress::default(),
+            progress: Progress::telling(store.changes().clone()),
             wake: Notify::new(),
             sweeping: Default::default(),
             sweeps: Mutex::default(),
             key_changes: tokio::sync::Mutex::default(),
             noted_uses: Noted::default(),
             caps: Caps::default(),
+            lockouts: Mutex::default(),
+            digesting: Digesting::default(),
         });
         crate::keys::settle(&line).await?;
         crate::recover::pick_up(&line).await?;

@@ -13,6 +13,7 @@
 
 pub mod audit;
 mod caps;
+pub mod changes;
 mod control;
 mod driver;
 mod hex;

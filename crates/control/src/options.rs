@@ -2,6 +2,7 @@
 
 use crate::audit::AuditLimits;
 use crate::notify::NotifyOptions;
+use crate::service::SessionLimits;
 use crate::store_sweep::Sweeping;
 use godwit_model::retention::Retention;
 use godwit_model::time::Millis;
@@ -61,6 +62,8 @@ pub struct Options {
     pub persist: Duration,
     /// How long an access key goes on after it was rotated, unless the caller says otherwise.
     pub key_grace: Millis,
+    /// How long sessions of the console live.
+    pub sessions: SessionLimits,
     /// Scheduled runs that may fail in a row before their job is paused (or ends), unless the job says otherwise.
     pub pause_after: u32,
     /// Telling recipients.
@@ -100,6 +103,7 @@ impl Default for Options {
             stop: seconds(10),
             persist: seconds(1),
             key_grace: Millis::DAY,
+            sessions: SessionLimits::default(),
             pause_after: 3,
             notify: NotifyOptions::default(),
             retention: Retention {

@@ -30,7 +30,7 @@ use godwit_api::shapes::requests::{
     ImportServerCatalogRequest, StartOnDemandReplicationRunRequest,
 };
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{StatusCode, Url};
+use reqwest::{Certificate, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -246,6 +246,12 @@ calls! {
     delete_access_key: own DeleteAccessKey changes (godwit::AccessKeyRequest) -> NoAnswer;
     /// `DescribeAccessKeys`.
     describe_access_keys: own DescribeAccessKeys reads (godwit::DescribeAccessKeysRequest) -> godwit::DescribeAccessKeysResponse;
+    /// `SetPassword`.
+    set_password: own SetPassword changes (godwit::SetPasswordRequest) -> NoAnswer;
+    /// `DeletePassword`.
+    delete_password: own DeletePassword changes (godwit::UserRequest) -> NoAnswer;
+    /// `CreateSignInLink`.
+    create_sign_in_link: own CreateSignInLink changes (godwit::UserRequest) -> godwit::CreateSignInLinkResponse;
     /// `CreatePolicy`.
     create_policy: own CreatePolicy changes (godwit::CreatePolicyRequest) -> NoAnswer;
     /// `UpdatePolicy`.
@@ -265,8 +271,13 @@ calls! {
 }
 
 impl Client {
-    /// A client; nothing is contacted.
-    pub fn new(endpoint: Url, key: AccessKey, region: String) -> Result<Self, ClientError> {
+    /// A client; nothing is contacted. If `trusted` certificates are given, the service's is checked against these alone.
+    pub fn new(
+        endpoint: Url,
+        key: AccessKey,
+        region: String,
+        trusted: Option<Vec<Certificate>>,
+    ) -> Result<Self, ClientError> {
         let unusable = |error: reqwest::Error| ClientError::Unreachable {
             endpoint: endpoint.to_string(),
             reason: innermost(&error),
@@ -278,9 +289,18 @@ impl Client {
             .timeout(ANSWER_BOUND)
             .redirect(reqwest::redirect::Policy::none());
         // The system's certificates are read only where they are needed.
-        let http = if endpoint.scheme() == "https" { http } else { http.tls_certs_only([]) };
+        let http = match trusted {
+            Some(trusted) => http.tls_certs_only(trusted),
+            None if endpoint.scheme() == "https" => http,
+            None => http.tls_certs_only([]),
+        };
         let http = http.build().map_err(unusable)?;
         Ok(Self { http, endpoint, key, region })
+    }
+
+    /// Where the service is.
+    pub fn endpoint(&self) -> &Url {
+        &self.endpoint
     }
 
     /// `ReadImage`: exactly the bytes that were asked for.
@@ -426,7 +446,7 @@ mod tests {
 
     fn client(endpoint: &str) -> Client {
         let key = AccessKey { id: "GW1".into(), secret: Zeroizing::new("s".into()), session_token: None };
-        Client::new(endpoint.parse().unwrap(), key, "eu-central-1".into()).unwrap()
+        Client::new(endpoint.parse().unwrap(), key, "eu-central-1".into(), None).unwrap()
     }
 
     #[tokio::test]

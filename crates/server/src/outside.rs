@@ -41,6 +41,14 @@ pub fn home() -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from)
 }
 
+/// What this machine calls itself.
+pub fn host_name() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = text.trim();
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    (!name.is_empty() && name.bytes().all(fits)).then(|| name.to_ascii_lowercase())
+}
+
 /// Replaces this program by itself, with these variables in its environment. Comes back only if that fails.
 pub fn start_again(variables: &[(&str, &str)]) -> io::Error {
     let program = match std::env::current_exe() {

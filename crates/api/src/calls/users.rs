@@ -2,11 +2,11 @@
 
 use super::{Outcome, page};
 use crate::shapes::godwit::{
-    AccessKeyDescription, AccessKeyRequest, CreateUserRequest, DescribeAccessKeysRequest, DescribeAccessKeysResponse,
-    DescribeUsersRequest, DescribeUsersResponse, NewAccessKeyResponse, NoAnswer, PolicyOfUserRequest,
-    RotateAccessKeyRequest, UserDescription, UserRequest,
+    AccessKeyDescription, AccessKeyRequest, CreateSignInLinkResponse, CreateUserRequest, DescribeAccessKeysRequest,
+    DescribeAccessKeysResponse, DescribeUsersRequest, DescribeUsersResponse, NewAccessKeyResponse, NoAnswer,
+    PolicyOfUserRequest, RotateAccessKeyRequest, SetPasswordRequest, UserDescription, UserRequest,
 };
-use godwit_control::service::{AccessKey, NewAccessKey, Service, User};
+use godwit_control::service::{AccessKey, NewAccessKey, Secret, Service, User};
 use godwit_model::time::Timestamp;
 
 /// `CreateUser`.
@@ -101,11 +101,31 @@ pub async fn describe_keys(
     Ok(DescribeAccessKeysResponse { access_keys: found.items, next_token: found.next })
 }
 
+/// `SetPassword`.
+pub async fn set_password(service: &Service, now: Timestamp, request: SetPasswordRequest) -> Outcome<NoAnswer> {
+    service.set_password(&request.user_name, Secret::new(request.password), now).await?;
+    Ok(NoAnswer {})
+}
+
+/// `DeletePassword`.
+pub async fn delete_password(service: &Service, _now: Timestamp, request: UserRequest) -> Outcome<NoAnswer> {
+    service.delete_password(&request.user_name).await?;
+    Ok(NoAnswer {})
+}
+
+/// `CreateSignInLink`.
+pub async fn create_link(service: &Service, now: Timestamp, request: UserRequest) -> Outcome<CreateSignInLinkResponse> {
+    let link = service.create_sign_in_link(&request.user_name, now).await?;
+    let (token, expires_on) = (link.token.expose().to_owned(), link.expires_at.into());
+    Ok(CreateSignInLinkResponse { user_name: request.user_name, token, expires_on })
+}
+
 fn user(user: User) -> UserDescription {
     UserDescription {
         user_name: user.name,
         enabled: user.enabled,
         policy_names: user.policies,
+        has_password: user.has_password,
         created_on: user.created_at.into(),
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// `CreateAppResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct CreateAppResponse {
     /// A summary description of the application.
@@ -25,6 +26,7 @@ pub struct CreateAppResponse {
 
 /// `CreateReplicationJobResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct CreateReplicationJobResponse {
     /// The unique identifier of the replication job.
@@ -34,41 +36,49 @@ pub struct CreateReplicationJobResponse {
 
 /// `DeleteAppLaunchConfigurationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteAppLaunchConfigurationResponse {}
 
 /// `DeleteAppReplicationConfigurationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteAppReplicationConfigurationResponse {}
 
 /// `DeleteAppResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteAppResponse {}
 
 /// `DeleteAppValidationConfigurationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteAppValidationConfigurationResponse {}
 
 /// `DeleteReplicationJobResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteReplicationJobResponse {}
 
 /// `DeleteServerCatalogResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteServerCatalogResponse {}
 
 /// `DisassociateConnectorResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DisassociateConnectorResponse {}
 
 /// `GenerateChangeSetResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateChangeSetResponse {
     /// The location of the Amazon S3 object.
@@ -78,6 +88,7 @@ pub struct GenerateChangeSetResponse {
 
 /// `GenerateTemplateResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateTemplateResponse {
     /// The location of the Amazon S3 object.
@@ -87,6 +98,7 @@ pub struct GenerateTemplateResponse {
 
 /// `GetAppLaunchConfigurationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppLaunchConfigurationResponse {
     /// The ID of the application.
@@ -105,6 +117,7 @@ pub struct GetAppLaunchConfigurationResponse {
 
 /// `GetAppReplicationConfigurationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppReplicationConfigurationResponse {
     /// The replication configurations associated with server groups in this application.
@@ -114,6 +127,7 @@ pub struct GetAppReplicationConfigurationResponse {
 
 /// `GetAppResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppResponse {
     /// Information about the application.
@@ -129,6 +143,7 @@ pub struct GetAppResponse {
 
 /// `GetAppValidationConfigurationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppValidationConfigurationResponse {
     /// The configuration for application validation.
@@ -141,6 +156,7 @@ pub struct GetAppValidationConfigurationResponse {
 
 /// `GetAppValidationOutputResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppValidationOutputResponse {
     /// The validation output.
@@ -150,6 +166,7 @@ pub struct GetAppValidationOutputResponse {
 
 /// `GetConnectorsResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetConnectorsResponse {
     /// Information about the registered connectors.
@@ -162,6 +179,7 @@ pub struct GetConnectorsResponse {
 
 /// `GetReplicationJobsResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetReplicationJobsResponse {
     /// Information about the replication jobs.
@@ -174,6 +192,7 @@ pub struct GetReplicationJobsResponse {
 
 /// `GetReplicationRunsResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetReplicationRunsResponse {
     /// Information about the replication job.
@@ -189,6 +208,7 @@ pub struct GetReplicationRunsResponse {
 
 /// `GetServersResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetServersResponse {
     /// The time when the server was last modified.
@@ -207,21 +227,25 @@ pub struct GetServersResponse {
 
 /// `ImportAppCatalogResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ImportAppCatalogResponse {}
 
 /// `ImportServerCatalogResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ImportServerCatalogResponse {}
 
 /// `LaunchAppResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct LaunchAppResponse {}
 
 /// `ListAppsResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ListAppsResponse {
     /// The application summaries.
@@ -234,36 +258,43 @@ pub struct ListAppsResponse {
 
 /// `NotifyAppValidationOutputResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct NotifyAppValidationOutputResponse {}
 
 /// `PutAppLaunchConfigurationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct PutAppLaunchConfigurationResponse {}
 
 /// `PutAppReplicationConfigurationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct PutAppReplicationConfigurationResponse {}
 
 /// `PutAppValidationConfigurationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct PutAppValidationConfigurationResponse {}
 
 /// `StartAppReplicationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct StartAppReplicationResponse {}
 
 /// `StartOnDemandAppReplicationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct StartOnDemandAppReplicationResponse {}
 
 /// `StartOnDemandReplicationRunResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct StartOnDemandReplicationRunResponse {
     /// The ID of the replication run.
@@ -273,16 +304,19 @@ pub struct StartOnDemandReplicationRunResponse {
 
 /// `StopAppReplicationResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct StopAppReplicationResponse {}
 
 /// `TerminateAppResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct TerminateAppResponse {}
 
 /// `UpdateAppResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateAppResponse {
     /// A summary description of the application.
@@ -298,5 +332,6 @@ pub struct UpdateAppResponse {
 
 /// `UpdateReplicationJobResponse`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateReplicationJobResponse {}

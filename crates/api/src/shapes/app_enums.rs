@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Values of `AppLaunchConfigurationStatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum AppLaunchConfigurationStatus {
     /// `NOT_CONFIGURED`
     #[serde(rename = "NOT_CONFIGURED")]
@@ -27,6 +28,7 @@ impl AppLaunchConfigurationStatus {
 
 /// Values of `AppLaunchStatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum AppLaunchStatus {
     /// `READY_FOR_CONFIGURATION`
     #[serde(rename = "READY_FOR_CONFIGURATION")]
@@ -100,6 +102,7 @@ impl AppLaunchStatus {
 
 /// Values of `AppReplicationConfigurationStatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum AppReplicationConfigurationStatus {
     /// `NOT_CONFIGURED`
     #[serde(rename = "NOT_CONFIGURED")]
@@ -121,6 +124,7 @@ impl AppReplicationConfigurationStatus {
 
 /// Values of `AppReplicationStatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum AppReplicationStatus {
     /// `READY_FOR_CONFIGURATION`
     #[serde(rename = "READY_FOR_CONFIGURATION")]
@@ -198,6 +202,7 @@ impl AppReplicationStatus {
 
 /// Values of `AppStatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum AppStatus {
     /// `CREATING`
     #[serde(rename = "CREATING")]
@@ -235,6 +240,7 @@ impl AppStatus {
 
 /// Values of `AppValidationStrategy`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum AppValidationStrategy {
     /// `SSM`
     #[serde(rename = "SSM")]
@@ -252,6 +258,7 @@ impl AppValidationStrategy {
 
 /// Values of `ScriptType`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ScriptType {
     /// `SHELL_SCRIPT`
     #[serde(rename = "SHELL_SCRIPT")]
@@ -273,6 +280,7 @@ impl ScriptType {
 
 /// Values of `ServerValidationStrategy`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ServerValidationStrategy {
     /// `USERDATA`
     #[serde(rename = "USERDATA")]
@@ -290,6 +298,7 @@ impl ServerValidationStrategy {
 
 /// Values of `ValidationStatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ValidationStatus {
     /// `READY_FOR_VALIDATION`
     #[serde(rename = "READY_FOR_VALIDATION")]

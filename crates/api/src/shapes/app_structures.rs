@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// Information about the application.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct AppSummary {
     /// The unique ID of the application.
@@ -73,6 +74,7 @@ pub struct AppSummary {
 
 /// Configuration for validating an application.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct AppValidationConfiguration {
     /// The ID of the validation.
@@ -91,6 +93,7 @@ pub struct AppValidationConfiguration {
 
 /// Output from validating an application.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct AppValidationOutput {
     /// Output from using SSM to validate the application.
@@ -100,6 +103,7 @@ pub struct AppValidationOutput {
 
 /// Details about the latest launch of an application.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct LaunchDetails {
     /// The latest time that this application was launched successfully.
@@ -115,6 +119,7 @@ pub struct LaunchDetails {
 
 /// Contains the status of validating an application.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct NotificationContext {
     /// The ID of the validation.
@@ -130,6 +135,7 @@ pub struct NotificationContext {
 
 /// Contains the location of validation output.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct SSMOutput {
     /// `s3Location`.
@@ -139,6 +145,7 @@ pub struct SSMOutput {
 
 /// Contains validation parameters.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct SSMValidationParameters {
     /// The location of the validation script.
@@ -163,6 +170,7 @@ pub struct SSMValidationParameters {
 
 /// Logical grouping of servers.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerGroup {
     /// The ID of a server group.
@@ -178,6 +186,7 @@ pub struct ServerGroup {
 
 /// Launch configuration for a server group.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerGroupLaunchConfiguration {
     /// The ID of the server group with which the launch configuration is associated.
@@ -193,6 +202,7 @@ pub struct ServerGroupLaunchConfiguration {
 
 /// Replication configuration for a server group.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerGroupReplicationConfiguration {
     /// The ID of the server group with which this replication configuration is associated.
@@ -205,6 +215,7 @@ pub struct ServerGroupReplicationConfiguration {
 
 /// Configuration for validating an instance.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerGroupValidationConfiguration {
     /// The ID of the server group.
@@ -217,6 +228,7 @@ pub struct ServerGroupValidationConfiguration {
 
 /// Launch configuration for a server.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerLaunchConfiguration {
     /// The ID of the server with which the launch configuration is associated.
@@ -259,6 +271,7 @@ pub struct ServerLaunchConfiguration {
 
 /// Replication configuration of a server.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerReplicationConfiguration {
     /// The ID of the server with which this replication configuration is associated.
@@ -271,6 +284,7 @@ pub struct ServerReplicationConfiguration {
 
 /// The replication parameters for replicating a server.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerReplicationParameters {
     /// The seed time for creating a replication job for the server.
@@ -298,6 +312,7 @@ pub struct ServerReplicationParameters {
 
 /// Configuration for validating an instance.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerValidationConfiguration {
     /// `server`.
@@ -319,6 +334,7 @@ pub struct ServerValidationConfiguration {
 
 /// Contains output from validating an instance.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerValidationOutput {
     /// `server`.
@@ -328,6 +344,7 @@ pub struct ServerValidationOutput {
 
 /// Contains the location of a validation script.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
     /// `s3Location`.
@@ -337,6 +354,7 @@ pub struct Source {
 
 /// Key/value pair that can be assigned to an application.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct Tag {
     /// The tag key.
@@ -349,6 +367,7 @@ pub struct Tag {
 
 /// A script that runs on first launch of an Amazon EC2 instance.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct UserData {
     /// Amazon S3 location of the user-data script.
@@ -358,6 +377,7 @@ pub struct UserData {
 
 /// Contains validation parameters.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct UserDataValidationParameters {
     /// The location of the validation script.
@@ -370,6 +390,7 @@ pub struct UserDataValidationParameters {
 
 /// Contains validation output.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ValidationOutput {
     /// The ID of the validation.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Values of `ConnectorCapability`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ConnectorCapability {
     /// `VSPHERE`
     #[serde(rename = "VSPHERE")]
@@ -39,6 +40,7 @@ impl ConnectorCapability {
 
 /// Values of `ConnectorStatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ConnectorStatus {
     /// `HEALTHY`
     #[serde(rename = "HEALTHY")]
@@ -60,6 +62,7 @@ impl ConnectorStatus {
 
 /// Values of `LicenseType`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum LicenseType {
     /// `AWS`
     #[serde(rename = "AWS")]
@@ -81,6 +84,7 @@ impl LicenseType {
 
 /// Values of `OutputFormat`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum OutputFormat {
     /// `JSON`
     #[serde(rename = "JSON")]
@@ -102,6 +106,7 @@ impl OutputFormat {
 
 /// Values of `ReplicationJobState`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ReplicationJobState {
     /// `PENDING`
     #[serde(rename = "PENDING")]
@@ -147,6 +152,7 @@ impl ReplicationJobState {
 
 /// Values of `ReplicationRunState`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ReplicationRunState {
     /// `PENDING`
     #[serde(rename = "PENDING")]
@@ -188,6 +194,7 @@ impl ReplicationRunState {
 
 /// Values of `ReplicationRunType`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ReplicationRunType {
     /// `ON_DEMAND`
     #[serde(rename = "ON_DEMAND")]
@@ -209,6 +216,7 @@ impl ReplicationRunType {
 
 /// Values of `ServerCatalogStatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ServerCatalogStatus {
     /// `NOT_IMPORTED`
     #[serde(rename = "NOT_IMPORTED")]
@@ -242,6 +250,7 @@ impl ServerCatalogStatus {
 
 /// Values of `ServerType`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ServerType {
     /// `VIRTUAL_MACHINE`
     #[serde(rename = "VIRTUAL_MACHINE")]
@@ -259,6 +268,7 @@ impl ServerType {
 
 /// Values of `VmManagerType`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum VmManagerType {
     /// `VSPHERE`
     #[serde(rename = "VSPHERE")]

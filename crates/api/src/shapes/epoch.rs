@@ -7,6 +7,7 @@ use std::fmt;
 
 /// Milliseconds since the epoch. On the wire seconds: a whole number where possible, otherwise with a fraction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(type = "number"))]
 pub struct EpochSeconds(pub i64);
 
 impl From<Timestamp> for EpochSeconds {

@@ -14,4 +14,5 @@ pub mod operations;
 pub mod requests;
 pub mod rule;
 pub mod rules;
+pub mod session;
 pub mod structures;

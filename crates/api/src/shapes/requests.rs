@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// `CreateAppRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct CreateAppRequest {
     /// The name of the new application.
@@ -34,6 +35,7 @@ pub struct CreateAppRequest {
 
 /// `CreateReplicationJobRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct CreateReplicationJobRequest {
     /// The ID of the server.
@@ -68,6 +70,7 @@ pub struct CreateReplicationJobRequest {
 
 /// `DeleteAppLaunchConfigurationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteAppLaunchConfigurationRequest {
     /// The ID of the application.
@@ -77,6 +80,7 @@ pub struct DeleteAppLaunchConfigurationRequest {
 
 /// `DeleteAppReplicationConfigurationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteAppReplicationConfigurationRequest {
     /// The ID of the application.
@@ -86,6 +90,7 @@ pub struct DeleteAppReplicationConfigurationRequest {
 
 /// `DeleteAppRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteAppRequest {
     /// The ID of the application.
@@ -102,6 +107,7 @@ pub struct DeleteAppRequest {
 
 /// `DeleteAppValidationConfigurationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteAppValidationConfigurationRequest {
     /// The ID of the application.
@@ -110,6 +116,7 @@ pub struct DeleteAppValidationConfigurationRequest {
 
 /// `DeleteReplicationJobRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteReplicationJobRequest {
     /// The ID of the replication job.
@@ -118,11 +125,13 @@ pub struct DeleteReplicationJobRequest {
 
 /// `DeleteServerCatalogRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteServerCatalogRequest {}
 
 /// `DisassociateConnectorRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct DisassociateConnectorRequest {
     /// The ID of the connector.
@@ -131,6 +140,7 @@ pub struct DisassociateConnectorRequest {
 
 /// `GenerateChangeSetRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateChangeSetRequest {
     /// The ID of the application associated with the change set.
@@ -143,6 +153,7 @@ pub struct GenerateChangeSetRequest {
 
 /// `GenerateTemplateRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GenerateTemplateRequest {
     /// The ID of the application associated with the CloudFormation template.
@@ -155,6 +166,7 @@ pub struct GenerateTemplateRequest {
 
 /// `GetAppLaunchConfigurationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppLaunchConfigurationRequest {
     /// The ID of the application.
@@ -164,6 +176,7 @@ pub struct GetAppLaunchConfigurationRequest {
 
 /// `GetAppReplicationConfigurationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppReplicationConfigurationRequest {
     /// The ID of the application.
@@ -173,6 +186,7 @@ pub struct GetAppReplicationConfigurationRequest {
 
 /// `GetAppRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppRequest {
     /// The ID of the application.
@@ -182,6 +196,7 @@ pub struct GetAppRequest {
 
 /// `GetAppValidationConfigurationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppValidationConfigurationRequest {
     /// The ID of the application.
@@ -190,6 +205,7 @@ pub struct GetAppValidationConfigurationRequest {
 
 /// `GetAppValidationOutputRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetAppValidationOutputRequest {
     /// The ID of the application.
@@ -198,6 +214,7 @@ pub struct GetAppValidationOutputRequest {
 
 /// `GetConnectorsRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetConnectorsRequest {
     /// The token for the next set of results.
@@ -210,6 +227,7 @@ pub struct GetConnectorsRequest {
 
 /// `GetReplicationJobsRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetReplicationJobsRequest {
     /// The ID of the replication job.
@@ -225,6 +243,7 @@ pub struct GetReplicationJobsRequest {
 
 /// `GetReplicationRunsRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetReplicationRunsRequest {
     /// The ID of the replication job.
@@ -239,6 +258,7 @@ pub struct GetReplicationRunsRequest {
 
 /// `GetServersRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct GetServersRequest {
     /// The token for the next set of results.
@@ -254,6 +274,7 @@ pub struct GetServersRequest {
 
 /// `ImportAppCatalogRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ImportAppCatalogRequest {
     /// The name of the service role.
@@ -263,11 +284,13 @@ pub struct ImportAppCatalogRequest {
 
 /// `ImportServerCatalogRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ImportServerCatalogRequest {}
 
 /// `LaunchAppRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct LaunchAppRequest {
     /// The ID of the application.
@@ -277,6 +300,7 @@ pub struct LaunchAppRequest {
 
 /// `ListAppsRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ListAppsRequest {
     /// The unique application IDs.
@@ -292,6 +316,7 @@ pub struct ListAppsRequest {
 
 /// `NotifyAppValidationOutputRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct NotifyAppValidationOutputRequest {
     /// The ID of the application.
@@ -303,6 +328,7 @@ pub struct NotifyAppValidationOutputRequest {
 
 /// `PutAppLaunchConfigurationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct PutAppLaunchConfigurationRequest {
     /// The ID of the application.
@@ -321,6 +347,7 @@ pub struct PutAppLaunchConfigurationRequest {
 
 /// `PutAppReplicationConfigurationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct PutAppReplicationConfigurationRequest {
     /// The ID of the application.
@@ -333,6 +360,7 @@ pub struct PutAppReplicationConfigurationRequest {
 
 /// `PutAppValidationConfigurationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct PutAppValidationConfigurationRequest {
     /// The ID of the application.
@@ -347,6 +375,7 @@ pub struct PutAppValidationConfigurationRequest {
 
 /// `StartAppReplicationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct StartAppReplicationRequest {
     /// The ID of the application.
@@ -356,6 +385,7 @@ pub struct StartAppReplicationRequest {
 
 /// `StartOnDemandAppReplicationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct StartOnDemandAppReplicationRequest {
     /// The ID of the application.
@@ -367,6 +397,7 @@ pub struct StartOnDemandAppReplicationRequest {
 
 /// `StartOnDemandReplicationRunRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct StartOnDemandReplicationRunRequest {
     /// The ID of the replication job.
@@ -378,6 +409,7 @@ pub struct StartOnDemandReplicationRunRequest {
 
 /// `StopAppReplicationRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct StopAppReplicationRequest {
     /// The ID of the application.
@@ -387,6 +419,7 @@ pub struct StopAppReplicationRequest {
 
 /// `TerminateAppRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct TerminateAppRequest {
     /// The ID of the application.
@@ -396,6 +429,7 @@ pub struct TerminateAppRequest {
 
 /// `UpdateAppRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateAppRequest {
     /// The ID of the application.
@@ -420,6 +454,7 @@ pub struct UpdateAppRequest {
 
 /// `UpdateReplicationJobRequest`.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateReplicationJobRequest {
     /// The ID of the replication job.

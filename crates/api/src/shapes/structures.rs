@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Represents a connector.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct Connector {
     /// The ID of the connector.
@@ -44,6 +45,7 @@ pub struct Connector {
 
 /// Represents a replication job.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicationJob {
     /// The ID of the replication job.
@@ -104,6 +106,7 @@ pub struct ReplicationJob {
 
 /// Represents a replication run.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicationRun {
     /// The ID of the replication run.
@@ -143,6 +146,7 @@ pub struct ReplicationRun {
 
 /// Details of the current stage of a replication run.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicationRunStageDetails {
     /// The current stage of a replication run.
@@ -155,6 +159,7 @@ pub struct ReplicationRunStageDetails {
 
 /// Location of an Amazon S3 object.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct S3Location {
     /// The Amazon S3 bucket name.
@@ -167,6 +172,7 @@ pub struct S3Location {
 
 /// Represents a server.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
     /// The ID of the server.
@@ -188,6 +194,7 @@ pub struct Server {
 
 /// Represents a VM server.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct VmServer {
     /// The VM server location.
@@ -209,6 +216,7 @@ pub struct VmServer {
 
 /// Represents a VM server location.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct VmServerAddress {
     /// The ID of the VM manager.

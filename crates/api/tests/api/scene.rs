@@ -14,7 +14,7 @@ use godwit_control::replicator::{
     ReadRates, Replicator, SettleEnd, SourceServer, SweepEnd, SweepOrder, SweepPlan, SweepProgress, Traced,
     TransferOrder, TransferReport, VerifyResult, VerifyScope, VolumeResult,
 };
-use godwit_control::service::{Secret, SecretBox};
+use godwit_control::service::{Passwords, Secret, SecretBox};
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, KeyStore, Parts};
 use godwit_model::cap::HeldBack;
@@ -265,6 +265,16 @@ impl SecretBox for Unwrapped {
     }
 }
 
+impl Passwords for Unwrapped {
+    fn digest(&self, password: &Secret) -> Result<String, Failure> {
+        Ok(format!("digest of {}", password.expose()))
+    }
+
+    fn is(&self, password: &Secret, digest: Option<&str>) -> bool {
+        digest.is_some_and(|digest| digest == format!("digest of {}", password.expose()))
+    }
+}
+
 /// A service with one administrator.
 pub struct Scene {
     /// The API.
@@ -300,6 +310,7 @@ impl Scene {
             notifier: Arc::new(DataLine),
             keys: Arc::new(DataLine),
             secrets: Arc::new(Unwrapped),
+            passwords: Arc::new(Unwrapped),
             clock: clock.clone(),
             draw: draw.clone(),
             options: Options::default(),
@@ -307,7 +318,11 @@ impl Scene {
         let control = Control::start(parts).await.unwrap();
         let service = control.service();
         service.create_administrator(ACCESS_KEY, &Secret::new(SECRET.to_owned()), clock()).await.unwrap();
-        Scene { router: router(ApiState { service, clock, draw }, bounds), control, _folder: folder }
+        Scene {
+            router: router(ApiState { service, clock, draw, stop: CancellationToken::new() }, bounds),
+            control,
+            _folder: folder,
+        }
     }
 
     /// Stops the service.

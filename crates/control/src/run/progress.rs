@@ -1,5 +1,6 @@
 //! Live figures of runs and verifications, and the rates that follow from them.
 
+use crate::changes::{Changes, Kind, Kinds};
 use crate::store::VolumeRecord;
 use godwit_model::figures::VolumeFigures;
 use godwit_model::id::{ImageId, RunId};
@@ -19,6 +20,8 @@ const SAMPLE_EVERY: Millis = Millis(250);
 pub(crate) struct Progress {
     runs: Mutex<HashMap<RunId, Live>>,
     images: Mutex<HashMap<ImageId, u64>>,
+    /// What only moves in memory is told from here; figures of volumes are written every second, and told then.
+    changes: Changes,
 }
 
 /// Live figures of a run.
@@ -54,6 +57,11 @@ pub(crate) struct Rates {
 }
 
 impl Progress {
+    /// Nothing is at work; what comes is told to those who listen to `changes`.
+    pub fn telling(changes: Changes) -> Progress {
+        Progress { changes, ..Progress::default() }
+    }
+
     /// A run enters a stage: its figures are those of the store, its rates begin anew.
     pub fn enter(&self, run: &RunId, stage: Option<Stage>, volumes: Vec<VolumeRecord>) {
         let volumes = volumes.into_iter().map(|v| (v.device, v.figures)).collect();
@@ -81,6 +89,7 @@ impl Progress {
         let Some(live) = runs.get_mut(run) else { return };
         live.verify = Some((done, total));
         live.sample(Sample { at: now, moved: 0, done, total });
+        self.changes.tell(Kinds::of(Kind::Progress));
     }
 
     pub fn trouble(&self, run: &RunId, what: Option<String>) {
@@ -103,6 +112,7 @@ impl Progress {
 
     pub fn image_verified(&self, image: &ImageId, bytes: u64) {
         self.images.lock().expect("no thread panics while it holds this").insert(image.clone(), bytes);
+        self.changes.tell(Kinds::of(Kind::Progress));
     }
 
     pub fn forget_image(&self, image: &ImageId) {

@@ -15,12 +15,14 @@ mod forecasts;
 mod images;
 mod jobs;
 mod keys;
+pub(crate) mod lockout;
 mod notifications;
 mod page;
 mod policies;
 mod reads;
 mod runs;
 mod scrubs;
+pub(crate) mod sessions;
 mod sweeps;
 mod users;
 
@@ -43,6 +45,7 @@ pub use page::{DEFAULT_PAGE, LONGEST_PAGE, Page, Paged};
 pub use policies::{PolicyChanges, Role, WrittenPolicy};
 pub use runs::{Run, RunVolume, RunsFilter};
 pub use scrubs::{Scrub, ScrubDescription};
+pub use sessions::{NotSignedIn, Passwords, Proof, Session, SessionLimits, SignIn, SignInLink, SignedInWith};
 pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
 pub use users::User;
 

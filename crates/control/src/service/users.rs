@@ -4,6 +4,7 @@ use super::page::paged;
 use super::policies::named;
 use super::{Answer, Page, Paged, Service, ServiceError};
 use crate::store::StoreError;
+use godwit_model::policy::{Policy, Verdict, evaluate};
 use godwit_model::time::Timestamp;
 
 /// Longest name of a user, a policy or a role.
@@ -23,6 +24,8 @@ pub struct User {
     pub created_at: Timestamp,
     /// Names of its policies.
     pub policies: Vec<String>,
+    /// Whether it can sign in with a password.
+    pub has_password: bool,
 }
 
 impl Service {
@@ -74,28 +77,25 @@ impl Service {
 
     /// The user whose key this is, if it may carry out `action`; else the refusal. Ask after the signature is proven.
     pub async fn authorize(&self, access_key_id: &str, action: &str, now: Timestamp) -> Answer<String> {
-        use godwit_model::policy::{Verdict, evaluate};
-        let owner = self.line.store.key_owner(access_key_id).await?;
-        let refused = |why: String| Err(ServiceError::new(super::ErrorCode::UnauthorizedOperation, why));
-        let Some(owner) = owner else {
-            return refused(format!("the access key was removed; {action} was not carried out"));
+        let Some(owner) = self.line.store.key_owner(access_key_id).await? else {
+            return Err(unauthorized(format!("the access key was removed; {action} was not carried out")));
         };
-        let (user, policies) = (owner.user, owner.policies);
-        match evaluate(policies.iter().map(|(_, policy)| policy), action) {
-            Verdict::Allowed => {}
-            Verdict::Denied => {
-                let denies = |policy| evaluate([policy], action) == Verdict::Denied;
-                let name = policies.iter().find(|(_, policy)| denies(policy)).map_or("", |(name, _)| name.as_str());
-                return refused(format!("the user '{user}' may not do {action}: the policy '{name}' denies it"));
-            }
-            Verdict::NotAllowed => {
-                return refused(format!(
-                    "the user '{user}' may not do {action}: none of its policies allows it; an administrator can attach one"
-                ));
-            }
-        }
+        check_allowed(&owner.user, &owner.policies, action)?;
         self.note_use(access_key_id, owner.last_used_at, now).await;
-        Ok(user)
+        Ok(owner.user)
+    }
+
+    /// Whether the user of a session may carry out `action`; else the refusal.
+    pub async fn authorize_user(&self, user: &str, action: &str) -> Answer<()> {
+        let policies = self.line.store.policies_of_enabled(user).await?;
+        check_allowed(user, &policies, action)
+    }
+
+    /// Which of `actions` a user may carry out.
+    pub async fn allowed(&self, user: &str, actions: &[&'static str]) -> Answer<Vec<&'static str>> {
+        let policies = self.line.store.policies_of_enabled(user).await?;
+        let may = |action: &&'static str| check_allowed(user, &policies, action).is_ok();
+        Ok(actions.iter().copied().filter(may).collect())
     }
 
     /// Coarse, so that a call that only reads does not cost a write. A full disk keeps nobody from asking why.
@@ -108,6 +108,25 @@ impl Service {
             tracing::debug!(access_key_id, error = %failure, "the use of an access key was not recorded");
         }
     }
+}
+
+/// Refuses what the policies of a user do not allow it.
+fn check_allowed(user: &str, policies: &[(String, Policy)], action: &str) -> Answer<()> {
+    match evaluate(policies.iter().map(|(_, policy)| policy), action) {
+        Verdict::Allowed => Ok(()),
+        Verdict::Denied => {
+            let denies = |policy| evaluate([policy], action) == Verdict::Denied;
+            let name = policies.iter().find(|(_, policy)| denies(policy)).map_or("", |(name, _)| name.as_str());
+            Err(unauthorized(format!("the user '{user}' may not do {action}: the policy '{name}' denies it")))
+        }
+        Verdict::NotAllowed => Err(unauthorized(format!(
+            "the user '{user}' may not do {action}: none of its policies allows it; an administrator can attach one"
+        ))),
+    }
+}
+
+fn unauthorized(why: String) -> ServiceError {
+    ServiceError::new(super::ErrorCode::UnauthorizedOperation, why)
 }
 
 /// Refuses what cannot be a name of a user, a policy or a role: as IAM does it.

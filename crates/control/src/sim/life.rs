@@ -219,6 +219,7 @@ impl Sim {
             notifier: self.storm.clone(),
             keys: self.storm.clone(),
             secrets: Arc::new(Reversing),
+            passwords: Arc::new(Reversing),
             clock: Arc::new(move || clock.now()),
             draw: Arc::new(move || {
                 let mut dice = drawn.lock().unwrap();

@@ -93,6 +93,15 @@ impl Store {
         Ok(owner)
     }
 
+    /// What a user may do: nothing if it is disabled or does not exist.
+    pub(crate) async fn policies_of_enabled(&self, user: &str) -> Result<Vec<(String, Policy)>, StoreError> {
+        let enabled = sqlx::query("SELECT user_name FROM service_user WHERE user_name = $1 AND enabled = 1")
+            .bind(user.to_owned())
+            .exists(self.reader(), "look for a user")
+            .await?;
+        if enabled { policies_of(self.reader(), user).await } else { Ok(vec![]) }
+    }
+
     /// Records that a key was used; never an earlier time than is known.
     pub(crate) async fn key_used(&self, access_key_id: &str, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;

@@ -5,8 +5,8 @@
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
 //! ledger from which it goes on after a crash), and what was forecast of it; what every image and snapshot is; what is told to whom, and how far that
-//! is; what keys are called and whether they may be used; users, their policies and access keys, wrapped; roles; the audit
-//! trail. Not stored: material of keys, blocks, digests of blocks, logs, rates, anything that a restart may forget.
+//! is; what keys are called and whether they may be used; users, their policies and access keys, wrapped; roles; passwords, sign-in
+//! links and sessions, as digests; the audit trail. Not stored: material of keys, blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
 //! # Consistency
 //!
@@ -58,10 +58,12 @@ mod row;
 mod run_steps;
 mod runs;
 mod scrubs;
+mod sessions;
 mod sweeps;
 mod trail;
 mod users;
 mod verifications;
+mod writing;
 
 pub(crate) use beside::BesideJobs;
 
@@ -81,24 +83,27 @@ pub(crate) use packs::PackState;
 pub(crate) use query::After;
 pub(crate) use run_steps::{Done, PointRecord, PointVolumeRecord};
 pub(crate) use runs::{DemandDenied, Facts, RunRecord, VolumeRecord};
+pub(crate) use sessions::{NewSession, SessionRecord};
 pub use trail::{TrailReport, check_trail_in};
 pub(crate) use users::NewKey;
 pub(crate) use verifications::VerificationEnd;
 
+use crate::changes::{Changes, Kinds};
 use crate::control::Draw;
 use query::Verbs;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Any, AnyPool, ConnectOptions, Connection, Executor, Row, Transaction};
+use sqlx::{AnyPool, ConnectOptions, Connection, Executor, Row};
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
+use writing::Writing;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 11;
+pub const SCHEMA_VERSION: i64 = 12;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -118,6 +123,7 @@ pub struct Store {
     readers: AnyPool,
     /// One connection: writers queue here in order instead of polling for the file's lock.
     writer: AnyPool,
+    changes: Changes,
     #[cfg(test)]
     pub(crate) probe: crate::testing::Probe,
 }
@@ -125,7 +131,8 @@ pub struct Store {
 /// A transaction that writes. Dropped without [`Tx::commit`] it changes nothing.
 pub(crate) struct Tx {
     /// Gone once it is committed.
-    inner: Option<Transaction<'static, Any>>,
+    inner: Option<Writing>,
+    changes: Changes,
     #[cfg(test)]
     probe: crate::testing::Probe,
 }
@@ -147,6 +154,7 @@ impl Store {
         Ok(Store {
             readers,
             writer,
+            changes: Changes::default(),
             #[cfg(test)]
             probe: crate::testing::Probe::new(),
         })
@@ -171,11 +179,18 @@ impl Store {
         #[cfg(test)]
         self.probe.begin(&self.writer).await;
         let begun = at_once(self.writer.begin_with("BEGIN IMMEDIATE")).await;
+        let inner = begun.map_err(|e| StoreError::database("begin", e))?;
         Ok(Tx {
-            inner: Some(begun.map_err(|e| StoreError::database("begin", e))?),
+            inner: Some(Writing { inner, touched: Kinds::NONE }),
+            changes: self.changes.clone(),
             #[cfg(test)]
             probe: self.probe.clone(),
         })
+    }
+
+    /// Tells what was committed.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     pub(crate) fn reader(&self) -> &AnyPool {
@@ -190,12 +205,18 @@ impl Tx {
             let probe = self.probe.clone();
             probe.commit(&mut self).await.map_err(|e| StoreError::database("commit", e))?;
         }
-        if let Some(inner) = self.inner.take() {
+        if let Some(Writing { inner, touched }) = self.inner.take() {
             at_once(inner.commit()).await.map_err(|e| StoreError::database("commit", e))?;
+            self.changes.tell(touched);
         }
         #[cfg(test)]
         self.probe.committed().await;
         Ok(())
+    }
+
+    /// These change, although no table says so.
+    pub(crate) fn touches(&mut self, kinds: Kinds) {
+        self.touched = self.touched.and(kinds);
     }
 
     /// Draws ids until one is free. `sql` selects a row with the id `$1`.
@@ -235,7 +256,7 @@ async fn at_once<F: Future>(work: F) -> F::Output {
 use crate::testing::at_once;
 
 impl Deref for Tx {
-    type Target = sqlx::AnyConnection;
+    type Target = Writing;
     fn deref(&self) -> &Self::Target {
         self.inner.as_ref().expect(OPEN)
     }
@@ -264,6 +285,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(9, "caps", include_str!("../../migrations/0009_caps.sql")),
         migration(10, "scrub", include_str!("../../migrations/0010_scrub.sql")),
         migration(11, "forecast", include_str!("../../migrations/0011_forecast.sql")),
+        migration(12, "console", include_str!("../../migrations/0012_console.sql")),
     ])
 }
 

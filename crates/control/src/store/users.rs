@@ -3,6 +3,7 @@
 use super::access::{AccessDenied, Change, commit_access, has_administrator};
 use super::query::{After, Order, Verbs};
 use super::row::Fields;
+use super::sessions::{end_sessions, end_sessions_of_key};
 use super::{Store, StoreError, Tx};
 use crate::hex;
 use crate::service::{AccessKey, User};
@@ -78,7 +79,11 @@ impl Store {
             .bind(user.name.clone())
             .all(self.reader(), "list the policies of a user", |row| Fields(row).text("policy_name"))
             .await?;
-        Ok(User { policies, ..user })
+        let has_password = sqlx::query("SELECT user_name FROM user_password WHERE user_name = $1")
+            .bind(user.name.clone())
+            .exists(self.reader(), "look for a password")
+            .await?;
+        Ok(User { policies, has_password, ..user })
     }
 
     /// Already so: nothing changes.
@@ -90,6 +95,9 @@ impl Store {
             .bind(name.to_owned())
             .run(&mut *tx, "enable or disable a user")
             .await?;
+        if !enabled {
+            end_sessions(&mut tx, name, None).await?;
+        }
         if changed == 0 { Ok(Err(no_user(name))) } else { commit_access(tx, had).await }
     }
 
@@ -97,7 +105,13 @@ impl Store {
     pub(crate) async fn delete_user(&self, name: &str) -> Change {
         let mut tx = self.begin().await?;
         let had = has_administrator(&mut tx).await?;
-        for sql in ["DELETE FROM access_key WHERE principal = $1", "DELETE FROM user_policy WHERE user_name = $1"] {
+        for sql in [
+            "DELETE FROM access_key WHERE principal = $1",
+            "DELETE FROM user_policy WHERE user_name = $1",
+            "DELETE FROM user_password WHERE user_name = $1",
+            "DELETE FROM sign_in_link WHERE user_name = $1",
+            "DELETE FROM console_session WHERE user_name = $1",
+        ] {
             sqlx::query(sql).bind(name.to_owned()).run(&mut *tx, "delete a user").await?;
         }
         let deleted = sqlx::query("DELETE FROM service_user WHERE user_name = $1")
@@ -191,6 +205,9 @@ impl Store {
         .bind(now.0)
         .run(&mut *tx, "enable or disable an access key")
         .await?;
+        if !enabled {
+            end_sessions_of_key(&mut tx, id).await?;
+        }
         if changed == 0 { Ok(Err(no_key(id))) } else { commit_access(tx, had).await }
     }
 
@@ -201,6 +218,7 @@ impl Store {
             .bind(id.to_owned())
             .run(&mut *tx, "delete an access key")
             .await?;
+        end_sessions_of_key(&mut tx, id).await?;
         if deleted == 0 { Ok(Err(no_key(id))) } else { commit_access(tx, had).await }
     }
 
@@ -268,7 +286,7 @@ async fn insert_key(tx: &mut Tx, user: &str, key: &NewKey<'_>, now: Timestamp) -
     Ok(Ok(()))
 }
 
-async fn user_exists<'c>(at: impl AnyExecutor<'c>, name: &str) -> Result<bool, StoreError> {
+pub(super) async fn user_exists<'c>(at: impl AnyExecutor<'c>, name: &str) -> Result<bool, StoreError> {
     sqlx::query("SELECT user_name FROM service_user WHERE user_name = $1")
         .bind(name.to_owned())
         .exists(at, "look for a user")
@@ -285,7 +303,7 @@ async fn policy_exists(tx: &mut Tx, name: &str) -> Result<bool, StoreError> {
         .await
 }
 
-fn no_user(name: &str) -> AccessDenied {
+pub(super) fn no_user(name: &str) -> AccessDenied {
     AccessDenied::Unknown { noun: "user", name: name.to_owned(), list: "DescribeUsers" }
 }
 
@@ -304,6 +322,7 @@ fn user(row: &AnyRow) -> Result<User, StoreError> {
         enabled: fields.truth("enabled")?,
         created_at: fields.time("created_at")?,
         policies: vec![],
+        has_password: false,
     })
 }
 

@@ -61,6 +61,16 @@ impl SecretBox for Reversing {
     }
 }
 
+impl Passwords for Reversing {
+    fn digest(&self, password: &Secret) -> Result<String, Failure> {
+        Ok(password.expose().chars().rev().collect())
+    }
+
+    fn is(&self, password: &Secret, digest: Option<&str>) -> bool {
+        digest.is_some_and(|digest| digest.chars().rev().eq(password.expose().chars()))
+    }
+}
+
 impl Harness {
     pub fn new() -> Harness {
         let (world, now) = (World::new(), Arc::new(AtomicI64::new(START.0)));
@@ -104,6 +114,7 @@ impl Harness {
             notifier: self.receivers.clone(),
             keys: self.world.clone(),
             secrets: Arc::new(Reversing),
+            passwords: Arc::new(Reversing),
             clock: Arc::new(move || Timestamp(now.load(Ordering::SeqCst))),
             draw: Arc::new(move || {
                 // Spread over the low bits, so that short ids differ, and now and then the same twice.

@@ -17,6 +17,7 @@ mod pause;
 mod requests;
 mod retention;
 mod scrub;
+mod sessions;
 mod store;
 mod sweeps;
 mod trouble;

@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::credentials::{self, AccessKey, Places};
 use crate::outside::{home, variable};
 use crate::serve::config::DEFAULT_PORT;
-use reqwest::Url;
+use reqwest::{Certificate, Url};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 const ENDPOINT_VARIABLES: [&str; 3] = ["GODWIT_ENDPOINT", "AWS_ENDPOINT_URL_SMS", "AWS_ENDPOINT_URL"];
 /// Variables that say the region; the first one wins.
 const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+/// The variable that says which certificates AWS tools trust.
+const CA_VARIABLE: &str = "AWS_CA_BUNDLE";
 /// The region if none is said.
 const DEFAULT_REGION: &str = "us-east-1";
 /// Longest region: far beyond all that exist.
@@ -25,6 +27,7 @@ pub struct Connection {
     endpoint: Url,
     key: AccessKey,
     region: String,
+    trusted: Option<Vec<Certificate>>,
 }
 
 impl Connection {
@@ -35,13 +38,29 @@ impl Connection {
         let of_variable = || REGION_VARIABLES.into_iter().find_map(variable);
         let region = given(global.region.as_deref()).or_else(of_variable).or_else(|| credentials::region(&places));
         let region = region_or_default(region)?;
-        Ok(Self { endpoint, key: credentials::find(&places)?, region })
+        Ok(Self { endpoint, key: credentials::find(&places)?, region, trusted: trusted(global)? })
     }
 
     /// A client of it.
     pub fn client(self) -> Result<Client, CliError> {
-        Ok(Client::new(self.endpoint, self.key, self.region)?)
+        Ok(Client::new(self.endpoint, self.key, self.region, self.trusted)?)
     }
+}
+
+/// The certificates of the file that an option or the variable of AWS tools names.
+fn trusted(global: &Global) -> Result<Option<Vec<Certificate>>, CliError> {
+    let file = global.ca_certificate.clone().filter(|file| !file.as_os_str().is_empty());
+    let Some(file) = file.or_else(|| variable(CA_VARIABLE).map(PathBuf::from)) else { return Ok(None) };
+    let shown = file.display();
+    let example = "give a PEM file, such as DIR/tls/certificate.pem of 'godwit serve --data DIR'";
+    let text = std::fs::read(&file).map_err(|error| {
+        CliError::usage(format!("the certificates in {shown} cannot be read: {error}")).next(example)
+    })?;
+    let certificates = Certificate::from_pem_bundle(&text).unwrap_or_default();
+    if certificates.is_empty() {
+        return Err(CliError::usage(format!("{shown} holds no certificate")).next(example));
+    }
+    Ok(Some(certificates))
 }
 
 /// The region of the option alone: what a service writes beside its keys does not depend on who starts it.
@@ -101,9 +120,8 @@ fn endpoint(whence: &str, text: &str) -> Result<Url, CliError> {
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url: Url = whole.parse().map_err(|error| refused(&format!("{error}")))?;
     match url.scheme() {
-        "http" if url.has_host() => Ok(url),
-        "https" => Err(refused("this version speaks plain HTTP on loopback only")),
-        _ => Err(refused("only http:// is known")),
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err(refused("only https:// and http:// are known")),
     }
 }
 
@@ -118,7 +136,8 @@ mod tests {
             assert!(endpoint("x", text).is_ok(), "{text}");
         }
         assert_eq!(endpoint("x", "127.0.0.1:8384").unwrap().as_str(), "http://127.0.0.1:8384/");
-        for text in ["", "https://example.org", "ftp://x", "http://", "http://[::"] {
+        assert_eq!(endpoint("x", "https://example.org").unwrap().as_str(), "https://example.org/");
+        for text in ["", "https://", "ftp://x", "http://", "http://[::"] {
             assert_eq!(endpoint("x", text).unwrap_err().exit, Exit::Usage, "{text}");
         }
     }

@@ -14,6 +14,7 @@ mod limits;
 mod nbd;
 mod notifications;
 mod output;
+mod passwords;
 mod policies;
 mod progress;
 mod ranges;
@@ -34,6 +35,7 @@ use crate::cli::error::CliError;
 use crate::client::Client;
 use crate::serve::{THAW_GUARD, thaw_guard};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// How the service is reached, and how answers are shown.
@@ -49,6 +51,9 @@ pub struct Global {
     /// Region that requests are signed for [env: AWS_REGION=] [default: us-east-1]
     #[arg(long, global = true, value_name = "REGION", help_heading = "Connection")]
     region: Option<String>,
+    /// Certificates that the service's is checked against, instead of the system's [env: AWS_CA_BUNDLE=]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    ca_certificate: Option<PathBuf>,
     /// Answer in JSON, for scripts
     #[arg(long, global = true)]
     json: bool,
@@ -286,6 +291,11 @@ mod tests {
             "godwit store sweeps",
             "godwit store scrub",
             "godwit store scrub --detach --json",
+            "godwit users set-password ann",
+            "godwit users set-password ann --password-stdin",
+            "godwit users remove-password ann",
+            "godwit users sign-in-link",
+            "godwit users sign-in-link ann --ca-certificate f",
             "godwit serve --data d",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
@@ -325,6 +335,8 @@ mod tests {
             "godwit keys alias alias/hr",
             "godwit keys alias alias/hr --key alias/a --delete",
             "godwit serve --data d --master-key /etc/godwit/master.key",
+            "godwit users set-password",
+            "godwit users set-password ann secret",
             "godwit serve",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -10,6 +10,7 @@ use crate::serve::remote;
 use crate::serve::{Ready, serve as serve_until_stopped};
 use clap::Args;
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
@@ -39,7 +40,7 @@ pub struct ServeArgs {
     /// Folder of state, keys and images; created if it is not there
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Address to listen on: loopback only in this version; port 0 takes a free one
+    /// Address to listen on; port 0 takes a free one. What others can reach is encrypted
     #[arg(long, value_name = "IP:PORT", default_value_t = format!("127.0.0.1:{DEFAULT_PORT}"))]
     listen: String,
     /// Folder for QEMU's scratch files: they take what a guest overwrites during a run [default: DIR/scratch]
@@ -83,13 +84,32 @@ pub fn serve(args: &ServeArgs, global: &Global) -> Result<(), CliError> {
     Ok(outcome?)
 }
 
-/// Two lines that people and scripts read: where it listens and, the first time, where the keys are.
+/// Lines that people and scripts read: where it listens and, the first time, where the keys are and how a person comes
+/// into the console.
 fn announce(ready: Ready<'_>) -> anyhow::Result<()> {
-    output::line(format!("godwit listening on http://{}", ready.address))?;
-    if let Some(file) = ready.new_credentials {
-        output::line(format!("credentials of the administrator: {}", file.display()))?;
+    let scheme = if ready.certificate.is_some() { "https" } else { "http" };
+    let mut lines = vec![format!("godwit listening on {scheme}://{}", ready.address)];
+    if let Some(certificate) = ready.certificate.filter(|certificate| certificate.is_own) {
+        lines.push(format!("own certificate: {}", certificate.file().display()));
+        lines.push(format!("its SHA-256 fingerprint: {}", certificate.fingerprint()));
     }
-    Ok(())
+    if let Some(file) = ready.new_credentials {
+        lines.push(format!("credentials of the administrator: {}", file.display()));
+    }
+    if let Some(link) = ready.sign_in_link {
+        let (address, link) = (shown(ready.address), link.expose());
+        lines.push(format!("first sign-in, once within an hour: {scheme}://{address}/console/#link={link}"));
+    }
+    // All at once: whoever reads the first line may be gone before the last.
+    Ok(output::line(lines.join("\n"))?)
+}
+
+/// An address that a browser can be given.
+fn shown(address: SocketAddr) -> String {
+    match outside::host_name() {
+        Some(name) if address.ip().is_unspecified() => format!("{name}:{}", address.port()),
+        _ => address.to_string(),
+    }
 }
 
 fn log_to_stderr(filter: &str) -> Result<(), CliError> {

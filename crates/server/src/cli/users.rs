@@ -3,7 +3,7 @@
 use crate::cli::error::CliError;
 use crate::cli::output::Tone;
 use crate::cli::table::{Field, table};
-use crate::cli::{human, output};
+use crate::cli::{human, output, passwords};
 use crate::client::{Client, all_pages};
 use crate::outside;
 use crate::serve::folder::write_private;
@@ -20,6 +20,13 @@ const CREATE_EXAMPLES: &str = "\
 Examples:
   godwit users create ann --policy operator --credentials-file ann.credentials
   godwit users create monitor --policy read-only";
+
+const PASSWORD_EXAMPLES: &str = "\
+A password has at least 12 characters. All sessions of the user end.
+
+Examples:
+  godwit users set-password ann
+  pass show godwit/ann | godwit users set-password ann --password-stdin";
 
 /// What to do with users.
 #[derive(Subcommand, Debug)]
@@ -66,6 +73,26 @@ pub enum UsersCommand {
     /// Delete a user and its access keys
     Delete {
         /// Name of the user
+        user: String,
+    },
+    /// Set the password that a user signs in to the console with; it is asked for
+    #[command(after_help = PASSWORD_EXAMPLES)]
+    SetPassword {
+        /// Name of the user
+        user: String,
+        /// Read it from standard input instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Let a user sign in to the console with a password no more
+    RemovePassword {
+        /// Name of the user
+        user: String,
+    },
+    /// Make a link that signs a user in to the console once, within an hour
+    SignInLink {
+        /// Name of the user
+        #[arg(default_value = "administrator")]
         user: String,
     },
     /// Access keys of users
@@ -163,6 +190,9 @@ pub async fn run(command: UsersCommand, client: &Client, json: bool) -> Result<(
             client.delete_user(&of(&user)).await?;
             done(json, json!({"userName": user}), format!("Deleted {user} and its access keys."))
         }
+        UsersCommand::SetPassword { user, password_stdin } => passwords::set(client, json, user, password_stdin).await,
+        UsersCommand::RemovePassword { user } => passwords::remove(client, json, user).await,
+        UsersCommand::SignInLink { user } => passwords::link(client, json, user).await,
         UsersCommand::Keys(command) => keys(command, client, json).await,
     }
 }

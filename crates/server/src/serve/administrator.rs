@@ -14,6 +14,9 @@ use godwit_model::time::Timestamp;
 use std::path::Path;
 use zeroize::Zeroizing;
 
+/// The user that the first start makes.
+const NAME: &str = "administrator";
+
 /// What makes a key pair recognisable as Godwit's.
 const PREFIX: &str = "GW";
 /// Length of an access key's id, as AWS has it.
@@ -37,6 +40,12 @@ pub async fn ensure(service: &Service, file: &Path, region: &str, now: Timestamp
     write_private(file, credentials::to_text(&key, region).as_bytes())?;
     tracing::warn!(file = %file.display(), "the administrator's keys were missing; new ones were written, the lost ones stay valid");
     Ok(true)
+}
+
+/// A link by which a person comes into the console and sets a password.
+pub async fn sign_in_link(service: &Service, now: Timestamp) -> anyhow::Result<Secret> {
+    let link = service.create_sign_in_link(NAME, now).await.context("make the first sign-in link")?;
+    Ok(link.token)
 }
 
 async fn add(service: &Service, key: &AccessKey, now: Timestamp) -> anyhow::Result<()> {

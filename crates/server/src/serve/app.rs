@@ -3,17 +3,19 @@
 use crate::connector::{Connector, ConnectorParts, Images, Keys, MakeSource};
 use crate::notify::Messenger;
 use crate::outside;
-use crate::serve::administrator;
 use crate::serve::config::Config;
 use crate::serve::folder::{Folder, create_private};
+use crate::serve::passwords::Argon;
 use crate::serve::remote::{self, StoreRefused};
 use crate::serve::secrets::MasterBox;
+use crate::serve::{administrator, console};
 use anyhow::Context;
 use axum::Router;
 use godwit_api::{ApiState, Bounds};
 use godwit_blocks::crypt::MasterKey;
 use godwit_blocks::dedup;
 use godwit_blocks::store::{BlockStore, FolderStore, RemoteStore};
+use godwit_control::service::Secret;
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, Draw, Parts};
 use godwit_model::connector::ConnectorConfig;
@@ -41,6 +43,7 @@ pub struct App {
     control: Control,
     router: Router,
     new_credentials: Option<PathBuf>,
+    sign_in_link: Option<Secret>,
     /// Learns what the store holds. Ended with the service.
     _learning: AbortOnDropHandle<()>,
     // Last: whoever gets the lock next finds everything else closed.
@@ -48,8 +51,8 @@ pub struct App {
 }
 
 impl App {
-    /// Opens everything and picks up the work that the last process left.
-    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+    /// Opens everything and picks up the work that the last process left. `stop` ends what would never end by itself.
+    pub async fn build(config: &Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let folder = Folder::open_with(&config.data, &config.master)?;
         create_private(&config.scratch)?;
         let clock: Clock = Arc::new(outside::now);
@@ -74,6 +77,7 @@ impl App {
             keys: Arc::new(Keys::new(blocks, images)),
             notifier: Arc::new(messenger),
             secrets: Arc::new(MasterBox::new(folder.master())),
+            passwords: Arc::new(Argon::new()?),
             clock: clock.clone(),
             draw: draw.clone(),
             options: config.settings.options(),
@@ -85,14 +89,21 @@ impl App {
         let service = control.service();
         let first = administrator::ensure(&service, &credentials, &config.region, clock()).await;
         let first = match first {
-            Ok(first) => first,
+            Ok(true) => administrator::sign_in_link(&service, clock()).await.map(Some),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let sign_in_link = match first {
+            Ok(link) => link,
             Err(error) => {
                 control.shutdown().await;
                 return Err(error);
             }
         };
-        let router = godwit_api::router(ApiState { service, clock, draw }, Bounds::default());
-        Ok(Self { control, router, new_credentials: first.then_some(credentials), _learning, _folder: folder })
+        let router = godwit_api::router(ApiState { service, clock, draw, stop }, Bounds::default());
+        let router = router.merge(console::router());
+        let new_credentials = sign_in_link.is_some().then_some(credentials);
+        Ok(Self { control, router, new_credentials, sign_in_link, _learning, _folder: folder })
     }
 
     /// What answers requests.
@@ -103,6 +114,11 @@ impl App {
     /// Where the administrator's keys were written, if that was now.
     pub fn new_credentials(&self) -> Option<&Path> {
         self.new_credentials.as_deref()
+    }
+
+    /// What the administrator's first sign-in link holds, if the keys were written now.
+    pub fn sign_in_link(&self) -> Option<&Secret> {
+        self.sign_in_link.as_ref()
     }
 
     /// Stops all work; what was active goes on at the next start.

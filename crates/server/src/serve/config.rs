@@ -1,7 +1,7 @@
 //! What `godwit serve` was asked for, checked. Nothing is created or bound here.
 
 use crate::serve::master::MasterSource;
-use crate::serve::settings::{Settings, SettingsError};
+use crate::serve::settings::{Settings, SettingsError, Tls};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub const DEFAULT_PORT: u16 = 8384;
 pub struct Config {
     /// The data folder, absolute.
     pub data: PathBuf,
-    /// Address to listen on: loopback.
+    /// Address to listen on: loopback, unless connections are encrypted.
     pub listen: SocketAddr,
     /// Region written beside the administrator's keys.
     pub region: String,
@@ -33,8 +33,8 @@ pub enum ConfigError {
     NotAnAddress(String),
     /// An address that others can reach.
     #[error(
-        "refused to listen on {0}: without TLS, keys and disks would cross the network readable by anybody, so this \
-         version listens on loopback only"
+        "refused to listen on {0}: without TLS, keys, passwords and disks would cross the network readable by anybody, \
+         and the settings say [server] tls = \"off\""
     )]
     NotLoopback(SocketAddr),
     /// A path that cannot be made absolute.
@@ -56,7 +56,7 @@ impl ConfigError {
         match self {
             ConfigError::NotAnAddress(_) => format!("give --listen 127.0.0.1:{DEFAULT_PORT}, or leave it out"),
             ConfigError::NotLoopback(address) => format!(
-                "give --listen 127.0.0.1:{}; to reach it from another machine, use a tunnel such as ssh -L until TLS comes",
+                "give --listen 127.0.0.1:{}, or leave [server] tls out of the settings: then an own certificate is made",
                 address.port()
             ),
             ConfigError::Folder { .. } => "give another path".to_owned(),
@@ -75,12 +75,12 @@ impl Config {
         file: Option<&Path>,
     ) -> Result<Self, ConfigError> {
         let listen = address(listen)?;
-        if !listen.ip().is_loopback() {
-            return Err(ConfigError::NotLoopback(listen));
-        }
         let data = absolute(data)?;
         let scratch = scratch.map_or_else(|| Ok(data.join("scratch")), absolute)?;
         let settings = Settings::read(file, &data)?;
+        if !listen.ip().is_loopback() && settings.server.tls == Tls::Off {
+            return Err(ConfigError::NotLoopback(listen));
+        }
         Ok(Self { data, listen, region: region.to_owned(), scratch, master: MasterSource::default(), settings })
     }
 }
@@ -113,10 +113,19 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_reach_is_refused() {
+    fn what_others_can_reach_is_refused_without_tls() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("godwit.toml");
+        let listen_with = |settings: &str, text: &str| {
+            std::fs::write(&file, settings).unwrap();
+            Config::new(folder.path(), text, "us-east-1", None, None).map(|config| config.listen)
+        };
         for text in ["0.0.0.0:8384", "192.168.1.1:80", "[::]:8384", "10.0.0.1:0", "[::ffff:10.0.0.1]:80"] {
-            assert!(matches!(listen(text), Err(ConfigError::NotLoopback(_))), "{text}");
+            let refused = listen_with("[server]\ntls = 'off'", text);
+            assert!(matches!(refused, Err(ConfigError::NotLoopback(_))), "{text}");
+            assert!(listen_with("", text).is_ok(), "{text}: with an own certificate");
         }
+        assert!(listen_with("[server]\ntls = 'off'", "127.0.0.1:0").is_ok());
     }
 
     #[test]

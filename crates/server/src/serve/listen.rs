@@ -2,7 +2,7 @@
 
 use crate::serve::taken::Taken;
 use axum::{Extension, Router};
-use godwit_api::Peer;
+use godwit_api::{Encrypted, Peer};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -11,9 +11,11 @@ use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// What a connection may hold of the head of a request, and of its body at a time: ten times what clients send.
@@ -49,17 +51,40 @@ impl Bounds {
     }
 }
 
-/// Serves until it is told to stop, then waits for the calls that are at work.
-pub async fn listen(listener: TcpListener, router: Router, bounds: Bounds, stop: CancellationToken) {
+/// Serves until it is told to stop, then waits for the calls that are at work. With an `acceptor`, connections are
+/// encrypted.
+pub async fn listen(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    bounds: Bounds,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(bounds.connections));
     let watched = GracefulShutdown::new();
     while let Some((stream, place)) = stop.run_until_cancelled(next(&listener, &places)).await {
-        let served = watched.watch(connection(stream, &router, bounds));
+        let (watcher, router, acceptor, stop) = (watched.watcher(), router.clone(), acceptor.clone(), stop.clone());
         tokio::spawn(async move {
-            if let Err(error) = served.await {
-                tracing::debug!(%error, "connection broken off");
+            // Answers are written whole: nothing is gained by waiting for more. Without it they are only slower.
+            let _ = stream.set_nodelay(true);
+            let router = match stream.peer_addr() {
+                Ok(peer) => router.layer(Extension(Peer(peer))),
+                // Gone already: whatever it asked for is not answered.
+                Err(_) => router,
+            };
+            let Some(acceptor) = acceptor else {
+                return served(watcher.watch(connection(stream, router, bounds)).await, place);
+            };
+            // Whoever has not finished greeting has asked for nothing yet.
+            let greeted = stop.run_until_cancelled(timeout(bounds.head, acceptor.accept(stream))).await;
+            match greeted {
+                Some(Ok(Ok(stream))) => {
+                    let router = router.layer(Extension(Encrypted));
+                    served(watcher.watch(connection(stream, router, bounds)).await, place);
+                }
+                Some(Ok(Err(error))) => tracing::debug!(%error, "no encrypted connection came about"),
+                Some(Err(_)) | None => {}
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -89,16 +114,13 @@ fn is_the_peers(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-type Connection = http1::Connection<TokioIo<Taken<TcpStream>>, TowerToHyperService<Router>>;
+type Connection<S> = http1::Connection<TokioIo<Taken<S>>, TowerToHyperService<Router>>;
 
-fn connection(stream: TcpStream, router: &Router, bounds: Bounds) -> Connection {
-    // Answers are written whole: nothing is gained by waiting for more. Without it they are only slower.
-    let _ = stream.set_nodelay(true);
-    let router = match stream.peer_addr() {
-        Ok(peer) => router.clone().layer(Extension(Peer(peer))),
-        // Gone already: whatever it asked for is not answered.
-        Err(_) => router.clone(),
-    };
+fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    bounds: Bounds,
+) -> Connection<S> {
     let stream = TokioIo::new(Taken::new(stream, bounds.answer));
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -106,6 +128,14 @@ fn connection(stream: TcpStream, router: &Router, bounds: Bounds) -> Connection 
         .header_read_timeout(bounds.head)
         .max_buf_size(BUFFER)
         .serve_connection(stream, TowerToHyperService::new(router))
+}
+
+/// A connection has ended: its place is free.
+fn served(outcome: Result<(), hyper::Error>, place: OwnedSemaphorePermit) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "connection broken off");
+    }
+    drop(place);
 }
 
 #[cfg(test)]
@@ -142,7 +172,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(listen(listener, router, bounds, stop.clone()));
+        let task = tokio::spawn(listen(listener, None, router, bounds, stop.clone()));
         Running { address, stop, task }
     }
 

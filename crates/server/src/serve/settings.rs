@@ -8,6 +8,7 @@ use crate::serve::remote::{self, S3};
 use godwit_control::Sweeping;
 use godwit_control::audit::AuditLimits;
 use godwit_control::options::Options;
+use godwit_control::service::SessionLimits;
 use godwit_model::job::MOST_FAILURES;
 use godwit_model::retention::Retention;
 use godwit_model::time::Millis;
@@ -28,6 +29,12 @@ const MOST_RUNS: usize = 64;
 
 /// A round of the scrub is no shorter: it would only keep the disk busy.
 const SHORTEST_SCRUB: Duration = Duration::from_secs(3_600);
+
+/// A session that is idle lives so long at least: a page fetches again now and then.
+const SHORTEST_SESSION: Duration = Duration::from_secs(60);
+
+/// A session lives so long at most.
+const LONGEST_SESSION: Duration = Duration::from_secs(30 * 86_400);
 
 /// Audit records that are kept at least: fewer would be gone before anybody looks.
 const FEWEST_RECORDS: u64 = 1_000;
@@ -53,6 +60,8 @@ pub struct Settings {
     pub store: Store,
     /// Users and their keys.
     pub access: Access,
+    /// How the service is reached.
+    pub server: Server,
 }
 
 /// Section `[jobs]`.
@@ -129,6 +138,39 @@ pub struct Store {
 pub struct Access {
     /// How long an access key goes on when another was made in its place.
     pub key_grace: Span,
+    /// How long a session of the console lives in any case.
+    pub session: Span,
+    /// How long it lives if nothing is asked for.
+    pub session_idle: Span,
+}
+
+/// Section `[server]`.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Whether connections are encrypted.
+    pub tls: Tls,
+    /// PEM file of the certificate, and of those that vouch for it; an own one if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Further names and addresses that an own certificate is for.
+    pub names: Vec<String>,
+}
+
+/// Whether connections are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tls {
+    /// If others can reach the address, or a certificate is named.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never: loopback only.
+    Off,
 }
 
 /// A span of time as people write it: "90s", "5m", "12h", "7d".
@@ -215,6 +257,18 @@ impl Settings {
         if self.connectors.heartbeat.0 < Duration::from_secs(1) {
             return Err("connectors.heartbeat is shorter than a second: give 1s or more".to_owned());
         }
+        if self.access.session_idle.0 < SHORTEST_SESSION || self.access.session.0 < self.access.session_idle.0 {
+            return Err("access.session_idle must be 1m or more, and access.session no shorter than it".to_owned());
+        }
+        if self.access.session.0 > LONGEST_SESSION {
+            return Err("access.session is longer than 30 days: give 30d or less".to_owned());
+        }
+        if self.server.certificate.is_some() != self.server.key.is_some() {
+            return Err("server.certificate and server.key belong together: give both or none".to_owned());
+        }
+        if self.server.tls == Tls::Off && self.server.certificate.is_some() {
+            return Err("server.tls is off, so server.certificate would not be used: leave one of them out".to_owned());
+        }
         if self.connectors.sweep_every.0 < Duration::from_secs(60) {
             return Err("connectors.sweep_every is shorter than a minute: give 1m or more".to_owned());
         }
@@ -245,6 +299,7 @@ impl Settings {
             },
             scrub_every: self.store.scrub_every.millis(),
             key_grace: self.access.key_grace.millis(),
+            sessions: SessionLimits { longest: self.access.session.millis(), idle: self.access.session_idle.millis() },
             audit: AuditLimits { keep: self.audit.keep.millis(), most: self.audit.max_records },
             retry: godwit_control::options::Retry { attempts: self.jobs.attempts, ..options.retry },
             ..options
@@ -304,7 +359,12 @@ impl Default for Store {
 
 impl Default for Access {
     fn default() -> Self {
-        Self { key_grace: Span::of(Options::default().key_grace) }
+        let Options { key_grace, sessions, .. } = Options::default();
+        Self {
+            key_grace: Span::of(key_grace),
+            session: Span::of(sessions.longest),
+            session_idle: Span::of(sessions.idle),
+        }
     }
 }
 

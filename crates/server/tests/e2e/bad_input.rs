@@ -49,7 +49,10 @@ fn a_data_folder_of_a_newer_version_is_left_alone() {
 fn plain_http_is_for_loopback_only() {
     let folder = testbed::folder();
     let data = folder.path().join("data");
-    refused(&serve(&data, &["--listen", "0.0.0.0:0"]), &["loopback"]);
+    let settings = folder.path().join("own.toml");
+    std::fs::write(&settings, "[server]\ntls = 'off'\n").expect("write settings");
+    let settings = settings.display().to_string();
+    refused(&serve(&data, &["--listen", "0.0.0.0:0", "--config", &settings]), &["without TLS", "tls = \"off\""]);
     assert!(!data.exists(), "nothing was made");
 }
 

@@ -9,6 +9,7 @@
 mod bad_input;
 mod caps;
 mod clients;
+mod console;
 mod daemon;
 mod deletion;
 mod disclosure;

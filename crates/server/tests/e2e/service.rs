@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The binary under test.
@@ -16,10 +17,12 @@ const RUN_BOUND: Duration = Duration::from_secs(300);
 /// A running service; ended with the value.
 pub struct Service {
     child: Child,
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or `https://` of an encrypted one.
     pub endpoint: String,
     /// Its data folder.
     pub data: PathBuf,
+    /// What it says beside that: the first sign-in link.
+    link: Arc<Mutex<Option<String>>>,
 }
 
 impl Service {
@@ -45,10 +48,18 @@ impl Service {
             .expect("start godwit serve");
         let stdout = child.stdout.take().expect("piped");
         let (send, receive) = std::sync::mpsc::channel();
+        let link = Arc::new(Mutex::new(None));
+        let told = link.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(at) = line.find("http://") {
-                    let _ = send.send(line[at..].split_whitespace().next().unwrap_or_default().to_owned());
+                let word =
+                    line.split_whitespace().find(|word| word.starts_with("http://") || word.starts_with("https://"));
+                match word {
+                    Some(word) if word.contains("#link=") => {
+                        *told.lock().expect("nobody panics with it") = Some(word.to_owned());
+                    }
+                    Some(word) => drop(send.send(word.to_owned())),
+                    None => {}
                 }
             }
         });
@@ -57,7 +68,12 @@ impl Service {
             let log = std::fs::read_to_string(data.with_extension("log")).unwrap_or_default();
             panic!("godwit serve did not say where it listens:\n{log}")
         });
-        Service { child, endpoint, data: data.to_owned() }
+        Service { child, endpoint, data: data.to_owned(), link }
+    }
+
+    /// The sign-in link that it told at its start.
+    pub fn first_link(&self) -> Option<String> {
+        self.link.lock().expect("nobody panics with it").clone()
     }
 
     /// Process id.

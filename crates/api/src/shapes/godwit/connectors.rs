@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Kind of a connector.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ConnectorType {
     /// QEMU guests and storage daemons by their QMP sockets.

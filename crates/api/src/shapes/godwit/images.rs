@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// State of an image's verification.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum VerificationState {
     /// Nobody asked for it since the run that made the image verified what it stored.

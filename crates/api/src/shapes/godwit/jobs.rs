@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whose licence a job is to have.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum LicenseWish {
     /// Provided by the target.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whether a key may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum KeyState {
     /// It encrypts and decrypts.

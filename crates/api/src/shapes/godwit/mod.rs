@@ -160,6 +160,12 @@ operations! {
     /// Lists access keys, without their secrets.
     DescribeAccessKeys,
         [optional("userName", TEXT), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
+    /// Sets a user's password.
+    SetPassword, [required("userName", TEXT), required("password", TEXT)];
+    /// Removes a user's password.
+    DeletePassword, [required("userName", TEXT)];
+    /// Makes a link that is good for one sign-in to the console.
+    CreateSignInLink, [required("userName", TEXT)];
     /// Writes a policy.
     CreatePolicy,
         [required("policyName", TEXT), required("policyDocument", TEXT), optional("description", TEXT)];
@@ -205,6 +211,7 @@ macro_rules! shapes {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
         #[serde(rename_all = "camelCase")]
         pub struct $name {
             $(

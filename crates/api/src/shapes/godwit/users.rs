@@ -48,6 +48,8 @@ shapes! {
         enabled: bool,
         /// Names of its policies.
         policy_names: Vec<String>,
+        /// Whether it can sign in to the console with a password.
+        has_password: bool,
         /// When it was created.
         created_on: EpochSeconds,
     }
@@ -112,6 +114,7 @@ shapes! {
 
 /// Answer of `CreateAccessKey` and `RotateAccessKey`. The secret is told once: it is in no other answer.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[serde(rename_all = "camelCase")]
 pub struct NewAccessKeyResponse {
     /// Its id.
@@ -128,5 +131,41 @@ pub struct NewAccessKeyResponse {
 impl fmt::Debug for NewAccessKeyResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewAccessKeyResponse").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// Request of `SetPassword`.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
+pub struct SetPasswordRequest {
+    /// Whose.
+    pub user_name: String,
+    /// The password from now on.
+    pub password: String,
+}
+
+impl fmt::Debug for SetPasswordRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetPasswordRequest").field("user_name", &self.user_name).finish_non_exhaustive()
+    }
+}
+
+/// Answer of `CreateSignInLink`. What the link holds is told once: it is in no other answer.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
+pub struct CreateSignInLinkResponse {
+    /// Who signs in with it.
+    pub user_name: String,
+    /// What stands behind `#link=` in the console's address.
+    pub token: String,
+    /// Until when it is good.
+    pub expires_on: EpochSeconds,
+}
+
+impl fmt::Debug for CreateSignInLinkResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateSignInLinkResponse").field("user_name", &self.user_name).finish_non_exhaustive()
     }
 }
