@@ -130,7 +130,7 @@ export class Scene {
 }
 
 export async function signInByKey(page, id, secret) {
-  await page.getByRole('button', { name: 'Access key', exact: true }).click();
+  await page.getByRole('radio', { name: 'Access key' }).check({ force: true });
   await page.getByLabel('Access key ID').fill(id);
   await page.getByLabel('Secret access key').fill(secret);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();

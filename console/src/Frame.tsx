@@ -118,7 +118,7 @@ function TopBar() {
   return (
     <div id="top" className="gw-top">
       <TopNavigation
-        identity={{ href: href('/'), title: common.product, logo: { src: `${BASE}/godwit.svg`, alt: '' }, onFollow: (event) => { event.preventDefault(); navigate('/'); } }}
+        identity={{ href: href('/'), title: common.product, logo: { src: `${BASE}/godwit.svg`, alt: t.logo }, onFollow: (event) => { event.preventDefault(); navigate('/'); } }}
         utilities={[
           { type: 'button', text: liveText, iconName: live === 'live' ? 'status-positive' : live === 'unreachable' ? 'status-negative' : 'status-in-progress', onClick: () => tell({ id: 'live', type: live === 'unreachable' ? 'warning' : 'info', content: liveHint }) },
           {

@@ -31,7 +31,8 @@ export type Column<T> = {
   width?: number;
 };
 
-type Row<T> = { key: string; item: T; [column: string]: unknown };
+/** Columns are called as they like: what is no column begins with a dollar sign. */
+type Row<T> = { $key: string; $item: T; [column: string]: unknown };
 
 type Props<T> = {
   /** Under which its preferences are remembered. */
@@ -76,7 +77,7 @@ export function ResourceTable<T>(props: Props<T>) {
   const rows = useMemo(
     () =>
       (result.data ?? []).map((item): Row<T> => {
-        const row: Row<T> = { key: keyOf(item), item };
+        const row: Row<T> = { $key: keyOf(item), $item: item };
         for (const column of columns) row[column.id] = column.value(item) ?? '';
         return row;
       }),
@@ -105,7 +106,7 @@ export function ResourceTable<T>(props: Props<T>) {
     },
     sorting: { defaultState: sortingColumn && { sortingColumn, isDescending: props.sort?.descending ?? false } },
     pagination: { pageSize: preferences.pageSize ?? 50 },
-    selection: { trackBy: 'key' },
+    selection: { trackBy: '$key' },
   });
 
   const text = filterToText(propertyFilterProps.query as FilterQuery, properties);
@@ -116,13 +117,13 @@ export function ResourceTable<T>(props: Props<T>) {
   }, [address]);
 
   const { onShown } = props;
-  useEffect(() => onShown?.(items.map((row) => row.item)), [items, onShown]);
+  useEffect(() => onShown?.(items.map((row) => row.$item)), [items, onShown]);
 
   const selected = props.selected ?? NONE;
   const selectedRows = useMemo(() => {
     if (selected.length === 0) return [];
     const wanted = new Set(selected);
-    return rows.filter((row) => wanted.has(row.key));
+    return rows.filter((row) => wanted.has(row.$key));
   }, [rows, selected]);
 
   const definitions = useMemo(
@@ -130,7 +131,7 @@ export function ResourceTable<T>(props: Props<T>) {
       columns.map((column, n): TableProps.ColumnDefinition<Row<T>> => ({
         id: column.id,
         header: column.header,
-        cell: (row) => column.cell?.(row.item) ?? (String(row[column.id] ?? '') || '–'),
+        cell: (row) => column.cell?.(row.$item) ?? (String(row[column.id] ?? '') || '–'),
         sortingField: column.id,
         ...(column.width === undefined ? {} : { width: column.width, minWidth: Math.min(column.width, 120) }),
         isRowHeader: n === 0,
@@ -139,7 +140,7 @@ export function ResourceTable<T>(props: Props<T>) {
   );
   const display = definitions.map((column) => ({ id: column.id ?? '', visible: preferences.visibleContent?.includes(column.id ?? '') ?? true }));
   const counter = result.data && (selection === 'multi' && selected.length > 0 ? `(${selected.length}/${rows.length})` : `(${rows.length.toLocaleString('en')})`);
-  const rowName = (row: Row<T>) => nameOf?.(row.item) ?? row.key;
+  const rowName = (row: Row<T>) => nameOf?.(row.$item) ?? row.$key;
 
   return (
     <Table<Row<T>>
@@ -148,7 +149,7 @@ export function ResourceTable<T>(props: Props<T>) {
       items={items}
       columnDefinitions={definitions}
       columnDisplay={display}
-      trackBy="key"
+      trackBy="$key"
       loading={result.loading}
       loadingText={common.loading}
       stickyHeader={variant === 'full-page'}
@@ -158,8 +159,8 @@ export function ResourceTable<T>(props: Props<T>) {
       enableKeyboardNavigation
       {...(selection ? { selectionType: selection } : {})}
       selectedItems={selectedRows}
-      onSelectionChange={({ detail }) => props.onSelect?.(detail.selectedItems.map((row) => row.key))}
-      onRowClick={({ detail }) => selection === 'single' && props.onSelect?.([detail.item.key])}
+      onSelectionChange={({ detail }) => props.onSelect?.(detail.selectedItems.map((row) => row.$key))}
+      onRowClick={({ detail }) => selection === 'single' && props.onSelect?.([detail.item.$key])}
       ariaLabels={{
         tableLabel: title,
         selectionGroupLabel: common.table.selection,

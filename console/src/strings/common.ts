@@ -53,6 +53,7 @@ export const common = {
     light: 'Light',
     dark: 'Dark',
     system: 'As the system',
+    logo: 'A godwit',
     navigation: 'Navigation',
     messages: 'Messages',
     live: 'Live',

@@ -5,7 +5,7 @@ import Button from '@cloudscape-design/components/button';
 import Form from '@cloudscape-design/components/form';
 import FormField from '@cloudscape-design/components/form-field';
 import Input from '@cloudscape-design/components/input';
-import SegmentedControl from '@cloudscape-design/components/segmented-control';
+import RadioGroup from '@cloudscape-design/components/radio-group';
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import { useEffect, useState } from 'react';
 import { signIn } from '../../api/client';
@@ -46,13 +46,14 @@ export function SignInForm({ userName }: { userName?: string }) {
     <form onSubmit={(event) => { event.preventDefault(); void submit(); }}>
       <Form actions={<Button variant="primary" formAction="submit" loading={working} disabled={wait > 0}>{signin.submit}</Button>}>
         <SpaceBetween size="l">
-          <SegmentedControl
-            selectedId={given.by}
-            onChange={({ detail }) => { setGiven({ ...NOTHING, by: detail.selectedId as Credentials['by'] }); setTried(false); }}
-            label={signin.title}
-            options={[
-              { id: 'password', text: signin.password },
-              { id: 'accessKey', text: signin.accessKey },
+          <RadioGroup
+            direction="horizontal"
+            value={given.by}
+            onChange={({ detail }) => { setGiven({ ...NOTHING, by: detail.value as Credentials['by'] }); setTried(false); }}
+            ariaLabel={signin.title}
+            items={[
+              { value: 'password', label: signin.password },
+              { value: 'accessKey', label: signin.accessKey },
             ]}
           />
           <FormField label={byKey ? signin.accessKeyId : signin.userName} errorText={needed(given.name)}>
