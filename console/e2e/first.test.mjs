@@ -80,8 +80,7 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
   });
 
   test('its first run is followed to its image without a reload', async () => {
-    const panel = page.getByRole('region', { name: /web01/ }).or(page.locator('[class*=split-panel]')).first();
-    await panel.getByText('Completed').first().waitFor();
+    await row(page, 'web01').getByText('Completed').first().waitFor();
     await page.getByRole('tab', { name: 'Run history' }).click();
     await row(page, 'sms-run-').filter({ hasText: 'Completed' }).first().waitFor();
     assert.deepEqual(page.problems, []);

@@ -1,7 +1,7 @@
 // What surrounds every page: menu, who is signed in, messages, whether what is shown is live.
 
 import Alert from '@cloudscape-design/components/alert';
-import AppLayout, { type AppLayoutProps } from '@cloudscape-design/components/app-layout';
+import AppLayout from '@cloudscape-design/components/app-layout';
 import BreadcrumbGroup from '@cloudscape-design/components/breadcrumb-group';
 import Button from '@cloudscape-design/components/button';
 import Flashbar from '@cloudscape-design/components/flashbar';
@@ -24,6 +24,8 @@ import { common } from './strings/common';
 
 const t = common.frame;
 
+const BOTTOM = { position: 'bottom' } as const;
+
 export function Frame() {
   const path = usePath();
   const page = pageOf(path);
@@ -41,23 +43,18 @@ export function Frame() {
     { text: common.product, href: href('/') },
     ...PAGES.filter((other) => page?.under === other.path || (other === page && page.path !== '/')).map((other) => ({ text: other.title, href: href(other.path) })),
   ];
-  const splitProps: Partial<AppLayoutProps> = split
-    ? {
-        splitPanel: split.panel,
-        splitPanelOpen: splitOpen,
-        onSplitPanelToggle: ({ detail }) => setSplitOpen(detail.open),
-        splitPanelSize: splitSize,
-        onSplitPanelResize: ({ detail }) => setSplitSize(detail.size),
-        splitPanelPreferences: { position: 'bottom' },
-      }
-    : {};
-
   return (
     <>
       <TopBar />
       <SplitContext value={splitSetters}>
         <AppLayout
-          {...splitProps}
+          splitPanel={split?.panel}
+          splitPanelOpen={splitOpen && split !== undefined}
+          onSplitPanelToggle={({ detail }) => setSplitOpen(detail.open)}
+          splitPanelSize={splitSize}
+          onSplitPanelResize={({ detail }) => setSplitSize(detail.size)}
+          splitPanelPreferences={BOTTOM}
+          onSplitPanelPreferencesChange={() => undefined}
           headerSelector="#top"
           contentType={page?.content ?? 'default'}
           navigation={<Menu path={page?.under ?? page?.path ?? path} />}

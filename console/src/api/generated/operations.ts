@@ -14,6 +14,7 @@ import type {
   CreateReplicationJobRequest,
   CreateReplicationJobResponse,
   CreateRoleRequest,
+  CreateSignInLinkResponse,
   CreateUserRequest,
   DeleteAliasRequest,
   DeleteReplicationJobRequest,
@@ -86,6 +87,7 @@ import type {
   ScrubDescription,
   SendTestNotificationRequest,
   SendTestNotificationResponse,
+  SetPasswordRequest,
   StartOnDemandReplicationRunRequest,
   StartOnDemandReplicationRunResponse,
   StartScrubRequest,
@@ -116,10 +118,12 @@ export interface Operations {
   'godwit:CreatePolicy': { request: CreatePolicyRequest; answer: NoAnswer };
   'godwit:CreateReplicationJob': { request: CreateJobRequest; answer: CreateJobResponse };
   'godwit:CreateRole': { request: CreateRoleRequest; answer: NoAnswer };
+  'godwit:CreateSignInLink': { request: UserRequest; answer: CreateSignInLinkResponse };
   'godwit:CreateUser': { request: CreateUserRequest; answer: NoAnswer };
   'godwit:DeleteAccessKey': { request: AccessKeyRequest; answer: NoAnswer };
   'godwit:DeleteAlias': { request: DeleteAliasRequest; answer: NoAnswer };
   'godwit:DeleteImage': { request: ImageRequest; answer: NoAnswer };
+  'godwit:DeletePassword': { request: UserRequest; answer: NoAnswer };
   'godwit:DeletePolicy': { request: PolicyRequest; answer: NoAnswer };
   'godwit:DeleteRole': { request: RoleRequest; answer: NoAnswer };
   'godwit:DeleteUser': { request: UserRequest; answer: NoAnswer };
@@ -157,6 +161,7 @@ export interface Operations {
   'godwit:RotateKey': { request: KeyRequest; answer: RotateKeyResponse };
   'godwit:SendTestNotification': { request: SendTestNotificationRequest; answer: SendTestNotificationResponse };
   'godwit:SetDefaultKey': { request: KeyRequest; answer: NoAnswer };
+  'godwit:SetPassword': { request: SetPasswordRequest; answer: NoAnswer };
   'godwit:StartImageVerification': { request: ImageRequest; answer: NoAnswer };
   'godwit:StartScrub': { request: StartScrubRequest; answer: StartScrubResponse };
   'godwit:StartSweep': { request: StartSweepRequest; answer: StartSweepResponse };
@@ -191,10 +196,12 @@ export const TARGETS: Record<keyof Operations, string> = {
   'godwit:CreatePolicy': 'Godwit_V1.CreatePolicy',
   'godwit:CreateReplicationJob': 'Godwit_V1.CreateReplicationJob',
   'godwit:CreateRole': 'Godwit_V1.CreateRole',
+  'godwit:CreateSignInLink': 'Godwit_V1.CreateSignInLink',
   'godwit:CreateUser': 'Godwit_V1.CreateUser',
   'godwit:DeleteAccessKey': 'Godwit_V1.DeleteAccessKey',
   'godwit:DeleteAlias': 'Godwit_V1.DeleteAlias',
   'godwit:DeleteImage': 'Godwit_V1.DeleteImage',
+  'godwit:DeletePassword': 'Godwit_V1.DeletePassword',
   'godwit:DeletePolicy': 'Godwit_V1.DeletePolicy',
   'godwit:DeleteRole': 'Godwit_V1.DeleteRole',
   'godwit:DeleteUser': 'Godwit_V1.DeleteUser',
@@ -232,6 +239,7 @@ export const TARGETS: Record<keyof Operations, string> = {
   'godwit:RotateKey': 'Godwit_V1.RotateKey',
   'godwit:SendTestNotification': 'Godwit_V1.SendTestNotification',
   'godwit:SetDefaultKey': 'Godwit_V1.SetDefaultKey',
+  'godwit:SetPassword': 'Godwit_V1.SetPassword',
   'godwit:StartImageVerification': 'Godwit_V1.StartImageVerification',
   'godwit:StartScrub': 'Godwit_V1.StartScrub',
   'godwit:StartSweep': 'Godwit_V1.StartSweep',

@@ -464,6 +464,23 @@ policyDocument: string,
 description?: string, };
 
 /**
+ * Answer of `CreateSignInLink`. What the link holds is told once: it is in no other answer.
+ */
+export type CreateSignInLinkResponse = { 
+/**
+ * Who signs in with it.
+ */
+userName: string, 
+/**
+ * What stands behind `#link=` in the console's address.
+ */
+token: string, 
+/**
+ * Until when it is good.
+ */
+expiresOn: EpochSeconds, };
+
+/**
  * Request of `CreateUser`.
  */
 export type CreateUserRequest = { 
@@ -2534,6 +2551,19 @@ endsAt: EpochSeconds,
 version: string, };
 
 /**
+ * Request of `SetPassword`.
+ */
+export type SetPasswordRequest = { 
+/**
+ * Whose.
+ */
+userName: string, 
+/**
+ * The password from now on.
+ */
+password: string, };
+
+/**
  * Body of `POST /session`: who signs in, and with what. Holds secrets, so it has no `Debug`.
  */
 export type SignInRequest = { 
@@ -2984,6 +3014,10 @@ enabled: boolean,
  * Names of its policies.
  */
 policyNames: Array<string>, 
+/**
+ * Whether it can sign in to the console with a password.
+ */
+hasPassword: boolean, 
 /**
  * When it was created.
  */

@@ -42,7 +42,7 @@ export default function OverviewPage() {
   const images = useQuery(imagesQuery);
   const catalog = useQuery(serversQuery);
   const runs = useQuery(runsQuery);
-  const store = useQuery(answerOf('godwit:DescribeStore', {}, ['store']));
+  const store = useQuery(answerOf('godwit:DescribeStore', {}, ['store', 'images']));
   const scrub = useQuery(answerOf('godwit:DescribeScrub', {}, ['store']));
   const givenUp = useQuery(listOf('godwit:DescribeNotifications', { state: 'GIVEN_UP' }, (answer) => answer.notifications, ['notifications'], 1000));
 

@@ -18,7 +18,7 @@ export function Defaults() {
   const now = useNow();
   const keys = useQuery(answerOf('godwit:DescribeKeys', { maxResults: 1000 }, ['keys']));
   const limits = useQuery(answerOf('godwit:DescribeLimits', {}, ['limits']));
-  const store = useQuery(answerOf('godwit:DescribeStore', {}, ['store']));
+  const store = useQuery(answerOf('godwit:DescribeStore', {}, ['store', 'images']));
   const key = keys.data?.keys.find((each) => each.default);
   return (
     <Container header={<Header variant="h2" description={t.hint}>{t.title}</Header>}>

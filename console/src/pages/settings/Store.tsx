@@ -46,7 +46,7 @@ async function attempt(work: () => Promise<string>): Promise<void> {
 }
 
 function Content() {
-  const store = useQuery(answerOf('godwit:DescribeStore', {}, ['store']));
+  const store = useQuery(answerOf('godwit:DescribeStore', {}, ['store', 'images']));
   const content = store.data?.content;
   const rows = content ? ROWS.map((id): PackCount & { id: (typeof ROWS)[number] } => ({ id, ...content[id] })).filter((row) => row.id === 'all' || row.packs > 0) : [];
   const sweep = () => attempt(async () => {
