@@ -3,8 +3,8 @@
 
 CONSOLE=$PWD/console
 
-# Chromium of Debian, and what its tests show besides.
-PACKAGES_CONSOLE_TESTS=(chromium fonts-open-sans)
+# Chromium of Debian.
+PACKAGES_CONSOLE_TESTS=(chromium)
 
 # Packages exactly as the lock file has them; nothing of them runs while they are installed.
 setup_console() {
