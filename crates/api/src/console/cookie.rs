@@ -20,15 +20,15 @@ pub fn secret(headers: &HeaderMap) -> Option<Secret> {
 
 /// The header that gives a secret to a browser.
 pub fn set(secret: &Secret, seconds: i64, is_encrypted: bool) -> HeaderValue {
-    header(secret.expose(), seconds, is_encrypted)
+    set_cookie(secret.expose(), seconds, is_encrypted)
 }
 
 /// The header that takes it away again.
 pub fn clear(is_encrypted: bool) -> HeaderValue {
-    header("", 0, is_encrypted)
+    set_cookie("", 0, is_encrypted)
 }
 
-fn header(value: &str, seconds: i64, is_encrypted: bool) -> HeaderValue {
+fn set_cookie(value: &str, seconds: i64, is_encrypted: bool) -> HeaderValue {
     let secure = if is_encrypted { "; Secure" } else { "" };
     let text = format!("{NAME}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}");
     let mut value = HeaderValue::from_str(&text).expect("hexadecimal digits are plain text");

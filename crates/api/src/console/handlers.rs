@@ -175,7 +175,7 @@ fn refusal(error: NotSignedIn) -> Outcome {
 
 /// Rounded up: before that it would be too early.
 fn whole_seconds(wait: Millis) -> i64 {
-    wait.0.max(1).div_ceil(Millis::SECOND.0)
+    (wait.0.max(1) - 1) / Millis::SECOND.0 + 1
 }
 
 fn broken() -> ApiError {

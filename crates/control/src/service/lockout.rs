@@ -189,6 +189,8 @@ mod tests {
     }
 
     proptest! {
+        // Each case fills the memory first.
+        #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn memory_and_waits_are_bounded(tries in proptest::collection::vec((0u32..10_000, 0u32..10_000, 0i64..100), 0..200)) {
             let (mut lockouts, mut now) = (Lockouts::default(), 0);

@@ -25,9 +25,9 @@ impl Reply {
     }
 
     fn header(&self, name: &str) -> &str {
-        let find = |line: &'_ str| line.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name)).is_some();
-        let line = self.head.lines().find(|line| find(line)).unwrap_or_else(|| panic!("no {name} in {}", self.head));
-        line.split_once(": ").expect("found by it").1
+        let mut pairs = self.head.lines().filter_map(|line| line.split_once(": "));
+        let found = pairs.find(|(there, _)| there.eq_ignore_ascii_case(name));
+        found.unwrap_or_else(|| panic!("no {name} in {}", self.head)).1
     }
 
     fn cookie(&self) -> String {
@@ -63,7 +63,8 @@ fn call(service: &Service, cookie: &str, target: &str, request: &Value) -> Reply
 
 fn set_password(service: &Service, user: &str, password: &str) -> (i32, String) {
     let mut command = Command::new(crate::service::GODWIT);
-    command.args(["users", "set-password", user, "--password-stdin"]).envs(service.environment());
+    command.args(["users", "set-password", user, "--password-stdin"]);
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").envs(service.environment());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
     writeln!(child.stdin.take().expect("piped"), "{password}").expect("it reads");
     let output = child.wait_with_output().expect("it ends");
@@ -185,10 +186,8 @@ fn a_stream_tells_of_a_change_and_ends_when_the_service_stops() {
     assert!(ended.success(), "the stream was ended and not broken off: {ended}: {rest}");
 }
 
-/// Starts the service on an address of this machine that is not loopback would need a network; TLS is asked for instead.
+/// A service with settings. Its address is loopback as everywhere here, so that encryption has to be asked for.
 fn encrypted(data: &Path, settings: &str) -> Service {
-    fs::create_dir_all(data).expect("a data folder");
-    fs::set_permissions(data, fs::Permissions::from_mode(0o700)).expect("for us alone");
     fs::write(data.with_extension("toml"), settings).expect("a settings file");
     let file = data.with_extension("toml").display().to_string();
     Service::start_with(data, &["--config", &file])
@@ -204,7 +203,7 @@ fn encrypted_connections_show_an_own_certificate_and_everybody_can_work_over_the
     assert_eq!(key & 0o777, 0o600);
     let certificate = data.join("tls/certificate.pem").display().to_string();
     let listed = service.json(&["users", "list", "--ca-certificate", &certificate]);
-    assert_eq!(listed[0]["userName"], "administrator", "{listed}");
+    assert_eq!(listed[0]["user_name"], "administrator", "{listed}");
     let distrusted = service.command(&["users", "list"]);
     assert_eq!(distrusted.status.code(), Some(3), "nobody vouches for it");
     let link = service.first_link().expect("told at the first start");
