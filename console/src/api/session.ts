@@ -1,20 +1,8 @@
-// What the service says about whoever is signed in.
+// What the service says about whoever is signed in, and what it tells changes of.
 
-export type SessionInfo = {
-  userName: string;
-  policyNames: string[];
-  /** What the user may do, in the names of policies. */
-  actions: string[];
-  signedInWith: 'password' | 'accessKey' | 'link';
-  hasPassword: boolean;
-  serverTime: number;
-  createdAt: number;
-  /** When it ends if nothing is asked for meanwhile. */
-  expiresAt: number;
-  /** When it ends in any case. */
-  endsAt: number;
-  version: string;
-};
+import type { SessionDescription } from './generated/shapes';
+
+export type SessionInfo = SessionDescription;
 
 export type SignIn =
   | { userName: string; password: string }

@@ -20,14 +20,11 @@ import { CreateUser, EditPolicies, RemoveUser, SetPassword, SignInLink, type Use
 
 const t = settings.users;
 
-/** Whether a user has a password; older services do not say. */
-const hasPassword = (user: UserDescription) => (user as { hasPassword?: boolean }).hasPassword;
-
 const columns: readonly Column<UserDescription>[] = [
   { id: 'name', header: t.columns.name, value: (user) => user.userName, width: 220 },
   { id: 'enabled', header: t.columns.enabled, value: (user) => (user.enabled ? t.enabled : t.disabled), width: 140, cell: (user) => <Status tone={user.enabled ? 'success' : 'stopped'}>{user.enabled ? t.enabled : t.disabled}</Status> },
   { id: 'policies', header: t.columns.policies, value: (user) => user.policyNames.join(', '), width: 280 },
-  { id: 'password', header: t.columns.password, value: (user) => (hasPassword(user) ? common.yes : common.no), width: 120 },
+  { id: 'password', header: t.columns.password, value: (user) => (user.hasPassword ? common.yes : common.no), width: 120 },
   { id: 'created', header: t.columns.created, value: (user) => user.createdOn, unfiltered: true, width: 150, cell: (user) => <When time={user.createdOn} /> },
 ];
 
