@@ -47,10 +47,6 @@ export const connectorTone = (connector: Pick<ConnectorDescription, 'status'>): 
 /** The stages of a run, in their order. */
 export const STAGES = ['Validating', 'Snapshotting', 'Transferring', 'Verifying', 'Registering', 'Cleaning'] as const;
 
-/** Whether a run is over. */
-export const hasEnded = (run: Pick<RunDescription, 'state'>) =>
-  run.state !== 'PENDING' && run.state !== 'ACTIVE' && run.state !== 'DELETING';
-
 type Sum = 'bytesTotal' | 'bytesDone' | 'bytesRead' | 'bytesSent' | 'bytesStored' | 'bytesResent' | 'bytesVerified';
 
 /** A figure over all volumes of a run. */

@@ -12,6 +12,7 @@ import { JobState } from '../../components/Status';
 import { When } from '../../components/When';
 import type { Result } from '../../state/query';
 import { jobs as t } from '../../strings/jobs';
+import { newestBegun } from './newest';
 import { RunDetails } from './RunDetails';
 
 export function JobDetails({ job, runs }: { job: JobDescription; runs: Result<RunDescription[]> }) {
@@ -28,15 +29,6 @@ export function JobDetails({ job, runs }: { job: JobDescription; runs: Result<Ru
       </SpaceBetween>
     </SpaceBetween>
   );
-}
-
-/** The run at work, or else the one that began last; the newest of what both lists know. */
-export function newestBegun(job: JobDescription, runs: readonly RunDescription[]): RunDescription | undefined {
-  const begun = runs.filter((run) => run.startedOn !== undefined);
-  const latest = job.latestRun?.startedOn === undefined ? undefined : job.latestRun;
-  const [first] = [...begun].sort((a, b) => (b.startedOn ?? 0) - (a.startedOn ?? 0));
-  if (!first || !latest) return first ?? latest;
-  return (latest.startedOn ?? 0) >= (first.startedOn ?? 0) ? latest : first;
 }
 
 function Settings({ job }: { job: JobDescription }) {
