@@ -45,10 +45,18 @@ demo_prepare() {
     step 'Set-up: packages, a release binary, a guest disk'
     set_up setup_rust setup_qemu setup_demo_packages
     if [ -n "$full" ]; then set_up setup_full_guest; else set_up setup_demo_guest; fi
+    demo_console
     [ -e "$CARGO_TARGET_DIR/release/godwit" ] || note 'building the release binary (the first time takes some minutes)'
     release_binary
     RUN_FOLDER=$(mktemp -d /tmp/godwit-demo.XXXXXX)
     say "guest disk: $(demo_size "$GUEST_DISK"), $(du -h "$GUEST_DISK" | cut -f1) of it used · service and guest live in $RUN_FOLDER"
+}
+
+# The binary embeds the console that is there when it is built. Without Node there is none, and the demo works as well.
+demo_console() {
+    command -v node >/dev/null && command -v npm >/dev/null || { note 'no Node: the binary has no console'; return 0; }
+    set_up setup_console
+    build_console
 }
 
 demo_size() { numfmt --to=iec-i --suffix=B "$(stat -Lc %s "$1")"; }
@@ -79,7 +87,10 @@ demo_start_guest() {
     say "the guest has written generation $(demo_generation)"
 }
 
-demo_address() { grep -s -o -m1 'http://[^ ]*' "$RUN_FOLDER/service.out"; }
+# What signs in to the console once; the service prints it at its first start.
+demo_link() { grep -h -s -o -m1 'https\?://[^ ]*#link=[^ ]*' "$RUN_FOLDER/service.out" "$RUN_FOLDER/service.log"; }
+
+demo_address() { sed -n 's/.*listening on \(https\?:[^ ]*\).*/\1/p' "$RUN_FOLDER/service.out" | grep -m1 .; }
 
 demo_start_service() {
     step 'Start godwit serve, show it the guest'
@@ -188,8 +199,12 @@ demo_nothing_left() {
 
 demo_keep() {
     step 'Service and guest go on running'
+    local link
+    link=$(demo_link | head -1) || link='(none was printed; sign in with the access key)'
     echo "$RUN_FOLDER $SERVICE" >>"$DEMO_KEPT"
     cat <<HELP
+In a browser:  $GODWIT_ENDPOINT/console/
+  sign in once with this link, within an hour: $link
 To use them in this or another shell:
   export PATH=$(dirname "$GODWIT"):\$PATH GODWIT_ENDPOINT=$GODWIT_ENDPOINT
   export AWS_SHARED_CREDENTIALS_FILE=$AWS_SHARED_CREDENTIALS_FILE

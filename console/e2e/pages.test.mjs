@@ -1,0 +1,95 @@
+// Every page, in light and dark, wide and narrow: nothing that axe-core objects to. How much is transferred, and ten
+// thousand jobs.
+
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { ADDRESSES } from './addresses.mjs';
+import { row, Scene, until, violations } from './scene.mjs';
+
+/** Bytes at first load, as they come over the wire. */
+const BUDGET = 550_000;
+
+describe('all pages', { timeout: 900_000 }, () => {
+  let scene;
+  let page;
+  before(async () => {
+    scene = await Scene.open();
+    await scene.godwit('connectors', 'add', 'qmp', '--name', 'rack1', '--socket', path.join(scene.sockets, 'qmp.sock'));
+    await scene.godwit('servers', 'import');
+    await scene.godwit('jobs', 'create', '--server', 'web01', '--every', '12h');
+    await until('an image', async () => (await scene.asked('images', 'list')).length > 0);
+    page = await scene.window();
+    await scene.signIn(page);
+  });
+  after(() => scene?.close());
+
+  for (const look of ['light', 'dark']) {
+    test(`axe-core finds nothing, ${look}`, async () => {
+      await page.evaluate((wanted) => localStorage.setItem('godwit.look', JSON.stringify(wanted)), look);
+      for (const [name, address] of Object.entries(await ADDRESSES(scene))) {
+        await page.goto(scene.at(address));
+        await page.getByRole('heading', { level: 1 }).first().waitFor();
+        await page.waitForLoadState('networkidle').catch(() => undefined);
+        assert.deepEqual(await violations(page), [], `${name}, ${look}`);
+      }
+    });
+  }
+
+  test('the sign-in page has nothing either, and a phone can use it', async () => {
+    const phone = await scene.window({ viewport: { width: 390, height: 800 } });
+    await phone.goto(scene.at('/'));
+    await phone.getByRole('button', { name: 'Sign in', exact: true }).waitFor();
+    assert.deepEqual(await violations(phone), []);
+    await scene.signIn(phone, '/jobs');
+    await row(phone, 'web01').first().waitFor();
+    const overflow = await phone.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    assert.ok(overflow <= 1, `the page is ${overflow} px wider than the window`);
+    await phone.context().close();
+  });
+
+  test('the first load stays within its budget', async () => {
+    const fresh = await scene.window();
+    const wire = await fresh.context().newCDPSession(fresh);
+    await wire.send('Network.enable');
+    let bytes = 0;
+    wire.on('Network.loadingFinished', ({ encodedDataLength }) => (bytes += encodedDataLength));
+    await scene.signIn(fresh, '/jobs');
+    await row(fresh, 'web01').first().waitFor();
+    console.log(`first load: ${(bytes / 1000).toFixed(0)} KB`);
+    assert.ok(bytes < BUDGET, `${bytes} bytes`);
+    await fresh.context().close();
+  });
+
+  test('ten thousand jobs are shown and filtered', async () => {
+    const [job] = (await (await page.request.post(`${scene.base}/`, {
+      headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'Godwit_V1.DescribeReplicationJobs', 'x-godwit-console': '1' },
+      data: '{}',
+    })).json()).jobs;
+    // The page's own work is what counts here: the answers are those of the service, many times over.
+    await page.route(`${scene.base}/`, async (route) => {
+      if (!route.request().headers()['x-amz-target']?.endsWith('.DescribeReplicationJobs')) return route.continue();
+      const from = Number(JSON.parse(route.request().postData() ?? '{}').nextToken ?? 0);
+      const jobs = Array.from({ length: 100 }, (_, n) => ({
+        ...job, replicationJobId: `sms-job-${String(from + n).padStart(8, '0')}`, serverName: `server-${from + n}`, state: (from + n) % 1000 === 7 ? 'PAUSED_ON_FAILURE' : 'ACTIVE',
+      }));
+      const next = from + 100;
+      return route.fulfill({ json: { jobs, ...(next < 10_000 ? { nextToken: String(next) } : {}) } });
+    });
+    await page.addInitScript(() => {
+      window.longTasks = [];
+      new PerformanceObserver((list) => list.getEntries().forEach((entry) => window.longTasks.push(Math.round(entry.duration)))).observe({ type: 'longtask', buffered: true });
+    });
+    await page.goto(scene.at('/jobs'));
+    await page.getByText('(10,000)').waitFor();
+    await page.evaluate(() => (window.longTasks.length = 0));
+    const filter = page.getByPlaceholder('Find jobs');
+    await filter.fill('State = PausedOnFailure');
+    await filter.press('Enter');
+    await page.getByText('10 matches').first().waitFor();
+    assert.match(decodeURIComponent(page.url().replaceAll('+', ' ')), /State = PausedOnFailure/);
+    console.log(`long tasks while filtering 10,000 jobs (ms): ${(await page.evaluate(() => window.longTasks)).join(', ') || 'none'}`);
+    await page.unroute(`${scene.base}/`);
+    assert.deepEqual(page.problems, []);
+  });
+});

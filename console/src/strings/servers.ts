@@ -1,0 +1,41 @@
+import { plural } from '../components/format';
+
+export const servers = {
+  title: 'Servers',
+  words: { one: 'server', many: 'servers' },
+  import: 'Import server catalog',
+  reimport: 'Re-import server catalog',
+  importing: 'Importing',
+  importStarted: 'The catalog is being imported from the connectors.',
+  importFailed: 'The catalog was not imported',
+  imported: (n: number) => `The catalog is imported: ${plural(n, 'server')}.`,
+  clear: 'Clear server catalog',
+  clearHint: 'The list becomes empty. Jobs go on, and servers keep their ids: an import brings them back.',
+  cleared: 'The catalog is cleared.',
+  create: 'Create replication job',
+  columns: {
+    name: 'Name', platform: 'Platform', manager: 'VM manager', job: 'Job', jobState: 'Job state', volumes: 'Volumes', size: 'Size',
+    path: 'Path', id: 'Server ID', vmId: 'VM ID', missing: 'Missing since', status: 'Status',
+  },
+  there: 'There',
+  missing: 'Missing',
+  noJob: 'None',
+  changedOn: 'Catalog changed',
+  status: {
+    NOT_IMPORTED: 'Not imported yet', IMPORTING: 'Importing', AVAILABLE: 'Available', DELETED: 'Cleared', EXPIRED: 'Expired: import it again',
+  },
+  empty: 'The catalog is empty',
+  emptyHint: 'Import it: every server that the connectors find is listed then, in under a minute.',
+  emptyNoConnectors: 'Servers are found through connectors. Associate one first.',
+  emptyImporting: 'The connectors are being asked.',
+  associate: 'Associate a connector',
+  reasons: {
+    none: 'Select servers first.',
+    replicated: (name: string, job: string) => `${name} is replicated by ${job} already.`,
+    missing: (name: string) => `${name} is not there any more.`,
+    noVolumes: (name: string) => `${name} has no disk that could be replicated.`,
+    importing: 'The catalog is being imported.',
+    noConnectors: 'There is no connector to import from.',
+    empty: 'The catalog is empty already.',
+  },
+} as const;
