@@ -31,7 +31,7 @@ const RUN_TONES: Record<ReplicationRunState, Tone> = {
 };
 
 const VERIFICATION_TONES: Record<VerificationState, Tone> = {
-  UNVERIFIED: 'info',
+  UNVERIFIED: 'success',
   RUNNING: 'in-progress',
   VERIFIED: 'success',
   DAMAGED: 'error',
@@ -41,6 +41,8 @@ const VERIFICATION_TONES: Record<VerificationState, Tone> = {
 export const jobTone = (job: Pick<JobDescription, 'state'>): Tone => JOB_TONES[job.state];
 export const runTone = (run: Pick<RunDescription, 'state'>): Tone => RUN_TONES[run.state];
 export const verificationTone = (state: VerificationState): Tone => VERIFICATION_TONES[state];
+/** Nobody asked for a verification: that is the one of the run that made the image. */
+export const verificationName = (state: VerificationState) => (state === 'UNVERIFIED' ? 'By its run' : displayCase(state));
 export const connectorTone = (connector: Pick<ConnectorDescription, 'status'>): Tone =>
   connector.status === 'HEALTHY' ? 'success' : 'error';
 

@@ -71,7 +71,7 @@ export function AuditTrail() {
       onChange={({ detail }) => set(detail.selectedOption.value as K)}
     />
   );
-  const third = { colspan: { default: 12, xs: 6, m: 3 } } as const;
+  const third = { colspan: { default: 12, xs: 6, s: 3 } } as const;
   return (
     <SpaceBetween size="m">
       <Container>

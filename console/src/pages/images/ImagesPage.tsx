@@ -12,7 +12,7 @@ import { bytes, percent } from '../../components/format';
 import { Go } from '../../components/Go';
 import { Id } from '../../components/Id';
 import { Meter } from '../../components/Meter';
-import { displayCase, verificationTone } from '../../components/names';
+import { verificationName, verificationTone } from '../../components/names';
 import { type Column, Empty, ResourceTable } from '../../components/ResourceTable';
 import { Status } from '../../components/Status';
 import { When } from '../../components/When';
@@ -31,17 +31,17 @@ import { ImagePanel } from './ImagePanel';
 export function VerificationState({ image }: { image: ImageDescription }) {
   const { state, bytesVerified, bytesTotal } = image.verification;
   if (state === 'RUNNING') return <Meter value={percent(bytesVerified ?? 0, bytesTotal ?? 0)} label={`${t.panel.verifying}: ${image.imageId}`} />;
-  return <Status tone={verificationTone(state)}>{displayCase(state)}</Status>;
+  return <Status tone={verificationTone(state)}>{verificationName(state)}</Status>;
 }
 
 const columns: readonly Column<ImageDescription>[] = [
   { id: 'id', header: t.columns.id, value: (image) => image.imageId, width: 230, cell: (image) => <Id id={image.imageId} what={t.columns.id} /> },
   { id: 'server', header: t.columns.server, value: (image) => image.serverName, width: 160 },
   { id: 'created', header: t.columns.created, value: (image) => image.createdOn, unfiltered: true, width: 150, cell: (image) => <When time={image.createdOn} /> },
-  { id: 'verification', header: t.columns.verification, value: (image) => displayCase(image.verification.state), width: 160, cell: (image) => <VerificationState image={image} /> },
+  { id: 'verification', header: t.columns.verification, value: (image) => verificationName(image.verification.state), width: 160, cell: (image) => <VerificationState image={image} /> },
   { id: 'verified', header: t.columns.verified, value: (image) => image.verification.verifiedOn ?? 0, unfiltered: true, hidden: true, width: 150, cell: (image) => <When time={image.verification.verifiedOn} /> },
   { id: 'size', header: t.columns.size, value: (image) => image.sizeBytes, unfiltered: true, width: 110, cell: (image) => bytes(image.sizeBytes) },
-  { id: 'volumes', header: t.columns.volumes, value: (image) => image.volumes.length, unfiltered: true, width: 100 },
+  { id: 'volumes', header: t.columns.volumes, value: (image) => image.volumes.length, unfiltered: true, width: 115 },
   { id: 'job', header: t.columns.job, value: (image) => image.replicationJobId, width: 180, cell: (image) => <Go to={`/jobs?job=${image.replicationJobId}`}>{image.replicationJobId}</Go> },
   { id: 'run', header: t.columns.run, value: (image) => image.replicationRunId, width: 180, cell: (image) => <Go to={`/jobs?job=${image.replicationJobId}&tab=history`}>{image.replicationRunId}</Go> },
   { id: 'key', header: t.columns.key, value: (image) => image.keyId, hidden: true, width: 280 },

@@ -24,10 +24,10 @@ function columns(open: (run: RunDescription) => void): Column<RunDescription>[] 
       id: 'id', header: t.id, value: (run) => run.replicationRunId, width: 170,
       cell: (run) => <Button variant="inline-link" onClick={() => open(run)}>{run.replicationRunId}</Button>,
     },
-    { id: 'state', header: t.state, value: (run) => displayCase(run.state), cell: (run) => <RunState state={run.state} />, width: 130 },
+    { id: 'state', header: t.state, value: (run) => displayCase(run.state), cell: (run) => <RunState state={run.state} />, width: 150 },
     { id: 'scheduled', header: t.scheduled, value: (run) => run.scheduledStartTime, cell: (run) => <When time={run.scheduledStartTime} />, width: 150 },
-    { id: 'duration', header: t.duration, value: (run) => runSeconds(run, serverNow()) ?? -1, cell: (run) => duration(runSeconds(run, serverNow())), width: 110 },
-    { id: 'changed', header: t.changed, value: (run) => sum(run, 'bytesRead'), cell: (run) => (run.startedOn === undefined ? '–' : bytes(sum(run, 'bytesRead'))), width: 110 },
+    { id: 'duration', header: t.duration, value: (run) => runSeconds(run, serverNow()) ?? -1, cell: (run) => duration(runSeconds(run, serverNow())), width: 120 },
+    { id: 'changed', header: t.changed, value: (run) => sum(run, 'bytesRead'), cell: (run) => (run.startedOn === undefined ? '–' : bytes(sum(run, 'bytesRead'))), width: 120 },
     { id: 'stored', header: t.stored, value: (run) => sum(run, 'bytesStored'), cell: (run) => (run.startedOn === undefined ? '–' : bytes(sum(run, 'bytesStored'))), width: 110 },
     { id: 'image', header: t.image, value: (run) => run.imageId, width: 210 },
     {

@@ -14,25 +14,25 @@ import { jobs as t } from '../../strings/jobs';
 const active = (job: JobDescription) => (job.latestRun?.state === 'ACTIVE' ? job.latestRun : undefined);
 
 export const jobColumns: readonly Column<JobDescription>[] = [
-  { id: 'server', header: t.columns.server, value: (job) => job.serverName, width: 190 },
+  { id: 'server', header: t.columns.server, value: (job) => job.serverName, width: 150 },
   {
-    id: 'state', header: t.columns.state, value: (job) => displayCase(job.state), width: 170,
+    id: 'state', header: t.columns.state, value: (job) => displayCase(job.state), width: 165,
     cell: (job) => <JobState state={job.state} />,
   },
   {
-    id: 'run', header: t.columns.run, value: (job) => (active(job) ? active(job)?.stage : job.latestRun && displayCase(job.latestRun.state)), width: 160,
+    id: 'run', header: t.columns.run, value: (job) => (active(job) ? active(job)?.stage : job.latestRun && displayCase(job.latestRun.state)), width: 130,
     cell: (job) => (active(job)?.stage ? active(job)?.stage : job.latestRun ? <RunState state={job.latestRun.state} /> : '–'),
   },
   {
-    id: 'progress', header: t.columns.progress, value: (job) => active(job)?.percent ?? -1, unfiltered: true, width: 160,
+    id: 'progress', header: t.columns.progress, value: (job) => active(job)?.percent ?? -1, unfiltered: true, width: 140,
     cell: (job) => {
       const run = active(job);
       return run ? <Meter value={run.percent} label={`${t.columns.progress}: ${job.serverName}`} /> : '–';
     },
   },
-  { id: 'pace', header: t.columns.pace, value: (job) => active(job)?.bytesPerSecond ?? -1, unfiltered: true, width: 110, cell: (job) => rate(active(job)?.bytesPerSecond) },
+  { id: 'pace', header: t.columns.pace, value: (job) => active(job)?.bytesPerSecond ?? -1, unfiltered: true, width: 100, cell: (job) => rate(active(job)?.bytesPerSecond) },
   {
-    id: 'next', header: t.columns.next, value: (job) => job.nextReplicationRunStartTime ?? Infinity, unfiltered: true, width: 150,
+    id: 'next', header: t.columns.next, value: (job) => job.nextReplicationRunStartTime ?? Infinity, unfiltered: true, width: 120,
     cell: (job) => <When time={job.nextReplicationRunStartTime} />,
   },
   {

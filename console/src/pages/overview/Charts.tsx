@@ -19,7 +19,7 @@ export default function Charts({ runs, names }: Props) {
   const changed = useMemo(() => seriesOf(runs, changedMiB, JOBS), [runs]);
   if (changed.length === 0) return <Box color="text-body-secondary">{t.noCharts}</Box>;
   return (
-    <Grid gridDefinition={[{ colspan: { default: 12, m: 6 } }, { colspan: { default: 12, m: 6 } }]}>
+    <Grid gridDefinition={[{ colspan: { default: 12, s: 6 } }, { colspan: { default: 12, s: 6 } }]}>
       <Lines title={t.throughput} series={pace} names={names} />
       <Lines title={t.changed} series={changed} names={names} />
     </Grid>

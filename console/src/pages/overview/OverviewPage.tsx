@@ -64,7 +64,7 @@ export default function OverviewPage() {
         {isNew && connectors.data && catalog.data && jobs.data ? (
           <FirstSteps connectors={connectors.data.length} servers={catalog.data.servers.length} jobs={jobs.data.filter((job) => job.state !== 'DELETED').length} />
         ) : null}
-        <Grid gridDefinition={[{ colspan: { default: 12, m: 7 } }, { colspan: { default: 12, m: 5 } }]}>
+        <Grid gridDefinition={[{ colspan: { default: 12, s: 7 } }, { colspan: { default: 12, s: 5 } }]}>
           <Container fitHeight header={<Header variant="h2" counter={found.length > 0 ? `(${found.length})` : undefined}>{t.attention}</Header>}>
             <ErrorBox error={jobs.error ?? connectors.error} what={t.attention} again={jobs.again} />
             {loading ? <Spinner /> : <AttentionList found={found} />}
@@ -104,7 +104,7 @@ function LastDay({ runs }: { runs: readonly RunDescription[] }) {
   const now = useNow(30);
   const counts = useMemo(() => lastDay(runs, now), [runs, now]);
   const number = (n: number, tone: 'success' | 'error' | 'warning' | 'in-progress') => (
-    <Box variant="awsui-value-large"><StatusIndicator type={n === 0 ? 'stopped' : tone} colorOverride={n === 0 ? 'grey' : undefined}>{n.toLocaleString('en')}</StatusIndicator></Box>
+    <StatusIndicator type={n === 0 ? 'stopped' : tone} colorOverride={n === 0 ? 'grey' : undefined}>{n.toLocaleString('en')}</StatusIndicator>
   );
   return (
     <KeyValuePairs

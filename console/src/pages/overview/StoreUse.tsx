@@ -47,7 +47,7 @@ function Use({ answer }: { answer: DescribeStoreResponse }) {
   const total = all.reduce((sum, part) => sum + part.bytes, 0);
   let x = 0;
   return (
-    <Grid gridDefinition={[{ colspan: { default: 12, m: 6 } }, { colspan: { default: 12, m: 6 } }]}>
+    <Grid gridDefinition={[{ colspan: { default: 12, s: 6 } }, { colspan: { default: 12, s: 6 } }]}>
       <SpaceBetween size="m">
         <Box variant="awsui-value-large">{t.storeTotal(bytes(content.all.bytes), content.all.packs)}</Box>
         <svg className="gw-bar" viewBox="0 0 100 10" preserveAspectRatio="none" width="100%" role="img" aria-label={all.map((part) => `${t.storeKinds[part.id]}: ${bytes(part.bytes)}`).join(', ')}>

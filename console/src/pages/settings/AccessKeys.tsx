@@ -30,8 +30,8 @@ const t = settings.accessKeys;
 const words = settings.users;
 
 const columns: readonly Column<AccessKeyDescription>[] = [
-  { id: 'id', header: t.columns.id, value: (key) => key.accessKeyId, width: 240, cell: (key) => <Id id={key.accessKeyId} what={t.columns.id} /> },
-  { id: 'user', header: t.columns.user, value: (key) => key.userName, width: 180 },
+  { id: 'id', header: t.columns.id, value: (key) => key.accessKeyId, width: 270, cell: (key) => <Id id={key.accessKeyId} what={t.columns.id} /> },
+  { id: 'user', header: t.columns.user, value: (key) => key.userName, width: 150 },
   { id: 'state', header: t.columns.state, value: (key) => (key.enabled ? words.enabled : words.disabled), width: 140, cell: (key) => <Status tone={key.enabled ? 'success' : 'stopped'}>{key.enabled ? words.enabled : words.disabled}</Status> },
   { id: 'used', header: t.columns.used, value: (key) => key.lastUsedOn ?? 0, unfiltered: true, width: 150, cell: (key) => <When time={key.lastUsedOn} otherwise={common.never} /> },
   { id: 'created', header: t.columns.created, value: (key) => key.createdOn, unfiltered: true, width: 150, cell: (key) => <When time={key.createdOn} /> },

@@ -23,8 +23,8 @@ const t = settings.users;
 const columns: readonly Column<UserDescription>[] = [
   { id: 'name', header: t.columns.name, value: (user) => user.userName, width: 220 },
   { id: 'enabled', header: t.columns.enabled, value: (user) => (user.enabled ? t.enabled : t.disabled), width: 140, cell: (user) => <Status tone={user.enabled ? 'success' : 'stopped'}>{user.enabled ? t.enabled : t.disabled}</Status> },
-  { id: 'policies', header: t.columns.policies, value: (user) => user.policyNames.join(', '), width: 280 },
-  { id: 'password', header: t.columns.password, value: (user) => (user.hasPassword ? common.yes : common.no), width: 120 },
+  { id: 'policies', header: t.columns.policies, value: (user) => user.policyNames.join(', '), width: 240 },
+  { id: 'password', header: t.columns.password, value: (user) => (user.hasPassword ? common.yes : common.no), width: 130 },
   { id: 'created', header: t.columns.created, value: (user) => user.createdOn, unfiltered: true, width: 150, cell: (user) => <When time={user.createdOn} /> },
 ];
 
