@@ -1914,7 +1914,7 @@ volume: number,
  */
 offset: number, 
 /**
- * How many bytes, at most a mebibyte.
+ * How many bytes, at most two mebibytes.
  */
 length: number, };
 
