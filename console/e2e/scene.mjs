@@ -19,6 +19,9 @@ const CHROMIUM = process.env.GODWIT_CHROMIUM ?? '/usr/bin/chromium';
 /** Milliseconds that anything may take on a busy machine before it counts as not happening. */
 export const PATIENCE = 120_000;
 
+/** The same for what a page shows. */
+const CLICK = 45_000;
+
 export async function until(what, look, patience = PATIENCE) {
   const end = Date.now() + patience;
   for (;;) {
@@ -99,7 +102,7 @@ export class Scene {
   async window(options = {}) {
     const context = await this.browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
     const page = await context.newPage();
-    page.setDefaultTimeout(PATIENCE);
+    page.setDefaultTimeout(CLICK);
     page.problems = [];
     page.on('pageerror', (error) => page.problems.push(error.message));
     page.on('console', (message) => {
@@ -150,8 +153,10 @@ export const row = (page, text) => page.getByRole('row').filter({ hasText: text 
 
 /** Chooses from the menu "Actions". */
 export async function choose(page, item, scope = page) {
-  await scope.getByRole('button', { name: 'Actions', exact: true }).first().click();
-  await page.getByRole('menuitem', { name: item }).click();
+  const entry = page.getByRole('menuitem', { name: item });
+  // It may be open still, from a look at what can be done.
+  if (!(await entry.isVisible())) await scope.getByRole('button', { name: 'Actions', exact: true }).first().click();
+  await entry.click();
 }
 
 /** Whether an item of the menu "Actions" can be used, and why not. */
