@@ -26,7 +26,7 @@ fn assert_is_the_volume(file: &Path) {
 fn the_file_is_the_volume_with_its_holes_and_readable_by_its_owner_alone() {
     let folder = folder();
     let (status, out, err) = export(folder.path(), &["--json"]);
-    assert_eq!((status, err.as_str()), (0, ""));
+    assert_eq!((status, besides_progress(&err).as_str()), (0, ""));
     let told: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((told["size"].as_u64(), told["bytes_read"].as_u64()), (Some(SIZE), Some(6 << 20)));
     assert_is_the_volume(&folder.path().join("e.raw"));
@@ -51,6 +51,12 @@ fn a_planted_link_is_not_followed() {
     }
 }
 
+/// What was said but for the lines that tell people who wait how far it is: on a busy machine there are some.
+fn besides_progress(err: &str) -> String {
+    let is_progress = |line: &&str| line.contains("  Exporting ") || line.ends_with("  Writing to disk");
+    err.lines().filter(|line| !is_progress(line)).collect()
+}
+
 #[test]
 fn what_a_crash_left_is_replaced_and_private_whatever_it_was() {
     let folder = folder();
@@ -58,7 +64,7 @@ fn what_a_crash_left_is_replaced_and_private_whatever_it_was() {
     std::fs::write(&left, vec![1; 100_000]).unwrap();
     std::fs::set_permissions(&left, Permissions::from_mode(0o666)).unwrap();
     let (status, _, err) = export(folder.path(), &[]);
-    assert_eq!((status, err.as_str()), (0, ""));
+    assert_eq!((status, besides_progress(&err).as_str()), (0, ""));
     assert_is_the_volume(&folder.path().join("e.raw"));
     assert_eq!(std::fs::metadata(folder.path().join("e.raw")).unwrap().mode() & 0o777, 0o600);
     assert!(!left.exists());
@@ -85,7 +91,7 @@ fn every_format_is_the_volume_and_is_what_the_name_says() {
     ] {
         let args: Vec<_> = ["--json", "--output", name].into_iter().chain(more).collect();
         let (status, out, err) = export_as(folder.path(), &args);
-        assert_eq!((status, err.as_str()), (0, ""), "{name}");
+        assert_eq!((status, besides_progress(&err).as_str()), (0, ""), "{name}");
         let told: serde_json::Value = serde_json::from_str(&out).unwrap();
         let qemu_img = |args: &[&str]| {
             let output = Command::new("qemu-img").args(args).current_dir(folder.path()).output().unwrap();
