@@ -210,7 +210,9 @@ fn what_a_client_discards_or_makes_zeros_is_told_as_a_hole() {
         (13 * MIB, MIB, "data"),
         (14 * MIB, 6 * MIB, "hole,zero"),
         (20 * MIB, MIB, "data"),
-        (21 * MIB, SIZE - 21 * MIB, "hole,zero"),
+        (21 * MIB, MIB / 2, "hole,zero"),
+        (21 * MIB + MIB / 2, MIB / 2, "data"),
+        (22 * MIB, SIZE - 22 * MIB, "hole,zero"),
     ];
     let check = |serving: &Serving| {
         let found = map(serving.uri());
