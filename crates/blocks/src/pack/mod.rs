@@ -23,10 +23,10 @@ use crate::crypt::TAG;
 use crate::damage::Damage;
 use godwit_model::id::KeyId;
 
-/// A pack is sent when it has reached this many bytes. Small enough that two of them (one filling, one on its way)
+/// A pack is sent when it has reached this many bytes. Small enough that three of them (one filling, two on their way)
 /// leave room in the 96 MiB that the whole process may take, and that little is lost when a run is interrupted; large
 /// enough that objects are few and syncing one costs little for each block.
-pub const PACK_TARGET: usize = 16 << 20;
+pub const PACK_TARGET: usize = 12 << 20;
 
 /// Most records of a pack: bounds the memory that an index takes, also where blocks compress to nearly nothing.
 pub const MAX_RECORDS: usize = 8192;

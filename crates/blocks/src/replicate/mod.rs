@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! extents ─► plan ─► read ─► zero? digest, in parent, staged, elsewhere? compress ─► open pack ─► store
-//!  window     leaf    8 × 1 MiB        one for each core                           16 MiB       a pack
+//!  window     leaf    8 × 1 MiB        one for each core                           12 MiB       a pack
 //!                                       └──────► leaf page ─► tree ─► open pack     └─► ledger
 //! ```
 //!

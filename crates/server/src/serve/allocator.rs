@@ -1,7 +1,7 @@
 //! Gives memory back that a run does not need any more.
 //!
 //! The system's allocator keeps what was freed, for each thread apart, and learns from the first large buffer that large
-//! ones are better kept too. With packs of 16 MiB that grows to more than what is in use: a service that replicates would
+//! ones are better kept too. With packs of 12 MiB that grows to more than what is in use: a service that replicates would
 //! stay above 100 MiB for ever. Told to keep two pools, and to map large buffers on their own, it peaks below 90 MiB and
 //! falls to a tenth of that afterwards, for a twentieth more of processor time.
 

@@ -48,7 +48,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Objects that are longer go in parts of this length: then a connection that breaks costs a part, and two of them carry
-/// a pack, which is 16 MiB and its directory. Servers ask for 5 MiB at least.
+/// a pack, which is 12 MiB and its directory. Servers ask for 5 MiB at least.
 const PART: usize = 9 << 20;
 
 /// Parts of one object on their way at the same time: as many as a pack has. One connection fills no fast link.
