@@ -125,9 +125,12 @@ async fn a_flipped_bit_anywhere_is_found_traced_and_repaired() {
                 n_damaged += 1;
                 n += 1;
                 let bytes: u64 = damaged.iter().map(|extent| extent.length).sum();
+                // Without the end of the parent nobody can tell whether the volume was cut off: then all of it is read.
+                let is_end_lost = damaged.last().is_some_and(|extent| extent.end() == SIZE as u64);
+                let most = if is_end_lost { SIZE as u64 } else { bytes + 4096 };
                 let (done, read) = scene.next_run(n, damaged).await;
                 assert_eq!(done.notes.len(), 1, "{what}: {:?}", done.notes);
-                assert!(read <= bytes + 4096, "{what}: {read} bytes were read for {bytes}");
+                assert!(read <= most, "{what}: {read} bytes were read for {bytes}");
                 assert_eq!(scene.verify(n).await.damaged, [], "{what}");
                 assert!(content(&scene.store, &snapshot_id(n)).await.unwrap() == scene.model, "{what}");
                 assert!(!scene.verify(2).await.damaged.is_empty(), "{what}: the old one stays what it is");
