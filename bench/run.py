@@ -38,6 +38,7 @@ import tempfile
 import control
 import disks
 import parts
+import targets
 
 RESTIC = {"RESTIC_PASSWORD": "bench"}
 
@@ -178,17 +179,9 @@ def print_table(rows: list[dict]) -> None:
         print(f"{row['cpu_to_godwit']:9.2f} {row['rss_mib']:8.0f} {stored:>10} {verify:>9}")
 
 
-def print_increments(rows: list[dict], changed: dict[str, int]) -> None:
-    for case, blocks in changed.items():
-        row = next(r for r in rows if r["disk"] == case and r["tool"] == "godwit")
-        print(f"\n{case}: {blocks / 1e6:.1f} MB in changed blocks: godwit read {row['read'] / blocks:.3f}", end=" ")
-        print(f"and stored {row['stored'] / blocks:.3f} times that")
-
-
-def print_exports(cases: dict) -> None:
-    for case, rounds in cases.items():
-        if case.endswith(" out"):
-            print(f"\n{case}: the export took {median_ratio(rounds, 'godwit', 'nbdcopy', 'wall'):.2f} times nbdcopy's time")
+def as_values(cases: dict) -> dict:
+    """The rounds as they are written down."""
+    return {case: [{t: dataclasses.asdict(m) for t, m in r.items()} for r in rounds] for case, rounds in cases.items()}
 
 
 def write_results(arguments, rows: list[dict], cases: dict, changed: dict[str, int], decisions: list[dict]) -> None:
@@ -196,10 +189,9 @@ def write_results(arguments, rows: list[dict], cases: dict, changed: dict[str, i
     folder = pathlib.Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
     file = folder / f"{now:%Y%m%d-%H%M%S}.json"
-    raw = {case: [{t: dataclasses.asdict(m) for t, m in r.items()} for r in rounds] for case, rounds in cases.items()}
     machine = {"kernel": platform.release(), "cores": os.cpu_count()}
     said = {"at": now.isoformat(), "full": arguments.full, "machine": machine, "changed_bytes": changed}
-    file.write_text(json.dumps({**said, "medians": rows, "rounds": raw, "control": decisions}, indent=1))
+    file.write_text(json.dumps({**said, "medians": rows, "rounds": as_values(cases), "control": decisions}, indent=1))
     print(f"\nall figures: {file}")
 
 
@@ -242,8 +234,7 @@ def main() -> None:
     for case, rounds in cases.items():
         rows += summary(case, rounds)
     print_table(rows)
-    print_increments(rows, changed)
-    print_exports(cases)
+    targets.print_table(targets.rows(as_values(cases), changed))
     write_results(arguments, rows, cases, changed, decisions)
 
 
