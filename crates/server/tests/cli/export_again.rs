@@ -1,6 +1,6 @@
 //! `godwit images export` after an interruption: it ends in the right file, and fetches only what is missing.
 
-use crate::stand_in::{IMAGE, LARGE, LARGE_DATA, LARGE_SIZE, StandIn, large_byte_at};
+use crate::stand_in::{IMAGE, LARGE, LARGE_DATA, LARGE_SIZE, StandIn, large_bytes};
 use crate::{BOUND, folder, godwit, told};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -71,8 +71,7 @@ fn assert_is_the_volume(folder: &Path, name: &str, format: &str) {
     let file = std::fs::File::create(&wanted).unwrap();
     file.set_len(LARGE_SIZE).unwrap();
     for (offset, length) in LARGE_DATA {
-        let bytes: Vec<u8> = (offset..offset + length).map(large_byte_at).collect();
-        file.write_all_at(&bytes, offset).unwrap();
+        file.write_all_at(&large_bytes(offset, length), offset).unwrap();
     }
     let mut command = Command::new("qemu-img");
     command.args(["compare", "-f", "raw", "-F", format, "wanted", name]).current_dir(folder);

@@ -112,8 +112,7 @@ async fn answer(State(scene): State<Scene>, headers: HeaderMap, body: Bytes) -> 
                 return std::future::pending().await;
             }
             scene.read.fetch_add(length, Ordering::SeqCst);
-            let byte = if is_large { large_byte_at } else { byte_at };
-            (offset..offset + length).map(byte).collect()
+            if is_large { large_bytes(offset, length) } else { small_bytes(offset, length) }
         }
         "DescribeReplicationRuns" => json!({ "runs": runs() }).to_string().into_bytes(),
         "GetForecast" => forecast().to_string().into_bytes(),
@@ -173,14 +172,35 @@ fn runs() -> Value {
     ])
 }
 
-fn byte_at(at: u64) -> u8 {
-    if DATA.iter().any(|(offset, length)| (*offset..offset + length).contains(&at)) { BYTE } else { 0 }
+fn small_bytes(offset: u64, length: u64) -> Vec<u8> {
+    filled(&DATA, offset, length, |_, bytes| bytes.fill(BYTE))
 }
 
-/// No two clusters are the same, and they shrink somewhat.
-pub fn large_byte_at(at: u64) -> u8 {
-    let is_data = LARGE_DATA.iter().any(|(offset, length)| (*offset..offset + length).contains(&at));
-    if is_data { (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61) as u8 | 0x40 } else { 0 }
+/// Bytes of the large image. No two clusters are the same, and they shrink somewhat.
+pub fn large_bytes(offset: u64, length: u64) -> Vec<u8> {
+    // By words, because a debug build takes its time over every byte.
+    let word = |n: u64| {
+        (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 5 & 0x0707_0707_0707_0707 | 0x4040_4040_4040_4040).to_le_bytes()
+    };
+    filled(&LARGE_DATA, offset, length, |at, bytes| {
+        let mut words = Vec::with_capacity(bytes.len() + 16);
+        for n in at / 8..(at + bytes.len() as u64).div_ceil(8) {
+            words.extend_from_slice(&word(n));
+        }
+        bytes.copy_from_slice(&words[(at % 8) as usize..][..bytes.len()]);
+    })
+}
+
+/// Zeros, and in them what `fill` makes of the ranges of `data`, each told where it begins.
+fn filled(data: &[(u64, u64)], offset: u64, length: u64, fill: impl Fn(u64, &mut [u8])) -> Vec<u8> {
+    let mut bytes = vec![0; length as usize];
+    for (at, of) in data {
+        let (from, to) = ((*at).max(offset), (at + of).min(offset + length));
+        if from < to {
+            fill(from, &mut bytes[(from - offset) as usize..(to - offset) as usize]);
+        }
+    }
+    bytes
 }
 
 fn image(id: &str, size: u64) -> Value {
