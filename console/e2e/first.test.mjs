@@ -125,10 +125,12 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     const [newer, older] = await scene.asked('images', 'list');
     await page.goto(scene.at(`/images?image=${newer.image_id},${older.image_id}`));
     await choose(page, 'Compare');
-    await page.getByRole('button', { name: 'Compare contents' }).click();
-    await until('the comparison', async () => (await page.getByText('Not compared yet').count()) === 0);
-    await page.getByRole('cell', { name: 'The same' }).or(page.getByRole('rowheader', { name: 'The same' })).first().waitFor();
+    await page.getByRole('rowheader', { name: 'The same' }).waitFor();
     assert.ok(await page.getByRole('rowheader', { name: 'Changed' }).count(), 'the guest wrote between the two');
+    // Of one key the service knows: nothing is left to be read.
+    assert.equal(await page.getByText('Not compared yet').count(), 0);
+    const compared = await scene.asked('images', 'compare', older.image_id, newer.image_id);
+    assert.ok(compared.volumes[0].bytes_changed > 0, 'the command line says the same');
   });
 
   test('an image is deleted, after its name was asked for', async () => {

@@ -24,7 +24,6 @@ try {
     for (const [name, address] of Object.entries(await ADDRESSES(scene))) {
       await page.goto(scene.at(address));
       await page.waitForTimeout(SETTLE);
-      if (name === 'compare') await compare(page);
       await shot(page, `${name}-${look}`);
     }
   }
@@ -39,13 +38,6 @@ try {
 async function shot(page, name) {
   await page.screenshot({ path: path.join(FOLDER, `${name}.png`) });
   console.log(path.join(FOLDER, `${name}.png`));
-}
-
-async function compare(page) {
-  const button = page.getByRole('button', { name: 'Compare contents' });
-  if (!(await button.count())) return;
-  await button.click();
-  await until('the comparison', async () => (await page.getByText('Not compared yet').count()) === 0);
 }
 
 /** A service that has something to show: a job with three runs, people, a key, a run that waits. */

@@ -68,7 +68,7 @@ export const images = {
     toImages: 'Go to images',
     identical: 'The volumes are identical: they have the same root digest.',
     read: 'Compare contents',
-    readHint: (count: number) => `Where both hold data, ${bytes(count)} of each have to be read to tell what changed. Reads are on the audit trail.`,
+    readHint: (count: number) => `The images are encrypted with different keys, and digests compare under one key only. So ${bytes(count)} of each have to be read to tell what changed. Reads are on the audit trail.`,
     stop: 'Stop',
     resumed: 'Contents',
     map: 'Map of the disk',

@@ -207,6 +207,7 @@ table! {
     own DescribeSnapshots: json snapshots::describe;
     own StartImageVerification: json images::start_verification;
     own ListImageExtents: json images::list_extents;
+    own ListImageChanges: json images::list_changes;
     own ReadImage: octets images::read;
     own DeleteImage: json images::delete;
     own DescribeNotifications: json notifications::describe;

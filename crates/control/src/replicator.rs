@@ -120,6 +120,16 @@ pub trait ImageStore: Send + Sync {
     /// Where a volume of an image holds data: up to `limit` extents from `from` on, sorted. What lies between is zeros.
     async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure>;
 
+    /// Where a volume's content is another than in `base`, in whole blocks: like [`ImageStore::data_extents`]. Both are of
+    /// one key; behind the end of the smaller one zeros are supposed.
+    async fn changed_extents(
+        &self,
+        base: &SnapshotId,
+        snapshot: &SnapshotId,
+        from: u64,
+        limit: usize,
+    ) -> Result<ExtentPage, Failure>;
+
     /// Exactly the bytes of `extent`.
     async fn read(&self, snapshot: &SnapshotId, extent: Extent) -> Result<bytes::Bytes, Failure>;
 }

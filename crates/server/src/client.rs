@@ -18,11 +18,11 @@ use godwit_api::shapes::godwit::{
     DescribeLimitsRequest, DescribeLimitsResponse, DescribeNotificationsRequest, DescribeNotificationsResponse,
     DescribeReplicationRunsRequest, DescribeReplicationRunsResponse, DescribeServersRequest, DescribeServersResponse,
     DescribeStoreRequest, DescribeStoreResponse, DescribeSweepsRequest, DescribeSweepsResponse, ImageRequest,
-    KeyRequest, ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, OwnOperation, PreviewSweepRequest,
-    PreviewSweepResponse, ReadImageRequest, RedeliverNotificationRequest, ResumeJobRequest, RotateKeyResponse,
-    SendTestNotificationRequest, SendTestNotificationResponse, StartSweepRequest, StartSweepResponse,
-    UpdateConnectorRequest, UpdateJobRequest, UpdateKeyRequest, UpdateLimitsRequest, UpdateRunRequest,
-    VerifyAuditTrailRequest, VerifyAuditTrailResponse,
+    KeyRequest, ListImageChangesRequest, ListImageChangesResponse, ListImageExtentsRequest, ListImageExtentsResponse,
+    NoAnswer, OwnOperation, PreviewSweepRequest, PreviewSweepResponse, ReadImageRequest, RedeliverNotificationRequest,
+    ResumeJobRequest, RotateKeyResponse, SendTestNotificationRequest, SendTestNotificationResponse, StartSweepRequest,
+    StartSweepResponse, UpdateConnectorRequest, UpdateJobRequest, UpdateKeyRequest, UpdateLimitsRequest,
+    UpdateRunRequest, VerifyAuditTrailRequest, VerifyAuditTrailResponse,
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{
@@ -180,6 +180,8 @@ calls! {
     start_image_verification: own StartImageVerification changes (ImageRequest) -> NoAnswer;
     /// `ListImageExtents`.
     list_image_extents: own ListImageExtents reads (ListImageExtentsRequest) -> ListImageExtentsResponse;
+    /// `ListImageChanges`.
+    list_image_changes: own ListImageChanges reads (ListImageChangesRequest) -> ListImageChangesResponse;
     /// `CreateKey`.
     create_key: own CreateKey changes (CreateKeyRequest) -> CreateKeyResponse;
     /// `DescribeKeys`.

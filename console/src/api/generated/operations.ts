@@ -70,6 +70,8 @@ import type {
   ImportServerCatalogRequest,
   ImportServerCatalogResponse,
   KeyRequest,
+  ListImageChangesRequest,
+  ListImageChangesResponse,
   ListImageExtentsRequest,
   ListImageExtentsResponse,
   NewAccessKeyResponse,
@@ -152,6 +154,7 @@ export interface Operations {
   'godwit:EnableKey': { request: KeyRequest; answer: NoAnswer };
   'godwit:EnableUser': { request: UserRequest; answer: NoAnswer };
   'godwit:GetForecast': { request: GetForecastRequest; answer: GetForecastResponse };
+  'godwit:ListImageChanges': { request: ListImageChangesRequest; answer: ListImageChangesResponse };
   'godwit:ListImageExtents': { request: ListImageExtentsRequest; answer: ListImageExtentsResponse };
   'godwit:PreviewSweep': { request: PreviewSweepRequest; answer: PreviewSweepResponse };
   'godwit:ReadImage': { request: ReadImageRequest; answer: ArrayBuffer };
@@ -230,6 +233,7 @@ export const TARGETS: Record<keyof Operations, string> = {
   'godwit:EnableKey': 'Godwit_V1.EnableKey',
   'godwit:EnableUser': 'Godwit_V1.EnableUser',
   'godwit:GetForecast': 'Godwit_V1.GetForecast',
+  'godwit:ListImageChanges': 'Godwit_V1.ListImageChanges',
   'godwit:ListImageExtents': 'Godwit_V1.ListImageExtents',
   'godwit:PreviewSweep': 'Godwit_V1.PreviewSweep',
   'godwit:ReadImage': 'Godwit_V1.ReadImage',

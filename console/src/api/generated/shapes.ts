@@ -511,7 +511,7 @@ offset: number,
 length: number, };
 
 /**
- * A range of bytes that hold data.
+ * A range of bytes.
  */
 export type DataExtent = { 
 /**
@@ -1595,6 +1595,48 @@ export type LicenseType = "AWS" | "BYOL";
  * Whose licence a job is to have.
  */
 export type LicenseWish = "AWS" | "BYOL" | "AUTO";
+
+/**
+ * Request of `ListImageChanges`.
+ */
+export type ListImageChangesRequest = { 
+/**
+ * Which image.
+ */
+imageId: string, 
+/**
+ * Which volume of it, from 0.
+ */
+volume: number, 
+/**
+ * The image that it is compared with, by the volume of the same device; of the same key.
+ */
+baseImageId: string, 
+/**
+ * From which byte on.
+ */
+from?: number, 
+/**
+ * How many extents at most.
+ */
+maxResults?: number, };
+
+/**
+ * Answer of `ListImageChanges`.
+ */
+export type ListImageChangesResponse = { 
+/**
+ * Size of the larger one of the two volumes.
+ */
+size: number, 
+/**
+ * Where the contents differ, in whole blocks, sorted. What is behind the end of a volume counts as zeros.
+ */
+changes: Array<DataExtent>, 
+/**
+ * From which byte to go on; absent at the end of the volumes.
+ */
+next?: number, };
 
 /**
  * Request of `ListImageExtents`.

@@ -55,7 +55,7 @@ type Doing = 'verify' | 'export' | 'compare' | 'delete';
 const PERMISSIONS: Record<Doing, Action> = {
   verify: 'godwit:StartImageVerification',
   export: 'godwit:ReadImage',
-  compare: 'godwit:ListImageExtents',
+  compare: 'godwit:ListImageChanges',
   delete: 'godwit:DeleteImage',
 };
 

@@ -45,6 +45,24 @@ function append(segments: Segment[], segment: Segment): void {
   else if (segment.length > 0) segments.push(segment);
 }
 
+/** The same with what both hold told apart, by the list of what has changed. */
+export function settle(segments: readonly Segment[], changes: readonly DataExtent[]): Segment[] {
+  const settled: Segment[] = [];
+  const left = changes.values();
+  let change = left.next().value;
+  for (const segment of segments) {
+    const end = segment.offset + segment.length;
+    for (let offset = segment.offset; offset < end; ) {
+      while (change && change.offset + change.length <= offset) change = left.next().value;
+      const isChanged = change !== undefined && change.offset <= offset;
+      const until = segment.kind !== 'unknown' ? end : Math.min(end, change ? (isChanged ? change.offset + change.length : change.offset) : end);
+      append(settled, { offset, length: until - offset, kind: segment.kind !== 'unknown' ? segment.kind : isChanged ? 'changed' : 'same' });
+      offset = until;
+    }
+  }
+  return settled;
+}
+
 /** Blocks that were compared: each is the same or changed. */
 export function compareBytes(offset: number, older: Uint8Array, newer: Uint8Array, block: number): Segment[] {
   const segments: Segment[] = [];

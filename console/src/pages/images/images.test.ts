@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { compareBytes, compareExtents, DiskMap, totals } from './diff';
+import { compareBytes, compareExtents, DiskMap, settle, totals } from './diff';
 import { CLUSTER, clusterRanges, qcow2Layout } from './qcow2';
 import { CHUNK, chunks } from './transfer';
 
@@ -49,6 +49,17 @@ describe('what differs', () => {
       { offset: 1000, length: 100, kind: 'same' }, { offset: 1100, length: 100, kind: 'changed' }, { offset: 1200, length: 100, kind: 'same' },
     ]);
     expect(totals(compareBytes(0, older.slice(0, 250), newer, 100))).toMatchObject({ same: 100, changed: 200 });
+  });
+  it('is told by the list of changes, where both hold data', () => {
+    const found = [
+      { offset: 0, length: 10, kind: 'unknown' as const }, { offset: 10, length: 10, kind: 'added' as const },
+      { offset: 20, length: 20, kind: 'unknown' as const }, { offset: 40, length: 5, kind: 'empty' as const },
+    ];
+    const changes = [{ offset: 5, length: 17 }, { offset: 30, length: 4 }];
+    const told = settle(found, changes).map(({ offset, length, kind }) => `${kind} ${offset}+${length}`);
+    expect(told).toEqual(['same 0+5', 'changed 5+5', 'added 10+10', 'changed 20+2', 'same 22+8', 'changed 30+4', 'same 34+6', 'empty 40+5']);
+    expect(settle(found, []).map(({ kind }) => kind)).toEqual(['same', 'added', 'same', 'empty']);
+    expect(settle([], changes)).toEqual([]);
   });
   it('is seen on the map, be it a single block of a large disk', () => {
     const map = new DiskMap(1024 * MiB, 512, 65_536);

@@ -16,17 +16,33 @@ export type VolumeExtents = { size: number; extents: DataExtent[] };
 
 /** Where a volume holds data. */
 export async function volumeExtents(imageId: string, volume: number, signal: AbortSignal): Promise<VolumeExtents> {
+  return inPieces(async (from) => {
+    const { size, extents, next } = await call('godwit:ListImageExtents', { imageId, volume, maxResults: 1000, ...from }, { signal });
+    return { size, extents, next };
+  });
+}
+
+/** Where a volume is another than that of the same device in an image of the same key. */
+export async function volumeChanges(baseImageId: string, imageId: string, volume: number, signal: AbortSignal): Promise<VolumeExtents> {
+  return inPieces(async (from) => {
+    const { size, changes, next } = await call('godwit:ListImageChanges', { imageId, volume, baseImageId, maxResults: 1000, ...from }, { signal });
+    return { size, extents: changes, next };
+  });
+}
+
+/** Joins the pieces of a list of extents. */
+async function inPieces(ask: (from: { from?: number }) => Promise<VolumeExtents & { next?: number | undefined }>): Promise<VolumeExtents> {
   const extents: DataExtent[] = [];
-  let from: number | undefined;
+  let from: { from?: number } = {};
   for (;;) {
-    const answer = await call('godwit:ListImageExtents', { imageId, volume, maxResults: 1000, ...(from === undefined ? {} : { from }) }, { signal });
+    const answer = await ask(from);
     for (const extent of answer.extents) {
       const last = extents.at(-1);
       if (last && last.offset + last.length === extent.offset) last.length += extent.length;
       else extents.push({ ...extent });
     }
     if (answer.next === undefined) return { size: answer.size, extents };
-    from = answer.next;
+    from = { from: answer.next };
   }
 }
 

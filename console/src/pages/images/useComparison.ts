@@ -1,10 +1,11 @@
-// A comparison at work: first where data is, which is cheap; then, if somebody asks for it, what it is.
+// A comparison at work. Of one key, the service says what has changed. Of two keys, digests do not compare: then it is known
+// where data is, and if somebody asks for it the contents are read and compared here.
 
 import { useCallback, useEffect, useRef, useState } from 'react';
 import { type ApiError, asApiError } from '../../api/errors';
 import type { ImageDescription } from '../../api/generated/shapes';
-import { compareBytes, compareExtents, DiskMap, type Kind, type Segment, totals } from './diff';
-import { chunks, eachOf, readPersistently, volumeExtents } from './transfer';
+import { compareBytes, compareExtents, DiskMap, type Kind, type Segment, settle, totals } from './diff';
+import { chunks, eachOf, readPersistently, volumeChanges, volumeExtents } from './transfer';
 
 /** Contents are compared by blocks of this size: the store's own. */
 const BLOCK = 65_536;
@@ -46,14 +47,15 @@ export function useComparison(older: ImageDescription, newer: ImageDescription, 
   useEffect(() => {
     if (!was || !is) return undefined;
     void run(async (signal) => {
-      const [a, b] = await Promise.all([
+      const [a, b, changes] = await Promise.all([
         volumeExtents(older.imageId, was.volume, signal),
         volumeExtents(newer.imageId, is.volume, signal),
+        older.keyId === newer.keyId ? volumeChanges(older.imageId, newer.imageId, is.volume, signal) : undefined,
       ]);
       const size = Math.max(a.size, b.size);
       const identical = was.rootDigest === is.rootDigest;
       const found = compareExtents(a.extents, b.extents, size);
-      segments.current = identical ? found.map((each) => (each.kind === 'unknown' ? { ...each, kind: 'same' } : each)) : found;
+      segments.current = changes ? settle(found, changes.extents) : found;
       const map = new DiskMap(size, CELLS, BLOCK);
       map.reset(segments.current);
       setState({ ...NOTHING, map, totals: totals(segments.current), identical });

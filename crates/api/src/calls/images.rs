@@ -3,10 +3,12 @@
 use super::{Outcome, page, signed};
 use crate::shapes::godwit::{
     self, DamagedRange, DataExtent, DescribeImagesRequest, DescribeImagesResponse, ImageDescription, ImageRequest,
-    ImageVolumeDescription, ListImageExtentsRequest, ListImageExtentsResponse, NoAnswer, ReadImageRequest,
+    ImageVolumeDescription, ListImageChangesRequest, ListImageChangesResponse, ListImageExtentsRequest,
+    ListImageExtentsResponse, NoAnswer, ReadImageRequest,
 };
 use bytes::Bytes;
 use godwit_control::service::{Image, ImageVolume, ImagesFilter, Service, Verification, VerificationState};
+use godwit_model::extent::Extent;
 use godwit_model::time::Timestamp;
 
 /// `DescribeImages`.
@@ -41,14 +43,29 @@ pub async fn list_extents(
 ) -> Outcome<ListImageExtentsResponse> {
     let (from, limit) = (request.from.map(signed), request.max_results.map(i64::from));
     let list = service.list_image_extents(&request.image_id, signed(request.volume), from, limit).await?;
-    let extents = list.extents.into_iter().map(|e| DataExtent { offset: e.offset, length: e.length }).collect();
-    Ok(ListImageExtentsResponse { size: list.size, extents, next: list.next })
+    Ok(ListImageExtentsResponse { size: list.size, extents: extents(list.extents), next: list.next })
+}
+
+/// `ListImageChanges`.
+pub async fn list_changes(
+    service: &Service,
+    _now: Timestamp,
+    request: ListImageChangesRequest,
+) -> Outcome<ListImageChangesResponse> {
+    let (from, limit) = (request.from.map(signed), request.max_results.map(i64::from));
+    let (base, volume) = (&request.base_image_id, signed(request.volume));
+    let list = service.list_image_changes(base, &request.image_id, volume, from, limit).await?;
+    Ok(ListImageChangesResponse { size: list.size, changes: extents(list.extents), next: list.next })
 }
 
 /// `ReadImage`.
 pub async fn read(service: &Service, _now: Timestamp, request: ReadImageRequest) -> Outcome<Bytes> {
     let (volume, offset, length) = (signed(request.volume), signed(request.offset), signed(request.length));
     Ok(service.read_image(&request.image_id, volume, offset, length).await?)
+}
+
+fn extents(extents: Vec<Extent>) -> Vec<DataExtent> {
+    extents.into_iter().map(|e| DataExtent { offset: e.offset, length: e.length }).collect()
 }
 
 fn description(image: Image) -> ImageDescription {

@@ -145,6 +145,9 @@ async fn look_at_image(scene: &Scene, image: &str, job: &str) {
 
     let extents = scene.own("ListImageExtents", json!({"imageId": image, "volume": 0})).await;
     assert_eq!(extents, json!({"size": DISK, "extents": [{"offset": 65_536, "length": 65_536}]}));
+    let compare = json!({"imageId": image, "volume": 0, "baseImageId": image});
+    let changes = scene.own("ListImageChanges", compare).await;
+    assert_eq!(changes, json!({"size": DISK, "changes": [{"offset": 0, "length": 65_536}]}));
     let read = json!({"imageId": image, "volume": 0, "offset": 65_535, "length": 3});
     let draft = Draft::new(&format!("{OWN}ReadImage"), TIME, read.to_string().as_bytes());
     let (status, headers, bytes) = scene.send_draft(&draft).await;

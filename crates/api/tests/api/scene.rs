@@ -235,6 +235,16 @@ impl ImageStore for DataLine {
         Ok(ExtentPage { extents: vec![Extent::between(65_536, 131_072)], next: None })
     }
 
+    async fn changed_extents(
+        &self,
+        _base: &SnapshotId,
+        _snapshot: &SnapshotId,
+        _from: u64,
+        _limit: usize,
+    ) -> Result<ExtentPage, Failure> {
+        Ok(ExtentPage { extents: vec![Extent::between(0, 65_536)], next: None })
+    }
+
     async fn read(&self, _snapshot: &SnapshotId, extent: Extent) -> Result<Bytes, Failure> {
         Ok((extent.offset..extent.end()).map(|at| (at / 65_536) as u8).collect())
     }

@@ -222,15 +222,45 @@ impl Service {
         limit: Option<i64>,
     ) -> Answer<ExtentList> {
         let volume = self.volume(image_id, volume).await?;
-        let from = from.unwrap_or(0);
-        let from = u64::try_from(from).ok().filter(|f| *f <= volume.size);
-        let from = from.ok_or_else(|| ServiceError::invalid(format!("from: give 0 to {}", volume.size)))?;
-        let limit = limit.unwrap_or(DEFAULT_EXTENTS);
-        let limit = usize::try_from(limit).ok().filter(|n| *n >= 1).map(|n| n.min(MOST_EXTENTS));
-        let limit = limit.ok_or_else(|| ServiceError::invalid("maxResults: give a number from 1 on"))?;
+        let (from, limit) = piece(from, limit, volume.size)?;
         let page =
             self.ask("the list of extents", self.line.images.data_extents(&volume.snapshot, from, limit)).await?;
         Ok(ExtentList { size: volume.size, extents: page.extents, next: page.next })
+    }
+
+    /// `ListImageChanges`: where a volume of an image is another than the volume of the same device in `base_id`, an image
+    /// of the same key: pieces like those of [`Service::list_image_extents`], of the larger of the two.
+    pub async fn list_image_changes(
+        &self,
+        base_id: &str,
+        image_id: &str,
+        volume: i64,
+        from: Option<i64>,
+        limit: Option<i64>,
+    ) -> Answer<ExtentList> {
+        let (base, image) = (self.image_named(base_id).await?, self.image_named(image_id).await?);
+        let volume = volume_of(&image, volume)?;
+        let was = base.volumes.iter().find(|v| v.device == volume.device).ok_or_else(|| {
+            let devices: Vec<_> = base.volumes.iter().map(|v| v.device.as_str()).collect();
+            let what = format!("{base_id} has no volume of device {}: it has {}", volume.device, devices.join(", "));
+            ServiceError::invalid(what)
+        })?;
+        if base.key != image.key {
+            let what = format!(
+                "{base_id} is encrypted with {} and {image_id} with {}: digests compare under one key only; read both \
+                 and compare the bytes",
+                base.key, image.key
+            );
+            return Err(ServiceError::not_permitted(what));
+        }
+        let size = was.size.max(volume.size);
+        let (from, limit) = piece(from, limit, size)?;
+        self.begin_read(&base).await?;
+        self.begin_read(&image).await?;
+        let images = &self.line.images;
+        let compared = images.changed_extents(&was.snapshot, &volume.snapshot, from, limit);
+        let page = self.ask("the comparison", compared).await?;
+        Ok(ExtentList { size, extents: page.extents, next: page.next })
     }
 
     /// `ReadImage`: exactly `length` bytes (1 to [`super::MAX_READ`]) of a volume.
@@ -286,14 +316,15 @@ impl Service {
 
     async fn volume(&self, image_id: &str, volume: i64) -> Answer<ImageVolume> {
         let image = self.image_named(image_id).await?;
+        self.begin_read(&image).await?;
+        volume_of(&image, volume).cloned()
+    }
+
+    /// Refuses to read an image whose key is disabled, and puts on record that it is read.
+    async fn begin_read(&self, image: &Image) -> Answer<()> {
         let now = self.line.now();
-        self.check_readable(&image, now).await?;
-        self.note_read(&image, None, now).await?;
-        let found = image.volumes.iter().find(|v| i64::from(v.volume) == volume).cloned();
-        found.ok_or_else(|| {
-            let last = image.volumes.len().saturating_sub(1);
-            ServiceError::invalid(format!("{image_id} has no volume {volume}: give 0 to {last}"))
-        })
+        self.check_readable(image, now).await?;
+        self.note_read(image, None, now).await
     }
 
     fn with_progress(&self, mut image: Image) -> Image {
@@ -304,6 +335,23 @@ impl Service {
         }
         image
     }
+}
+
+/// The volume of this number.
+fn volume_of(image: &Image, volume: i64) -> Answer<&ImageVolume> {
+    image.volumes.iter().find(|v| i64::from(v.volume) == volume).ok_or_else(|| {
+        let last = image.volumes.len().saturating_sub(1);
+        ServiceError::invalid(format!("{} has no volume {volume}: give 0 to {last}", image.id))
+    })
+}
+
+/// From where on in a volume of `size` bytes, and how many extents at most.
+fn piece(from: Option<i64>, limit: Option<i64>, size: u64) -> Answer<(u64, usize)> {
+    let from = u64::try_from(from.unwrap_or(0)).ok().filter(|f| *f <= size);
+    let from = from.ok_or_else(|| ServiceError::invalid(format!("from: give 0 to {size}")))?;
+    let limit = usize::try_from(limit.unwrap_or(DEFAULT_EXTENTS)).ok().filter(|n| *n >= 1);
+    let limit = limit.ok_or_else(|| ServiceError::invalid("maxResults: give a number from 1 on"))?;
+    Ok((from, limit.min(MOST_EXTENTS)))
 }
 
 fn no_such_image(id: &ImageId) -> ServiceError {

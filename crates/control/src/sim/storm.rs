@@ -398,6 +398,16 @@ impl ImageStore for Storm {
         self.world.data_extents(snapshot, from, limit).await
     }
 
+    async fn changed_extents(
+        &self,
+        base: &SnapshotId,
+        snapshot: &SnapshotId,
+        from: u64,
+        limit: usize,
+    ) -> Result<ExtentPage, Failure> {
+        self.world.changed_extents(base, snapshot, from, limit).await
+    }
+
     async fn read(&self, snapshot: &SnapshotId, extent: Extent) -> Result<Bytes, Failure> {
         self.world.read(snapshot, extent).await
     }

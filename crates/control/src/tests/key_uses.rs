@@ -152,17 +152,21 @@ async fn every_use_that_a_disabled_key_refuses_is_on_record() {
     until("the end", async || h.images(&service).await[0].verification.state == VerificationState::Failed).await;
     trail.holds("a verification at work", of_image, &[(Some(1), "decrypt", disabled)]).await;
 
-    for call in ["StartImageVerification", "ReadImage", "ListImageExtents"] {
+    for (n, call) in ["StartImageVerification", "ReadImage", "ListImageExtents", "ListImageChanges"].iter().enumerate()
+    {
+        if n > 0 {
+            h.wait(Millis::MINUTE.times(15), &service);
+        }
         for _ in 0..2 {
-            match call {
+            match *call {
                 "StartImageVerification" => service.start_image_verification(image, h.now()).await,
                 "ReadImage" => service.read_image(image, 0, 0, 10).await.map(|_| ()),
-                _ => service.list_image_extents(image, 0, None, None).await.map(|_| ()),
+                "ListImageExtents" => service.list_image_extents(image, 0, None, None).await.map(|_| ()),
+                _ => service.list_image_changes(image, image, 0, None, None).await.map(|_| ()),
             }
             .unwrap_err();
         }
         trail.holds(call, of_image, &[(Some(1), "decrypt", disabled)]).await;
-        h.wait(Millis::MINUTE.times(15), &service);
     }
 
     let sweep = swept(&h, &service).await;

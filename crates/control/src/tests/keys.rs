@@ -138,6 +138,13 @@ async fn a_job_is_encrypted_with_the_key_that_it_names_and_shows_it_as_named() {
     let shown = h.job(&service, &job).await;
     assert_eq!((shown.encrypted, shown.kms_key_id), (Some(true), None));
     assert_eq!(h.runs(&service, &job).await[0].kms_key_id.as_deref(), Some("alias/pay"));
+
+    // Digests are keyed: under another key all is different, and nothing has changed.
+    next_run(&h, &service, &job, 2, RunState::Completed).await;
+    let next = h.images(&service).await.remove(0);
+    let refused = service.list_image_changes(image.id.as_str(), next.id.as_str(), 0, None, None).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::OperationNotPermitted);
+    assert!(refused.message.contains("under one key only") && refused.message.contains(made.id.as_str()), "{refused}");
     control.shutdown().await;
 }
 
@@ -254,6 +261,7 @@ async fn a_disabled_key_fails_runs_and_bars_its_images_until_it_is_enabled() {
         service.start_image_verification(id, h.now()).await,
         service.read_image(id, 0, 0, 10).await.map(|_| ()),
         service.list_image_extents(id, 0, None, None).await.map(|_| ()),
+        service.list_image_changes(id, id, 0, None, None).await.map(|_| ()),
     ] {
         let refused = refused.unwrap_err();
         assert_eq!(refused.code, ErrorCode::OperationNotPermitted);

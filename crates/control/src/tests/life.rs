@@ -80,6 +80,48 @@ async fn the_second_run_goes_from_the_baseline_of_the_first() {
 }
 
 #[tokio::test]
+async fn two_images_of_a_server_are_compared_in_pieces() {
+    let h = Harness::new();
+    let (control, service) = h.serve().await;
+    let job = h.replicated(&service).await;
+    h.world.look().version += 1;
+    h.wait(Millis::HOUR, &service);
+    h.until_runs(&service, &job, 2, RunState::Completed).await;
+    let images = h.images(&service).await;
+    let (is, was) = (images[0].id.as_str(), images[1].id.as_str());
+    let size = PACKS * PACK;
+    let compare = |base, from, limit| service.list_image_changes(base, is, 1, from, limit);
+
+    let whole = compare(was, None, None).await.unwrap();
+    assert_eq!((whole.size, whole.next), (size, None));
+    assert_eq!(whole.extents.iter().map(|e| e.length).sum::<u64>(), size, "the guest wrote everything anew");
+    let (mut pieces, mut from) = (Vec::new(), None);
+    loop {
+        let piece = compare(was, from, Some(1)).await.unwrap();
+        assert_eq!(piece.extents.len(), 1);
+        pieces.extend(piece.extents);
+        match piece.next {
+            Some(next) => from = Some(next as i64),
+            None => break,
+        }
+    }
+    assert_eq!(pieces, whole.extents);
+    assert_eq!(compare(is, None, None).await.unwrap().extents, [], "an image is as itself");
+
+    let refused = |answer: Answer<ExtentList>| answer.unwrap_err();
+    for (answer, word) in [
+        (compare("ami-00000000000000000", None, None).await, "there is no image"),
+        (compare(was, Some(size as i64 + 1), None).await, "from: give 0 to"),
+        (compare(was, None, Some(0)).await, "maxResults"),
+        (service.list_image_changes(was, is, 2, None, None).await, "has no volume 2: give 0 to 1"),
+    ] {
+        let refused = refused(answer);
+        assert!(refused.code == ErrorCode::InvalidParameter && refused.message.contains(word), "{refused}");
+    }
+    control.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_stop_changes_no_state_and_the_next_start_goes_on() {
     let h = Harness::new();
     h.world.script("send", [Act::Hang]);

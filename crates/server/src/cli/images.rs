@@ -1,5 +1,6 @@
 //! `godwit images`.
 
+use crate::cli::compare::{self, CompareArgs};
 use crate::cli::error::CliError;
 use crate::cli::export::{self, ExportArgs};
 use crate::cli::nbd::{self, ServeImageArgs};
@@ -37,6 +38,9 @@ pub enum ImagesCommand {
         /// Id of the image
         image: String,
     },
+    /// Show what has changed from one image to another, as a map of the disk
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(CompareArgs),
     /// Re-read everything that is stored and compare it with what was read from the source
     #[command(after_help = verify::EXAMPLES)]
     Verify(VerifyArgs),
@@ -61,6 +65,7 @@ pub async fn run(command: ImagesCommand, client: &Client, json: bool) -> Result<
             let image = get(client, &image).await?;
             if json { output::json(&image) } else { show(&image) }
         }
+        ImagesCommand::Compare(args) => compare::run(client, json, &args).await,
         ImagesCommand::Verify(args) => verify_by_service(client, json, &args.image.unwrap_or_default()).await,
         ImagesCommand::Export(args) => export::export(client, json, args).await,
         ImagesCommand::Serve(args) => nbd::serve(client, json, args).await,

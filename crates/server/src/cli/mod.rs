@@ -1,6 +1,7 @@
 //! The command line: one file per noun.
 
 mod audit;
+mod compare;
 mod connection;
 mod connectors;
 mod documents;

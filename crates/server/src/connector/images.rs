@@ -3,6 +3,7 @@
 use crate::connector::sweeps;
 use async_trait::async_trait;
 use bytes::Bytes;
+use godwit_blocks::diff::diff;
 use godwit_blocks::image::{self, ImageManifest, ImageVolume};
 use godwit_blocks::pack::pack_is_complete;
 use godwit_blocks::reader::SnapshotReader;
@@ -184,6 +185,18 @@ impl ImageStore for Images {
 
     async fn data_extents(&self, snapshot: &SnapshotId, from: u64, limit: usize) -> Result<ExtentPage, Failure> {
         let found = self.reader(snapshot).await?.data_extents(from, limit).await?;
+        Ok(ExtentPage { extents: found.extents, next: found.next })
+    }
+
+    async fn changed_extents(
+        &self,
+        base: &SnapshotId,
+        snapshot: &SnapshotId,
+        from: u64,
+        limit: usize,
+    ) -> Result<ExtentPage, Failure> {
+        let (base, snapshot) = (self.reader(base).await?, self.reader(snapshot).await?);
+        let found = diff(&base, &snapshot, from, limit).await?;
         Ok(ExtentPage { extents: found.extents, next: found.next })
     }
 

@@ -63,6 +63,16 @@ fn only_what_changed_is_read() {
     assert!(read <= changed * 65536 * 11 / 10 + CONSTANT, "{read} bytes read for {changed} changed blocks");
     assert_eq!(run["volumes"][0]["tracked"], true, "{run:#}");
 
+    let images = scene.service.json(&["images", "list"]);
+    let id = |n: usize| images[n]["image_id"].as_str().unwrap_or_else(|| panic!("two images: {images:#}"));
+    let (first, second) = (id(1), id(0));
+    let compared = scene.service.json(&["images", "compare", first, second]);
+    assert_eq!(compared["volumes"][0]["bytes_changed"], changed * 65536, "{compared:#}");
+    let told = scene.service.cli(&["images", "compare", first, second]);
+    assert!(told.contains("of it changed") && told.contains('░'), "{told}");
+    let same = scene.service.cli(&["images", "compare", second, second]);
+    assert!(same.contains("nothing has changed"), "{same}");
+
     let nothing = scene.run_and_compare();
     assert_eq!(figure(&nothing, 0, "bytes_read"), 0, "{nothing:#}");
     assert!(figure(&nothing, 0, "bytes_stored") <= 8192, "{nothing:#}");

@@ -190,7 +190,32 @@ shapes! {
         next: Option<u64>,
     }
 
-    /// A range of bytes that hold data.
+    /// Request of `ListImageChanges`.
+    #[derive(Default)]
+    ListImageChangesRequest {
+        /// Which image.
+        image_id: String,
+        /// Which volume of it, from 0.
+        volume: u64,
+        /// The image that it is compared with, by the volume of the same device; of the same key.
+        base_image_id: String,
+        /// From which byte on.
+        from: Option<u64>,
+        /// How many extents at most.
+        max_results: Option<i32>,
+    }
+
+    /// Answer of `ListImageChanges`.
+    ListImageChangesResponse {
+        /// Size of the larger one of the two volumes.
+        size: u64,
+        /// Where the contents differ, in whole blocks, sorted. What is behind the end of a volume counts as zeros.
+        changes: Vec<DataExtent>,
+        /// From which byte to go on; absent at the end of the volumes.
+        next: Option<u64>,
+    }
+
+    /// A range of bytes.
     DataExtent {
         /// First byte.
         offset: u64,

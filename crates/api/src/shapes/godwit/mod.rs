@@ -95,6 +95,10 @@ operations! {
     /// Says where a volume of an image holds data.
     ListImageExtents,
         [required("imageId", TEXT), required("volume", COUNT), optional("from", COUNT), optional("maxResults", INTEGER)];
+    /// Says where a volume of an image is another than in an image before.
+    ListImageChanges,
+        [required("imageId", TEXT), required("volume", COUNT), required("baseImageId", TEXT), optional("from", COUNT),
+         optional("maxResults", INTEGER)];
     /// Reads bytes of a volume of an image. The answer's body is these bytes.
     ReadImage,
         [required("imageId", TEXT), required("volume", COUNT), required("offset", COUNT), required("length", COUNT)];

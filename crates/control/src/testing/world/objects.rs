@@ -184,6 +184,24 @@ impl ImageStore for World {
         Ok(ExtentPage { extents, next })
     }
 
+    async fn changed_extents(
+        &self,
+        base: &SnapshotId,
+        snapshot: &SnapshotId,
+        from: u64,
+        limit: usize,
+    ) -> Result<ExtentPage, Failure> {
+        self.call("changed_extents").await?;
+        let state = self.look();
+        let (was, is) = (&state.snapshots[base], &state.snapshots[snapshot]);
+        assert_eq!(was.key, is.key, "digests of different keys are compared");
+        let all = is.blocks.iter().enumerate().filter(|(n, pack)| was.blocks.get(*n) != Some(pack));
+        let all = all.map(|(n, _)| Extent { offset: n as u64 * PACK, length: PACK });
+        let extents: Vec<Extent> = all.filter(|e| e.offset >= from).take(limit).collect();
+        let next = extents.last().map(|e| e.end()).filter(|n| *n < PACKS * PACK);
+        Ok(ExtentPage { extents, next })
+    }
+
     async fn read(&self, _: &SnapshotId, extent: Extent) -> Result<Bytes, Failure> {
         self.call("read").await?;
         Ok(Bytes::from(vec![7; extent.length as usize]))
