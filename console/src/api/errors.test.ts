@@ -14,7 +14,7 @@ describe('a refusal', () => {
     expect(memberOf(refused('the frequencyOfThings is off'), members)).toBeUndefined();
   });
   it('is beside its field, or else for the whole form', () => {
-    expect(fieldErrors(refused('recipients: no @'), members)).toEqual({ fields: { recipients: 'recipients: no @' }, general: undefined });
+    expect(fieldErrors(refused('recipients: no @'), members)).toEqual({ fields: { recipients: 'No @' }, general: undefined });
     const general = refused('s-1 is replicated by sms-job-1', 'ReplicationJobAlreadyExistsException');
     expect(fieldErrors(general, members)).toEqual({ fields: {}, general });
     expect(fieldErrors(undefined, members)).toEqual({ fields: {}, general: undefined });

@@ -48,6 +48,13 @@ const ABOUT: Record<string, string> = {
   ServerCannotBeReplicatedException: 'licenseType',
 };
 
+/** Beside its field a message need not begin with the name of the member. */
+function besideField(message: string, member: string): string {
+  if (!message.startsWith(`${member}: `)) return message;
+  const rest = message.slice(member.length + 2);
+  return rest.charAt(0).toUpperCase() + rest.slice(1);
+}
+
 /**
  * The texts of a form's fields after a refusal, by member. What cannot be put beside a field stays in `general`.
  */
@@ -59,5 +66,5 @@ export function fieldErrors<M extends string>(
   const implied = members.find((m) => m === ABOUT[error.code]);
   const member = memberOf(error, members) ?? implied;
   if (!member) return { fields: {}, general: error };
-  return { fields: { [member]: error.message } as Partial<Record<M, string>>, general: undefined };
+  return { fields: { [member]: besideField(error.message, member) } as Partial<Record<M, string>>, general: undefined };
 }
