@@ -195,6 +195,7 @@ table! {
     own AssociateConnector: json connectors::associate;
     own DescribeConnectors: json connectors::describe;
     own UpdateConnector: json connectors::update;
+    own TestConnector: json connectors::test;
     own DescribeServers: json servers::describe;
     own CreateReplicationJob: json jobs::create_own;
     own UpdateReplicationJob: json jobs::update_own;

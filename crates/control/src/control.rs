@@ -3,6 +3,7 @@
 use crate::audit::recorder::Recorder;
 use crate::caps::{self, Caps};
 use crate::driver::Driver;
+use crate::import::Imports;
 use crate::key_uses::Noted;
 use crate::keys::KeyStore;
 use crate::notify::Notifier;
@@ -64,6 +65,8 @@ pub(crate) struct Line {
     pub progress: Progress,
     /// Wakes the driver: the store has changed.
     pub wake: Notify,
+    /// How the import of the catalog goes, or went.
+    pub imports: Imports,
     /// How far the sweep of the store has come.
     pub sweeping: crate::store_sweep::Live,
     /// Connectors whose source may hold something of ours that nobody needs, with the runs whose end is to be awaited:
@@ -150,12 +153,14 @@ impl Control {
         }
         let (options, store) = (parts.options, parts.store.clone());
         let stop = CancellationToken::new();
+        let imports = Imports::telling(store.changes().clone());
         let (recorder, recording) = Recorder::start(store.clone(), parts.clock.clone(), stop.clone());
         let line = Arc::new(Line {
             parts,
             recorder,
             progress: Progress::telling(store.changes().clone()),
             wake: Notify::new(),
+            imports,
             sweeping: Default::default(),
             sweeps: Mutex::default(),
             key_changes: tokio::sync::Mutex::default(),

@@ -7,7 +7,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use godwit_api::shapes::answers::{
-    DeleteReplicationJobResponse, DeleteServerCatalogResponse, DisassociateConnectorResponse, GetServersResponse,
+    DeleteReplicationJobResponse, DeleteServerCatalogResponse, DisassociateConnectorResponse,
     ImportServerCatalogResponse, StartOnDemandReplicationRunResponse,
 };
 use godwit_api::shapes::godwit::{
@@ -26,8 +26,8 @@ use godwit_api::shapes::godwit::{
 };
 use godwit_api::shapes::operations::{self, Operation};
 use godwit_api::shapes::requests::{
-    DeleteReplicationJobRequest, DeleteServerCatalogRequest, DisassociateConnectorRequest, GetServersRequest,
-    ImportServerCatalogRequest, StartOnDemandReplicationRunRequest,
+    DeleteReplicationJobRequest, DeleteServerCatalogRequest, DisassociateConnectorRequest, ImportServerCatalogRequest,
+    StartOnDemandReplicationRunRequest,
 };
 use godwit_blocks::buffers::Buffers;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -142,10 +142,10 @@ calls! {
     describe_connectors: own DescribeConnectors reads (DescribeConnectorsRequest) -> DescribeConnectorsResponse;
     /// `UpdateConnector`.
     update_connector: own UpdateConnector changes (UpdateConnectorRequest) -> NoAnswer;
+    /// `TestConnector`.
+    test_connector: own TestConnector changes (godwit::TestConnectorRequest) -> godwit::TestConnectorResponse;
     /// `DisassociateConnector`.
     disassociate_connector: sms DisassociateConnector changes (DisassociateConnectorRequest) -> DisassociateConnectorResponse;
-    /// `GetServers`.
-    get_servers: sms GetServers reads (GetServersRequest) -> GetServersResponse;
     /// `ImportServerCatalog`.
     import_server_catalog: sms ImportServerCatalog changes (ImportServerCatalogRequest) -> ImportServerCatalogResponse;
     /// `DeleteServerCatalog`.
@@ -504,17 +504,18 @@ mod tests {
     #[tokio::test]
     async fn what_is_sent_is_signed_as_the_service_wants_it() {
         use godwit_api::sigv4::{Claim, SignedParts};
+        const LIST: &str = r#""serverCatalogStatus":"AVAILABLE","lastModifiedOn":0,"servers":[]"#;
         let handler = |headers: http::HeaderMap, body: Bytes| async move {
             let parts = SignedParts { method: "POST", uri: "/", headers: &headers };
             let proven = Claim::read(parts, outside::now()).and_then(|claim| claim.prove("s", &body));
-            assert_eq!(headers["x-amz-target"], "AWSServerMigrationService_V2016_10_24.GetServers");
+            assert_eq!(headers["x-amz-target"], "Godwit_V1.DescribeServers");
             match proven {
-                Ok(()) => (StatusCode::OK, r#"{"nextToken":"proven"}"#.to_owned()),
+                Ok(()) => (StatusCode::OK, format!(r#"{{{LIST},"nextToken":"proven"}}"#)),
                 Err(error) => (StatusCode::BAD_REQUEST, format!(r#"{{"__type":"X","message":"{error}"}}"#)),
             }
         };
         let client = service(Router::new().route("/", post(handler))).await;
-        let answer = client.get_servers(&GetServersRequest::default()).await.unwrap();
+        let answer = client.describe_servers(&DescribeServersRequest::default()).await.unwrap();
         assert_eq!(answer.next_token.as_deref(), Some("proven"));
     }
 
@@ -527,7 +528,7 @@ mod tests {
             (StatusCode::SERVICE_UNAVAILABLE, r#"{"__type":"a#TemporarilyUnavailableException","message":"later"}"#)
         };
         let client = service(Router::new().route("/", post(handler))).await;
-        let error = client.get_servers(&GetServersRequest::default()).await.unwrap_err();
+        let error = client.describe_servers(&DescribeServersRequest::default()).await.unwrap_err();
         let is_told = matches!(&error, ClientError::Refused { code, .. } if code == "TemporarilyUnavailableException");
         assert!(is_told && error.to_string() == "later", "{error:?}");
         assert_eq!(asked.swap(0, Ordering::SeqCst), 1 + PAUSES.len());
@@ -538,7 +539,7 @@ mod tests {
     #[tokio::test]
     async fn who_is_not_the_service_is_told_apart() {
         let client = service(Router::new().route("/", post(|| async { "<html>" }))).await;
-        let error = client.get_servers(&GetServersRequest::default()).await.unwrap_err();
+        let error = client.describe_servers(&DescribeServersRequest::default()).await.unwrap_err();
         assert!(matches!(error, ClientError::NotTheService { .. }), "{error}");
         let request = ReadImageRequest { image_id: "ami-0".into(), volume: 0, offset: 0, length: 512 };
         let buffers = Arc::new(Buffers::new(1, 512));

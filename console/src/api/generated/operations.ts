@@ -96,6 +96,8 @@ import type {
   StartScrubResponse,
   StartSweepRequest,
   StartSweepResponse,
+  TestConnectorRequest,
+  TestConnectorResponse,
   UpdateConnectorRequest,
   UpdateJobRequest,
   UpdateKeyRequest,
@@ -168,6 +170,7 @@ export interface Operations {
   'godwit:StartImageVerification': { request: ImageRequest; answer: NoAnswer };
   'godwit:StartScrub': { request: StartScrubRequest; answer: StartScrubResponse };
   'godwit:StartSweep': { request: StartSweepRequest; answer: StartSweepResponse };
+  'godwit:TestConnector': { request: TestConnectorRequest; answer: TestConnectorResponse };
   'godwit:UpdateConnector': { request: UpdateConnectorRequest; answer: NoAnswer };
   'godwit:UpdateKey': { request: UpdateKeyRequest; answer: NoAnswer };
   'godwit:UpdateLimits': { request: UpdateLimitsRequest; answer: NoAnswer };
@@ -247,6 +250,7 @@ export const TARGETS: Record<keyof Operations, string> = {
   'godwit:StartImageVerification': 'Godwit_V1.StartImageVerification',
   'godwit:StartScrub': 'Godwit_V1.StartScrub',
   'godwit:StartSweep': 'Godwit_V1.StartSweep',
+  'godwit:TestConnector': 'Godwit_V1.TestConnector',
   'godwit:UpdateConnector': 'Godwit_V1.UpdateConnector',
   'godwit:UpdateKey': 'Godwit_V1.UpdateKey',
   'godwit:UpdateLimits': 'Godwit_V1.UpdateLimits',

@@ -136,6 +136,56 @@ likely: number,
 high: number, };
 
 /**
+ * How an import of the catalog goes, or went.
+ */
+export type CatalogImport = { 
+/**
+ * When it began.
+ */
+beganOn: EpochSeconds, 
+/**
+ * When it ended; absent while it is at work.
+ */
+endedOn?: EpochSeconds, 
+/**
+ * Connectors that are asked.
+ */
+connectors: number, 
+/**
+ * Of these, those that have answered.
+ */
+answered: number, 
+/**
+ * Those that gave no servers.
+ */
+failed: number, 
+/**
+ * Why they did not; the first ones only if they are very many.
+ */
+failures: Array<CatalogImportFailure>, 
+/**
+ * Servers that are listed so far.
+ */
+servers: number, };
+
+/**
+ * A connector that gave no servers to an import.
+ */
+export type CatalogImportFailure = { 
+/**
+ * Which.
+ */
+connectorId: string, 
+/**
+ * What people call it.
+ */
+connectorName: string, 
+/**
+ * Why, and what to do.
+ */
+reason: string, };
+
+/**
  * What can change.
  */
 export type ChangeKind = "jobs" | "runs" | "progress" | "servers" | "catalog" | "connectors" | "images" | "snapshots" | "store" | "notifications" | "audit" | "users" | "policies" | "roles" | "keys" | "limits";
@@ -944,6 +994,11 @@ serverCatalogStatus: ServerCatalogStatus,
  * When the catalog last changed.
  */
 lastModifiedOn: EpochSeconds, 
+/**
+ * The import that is at work, or else the last one; absent if there was none since the service started or the
+ * catalog was cleared.
+ */
+catalogImport?: CatalogImport, 
 /**
  * The servers, those that vanished from their VM managers too.
  */
@@ -2839,6 +2894,56 @@ bytesMoved: number, };
 export type SweepState = "RUNNING" | "COMPLETED" | "FAILED";
 
 /**
+ * Request of `TestConnector`.
+ */
+export type TestConnectorRequest = { 
+/**
+ * Kind.
+ */
+type: ConnectorType, 
+/**
+ * Absolute path of a QMP socket, or of a folder of them, where the service runs.
+ */
+socket: string, };
+
+/**
+ * Answer of `TestConnector`: what would be associated.
+ */
+export type TestConnectorResponse = { 
+/**
+ * Stable id of the VM manager.
+ */
+managerId: string, 
+/**
+ * What people call the VM manager.
+ */
+managerName: string, 
+/**
+ * The VM manager's version; empty if nothing answered that could tell.
+ */
+managerVersion: string, 
+/**
+ * Servers found.
+ */
+servers: number, 
+/**
+ * Names of the first of them.
+ */
+serverNames: Array<string>, 
+/**
+ * What was seen and cannot be used, one sentence each.
+ */
+warnings: Array<string>, 
+/**
+ * The connector that the VM manager is associated as already.
+ */
+connectorId?: string, 
+/**
+ * What people call that one.
+ */
+connectorName?: string, };
+
+/**
  * A snapshot that cannot be read.
  */
 export type UnreadableSnapshot = { 
@@ -2852,7 +2957,7 @@ snapshotId: string,
 message: string, };
 
 /**
- * Request of `UpdateConnector`.
+ * Request of `UpdateConnector`: what is absent stays as it is.
  */
 export type UpdateConnectorRequest = { 
 /**
@@ -2860,9 +2965,17 @@ export type UpdateConnectorRequest = {
  */
 connectorId: string, 
 /**
+ * What people call it.
+ */
+name?: string, 
+/**
+ * Absolute path of its socket or folder of sockets; it must lead to the same VM manager.
+ */
+socket?: string, 
+/**
  * How fast all runs together may read by it, in the language of caps.
  */
-bandwidthCap: string, };
+bandwidthCap?: string, };
 
 /**
  * Request of our own `UpdateReplicationJob`: what is absent stays as it is.

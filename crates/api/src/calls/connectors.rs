@@ -6,17 +6,21 @@ use crate::shapes::answers::{DisassociateConnectorResponse, GetConnectorsRespons
 use crate::shapes::enums;
 use crate::shapes::godwit::{
     AssociateConnectorRequest, AssociateConnectorResponse, ConnectorDescription, ConnectorType,
-    DescribeConnectorsRequest, DescribeConnectorsResponse, NoAnswer, UpdateConnectorRequest,
+    DescribeConnectorsRequest, DescribeConnectorsResponse, NoAnswer, TestConnectorRequest, TestConnectorResponse,
+    UpdateConnectorRequest,
 };
 use crate::shapes::requests::{DisassociateConnectorRequest, GetConnectorsRequest};
 use crate::shapes::structures;
-use godwit_control::service::{Connector, NewConnector, Service, ServiceError};
+use godwit_control::service::{Connector, ConnectorChanges, NewConnector, Service, ServiceError};
 use godwit_model::connector::{ConnectorConfig, ConnectorStatus};
 use godwit_model::failure::Code;
 use godwit_model::time::Timestamp;
 
 /// The version of the connector that is part of the service: the same as the service's.
 const EMBEDDED_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Servers that a test names: enough to recognise the place, not a catalog.
+const NAMED_SERVERS: usize = 10;
 
 /// `GetConnectors`.
 pub async fn get(service: &Service, _now: Timestamp, request: GetConnectorsRequest) -> Outcome<GetConnectorsResponse> {
@@ -41,12 +45,25 @@ pub async fn associate(
     now: Timestamp,
     request: AssociateConnectorRequest,
 ) -> Outcome<AssociateConnectorResponse> {
-    let config = match request.r#type {
-        ConnectorType::Qmp => ConnectorConfig::Qmp { socket: request.socket },
-    };
-    let new = NewConnector { name: request.name, config };
+    let new = NewConnector { name: request.name, config: config(request.r#type, request.socket) };
     let id = service.associate_connector(new, now).await.map_err(refusal)?;
     Ok(AssociateConnectorResponse { connector_id: id.to_string() })
+}
+
+/// `TestConnector`.
+pub async fn test(service: &Service, _now: Timestamp, request: TestConnectorRequest) -> Outcome<TestConnectorResponse> {
+    let test = service.test_connector(&config(request.r#type, request.socket)).await.map_err(refusal)?;
+    let found = test.found;
+    Ok(TestConnectorResponse {
+        manager_id: found.manager_id,
+        manager_name: found.manager_name,
+        manager_version: found.manager_version,
+        servers: found.servers.len() as u64,
+        server_names: found.servers.into_iter().take(NAMED_SERVERS).map(|server| server.name).collect(),
+        warnings: found.warnings,
+        connector_id: test.connector.as_ref().map(|connector| connector.id.to_string()),
+        connector_name: test.connector.map(|connector| connector.name),
+    })
 }
 
 /// `DescribeConnectors`.
@@ -61,9 +78,17 @@ pub async fn describe(
 }
 
 /// `UpdateConnector`.
-pub async fn update(service: &Service, _now: Timestamp, request: UpdateConnectorRequest) -> Outcome<NoAnswer> {
-    service.update_connector(&request.connector_id, &request.bandwidth_cap).await?;
+pub async fn update(service: &Service, now: Timestamp, request: UpdateConnectorRequest) -> Outcome<NoAnswer> {
+    let UpdateConnectorRequest { connector_id, name, socket, bandwidth_cap } = request;
+    let changes = ConnectorChanges { name, socket, cap: bandwidth_cap };
+    service.update_connector(&connector_id, changes, now).await.map_err(refusal)?;
     Ok(NoAnswer {})
+}
+
+fn config(r#type: ConnectorType, socket: String) -> ConnectorConfig {
+    match r#type {
+        ConnectorType::Qmp => ConnectorConfig::Qmp { socket },
+    }
 }
 
 /// A VM manager that does not answer is out of reach for a run, but a wrong parameter of whoever names it here: the

@@ -3,10 +3,13 @@
 use super::{Outcome, page};
 use crate::shapes::answers::{DeleteServerCatalogResponse, GetServersResponse, ImportServerCatalogResponse};
 use crate::shapes::enums::{ServerCatalogStatus, ServerType};
-use crate::shapes::godwit::{DescribeServersRequest, DescribeServersResponse, ServerDescription, ServerVolume};
+use crate::shapes::godwit::{
+    CatalogImport, CatalogImportFailure, DescribeServersRequest, DescribeServersResponse, ServerDescription,
+    ServerVolume,
+};
 use crate::shapes::requests::{DeleteServerCatalogRequest, GetServersRequest, ImportServerCatalogRequest};
 use crate::shapes::structures::{self, VmServer, VmServerAddress};
-use godwit_control::service::{Server, Service, VmAddress};
+use godwit_control::service::{ImportFailure, ImportProgress, Server, Service, VmAddress};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::time::Timestamp;
 
@@ -57,9 +60,27 @@ pub async fn describe(
     Ok(DescribeServersResponse {
         server_catalog_status: status(catalog.status),
         last_modified_on: catalog.modified_at.into(),
+        catalog_import: catalog.import.map(import),
         servers: servers.items,
         next_token: servers.next,
     })
+}
+
+fn import(import: ImportProgress) -> CatalogImport {
+    let failure = |failure: ImportFailure| CatalogImportFailure {
+        connector_id: failure.connector.to_string(),
+        connector_name: failure.name,
+        reason: failure.reason,
+    };
+    CatalogImport {
+        began_on: import.began_at.into(),
+        ended_on: import.ended_at.map(Into::into),
+        connectors: import.connectors,
+        answered: import.answered,
+        failed: import.failed,
+        failures: import.failures.into_iter().map(failure).collect(),
+        servers: import.servers,
+    }
 }
 
 fn description(server: Server) -> ServerDescription {

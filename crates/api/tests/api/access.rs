@@ -1,7 +1,7 @@
 //! Who may call what: every operation, by users with and without policies, keys that come and go.
 
 use crate::oracle::{ACCESS_KEY, Draft};
-use crate::scene::{OWN, SMS, Scene, TIME};
+use crate::scene::{OWN, SMS, SOCKET, Scene, TIME};
 use axum::body::Body;
 use axum::http::Request;
 use godwit_api::operations::TABLE;
@@ -76,6 +76,17 @@ async fn read_only_may_call_exactly_what_reads() {
     }
     assert!(reading >= 8, "lists are answered: {reading}");
     assert!(!is_reading("godwit:ReadImage"));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn who_may_only_read_cannot_make_the_service_open_a_socket() {
+    let scene = Scene::new().await;
+    let test = json!({"type": "QMP", "socket": SOCKET});
+    for (policy, code) in [("read-only", NOT_ALLOWED), ("operator", "OK"), ("administrator", "OK")] {
+        let key = Key::of_new_user(&scene, &format!("a-{policy}"), &[policy]).await;
+        assert_eq!(key.code(&scene, &format!("{OWN}TestConnector"), test.clone()).await, code, "{policy}");
+    }
     scene.end().await;
 }
 

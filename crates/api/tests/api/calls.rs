@@ -1,7 +1,7 @@
 //! Calls through the router to the real service and back.
 
 use crate::oracle::{ACCESS_KEY, Draft};
-use crate::scene::{DEAD_SOCKET, DISK, NOW, OWN, PANIC_SOCKET, SMS, SOCKET, Scene, TIME};
+use crate::scene::{DISK, NOW, OWN, PANIC_SOCKET, SMS, Scene, TIME};
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
@@ -169,32 +169,6 @@ async fn look_at_image(scene: &Scene, image: &str, job: &str) {
 }
 
 #[tokio::test]
-async fn connectors_come_and_go() {
-    let scene = Scene::new().await;
-    scene.refused(&format!("{SMS}ImportServerCatalog"), json!({}), "NoConnectorsAvailableException", "connector").await;
-    assert_eq!(scene.sms("GetConnectors", json!({})).await, json!({"connectorList": []}));
-    let catalog = scene.sms("GetServers", json!({})).await;
-    assert_eq!((&catalog["serverCatalogStatus"], &catalog["serverList"]), (&json!("NOT_IMPORTED"), &json!([])));
-    assert!(catalog["lastModifiedOn"].is_number(), "{catalog}");
-
-    let id = scene.own("AssociateConnector", json!({"name": "guests", "type": "QMP", "socket": SOCKET})).await;
-    let id = id["connectorId"].as_str().unwrap();
-    let seen = scene.sms("GetConnectors", json!({})).await;
-    let seen = &seen["connectorList"][0];
-    assert_eq!((&seen["connectorId"], &seen["status"]), (&json!(id), &json!("HEALTHY")));
-    assert_eq!((&seen["vmManagerName"], &seen["capabilityList"]), (&json!("QEMU at /run/guests"), &json!([])));
-    assert!(seen["associatedOn"].is_number() && seen.get("vmManagerType").is_none(), "{seen}");
-    let described = scene.own("DescribeConnectors", json!({"connectorIds": [id]})).await;
-    let described = &described["connectors"][0];
-    assert_eq!((&described["type"], &described["socket"]), (&json!("QMP"), &json!(SOCKET)));
-    assert_eq!((&described["name"], &described["managerVersion"]), (&json!("guests"), &json!("10.0.2")));
-
-    assert_eq!(scene.sms("DisassociateConnector", json!({"connectorId": id})).await, json!({}));
-    assert_eq!(scene.sms("GetConnectors", json!({})).await["connectorList"], json!([]));
-    scene.end().await;
-}
-
-#[tokio::test]
 async fn lists_come_in_pages() {
     let scene = Scene::new().await;
     let servers = scene.with_servers().await;
@@ -268,19 +242,6 @@ async fn wrong_requests_are_refused_with_the_modelled_code() {
     scene.refused(&format!("{OWN}DeleteImage"), image.clone(), invalid, "ami-00000000000000000").await;
     scene.refused(&format!("{OWN}ReadImage"), volume, invalid, "ami-00000000000000000").await;
     scene.refused(&format!("{OWN}ReadImage"), image, missing, "volume").await;
-    scene.end().await;
-}
-
-#[tokio::test]
-async fn a_source_that_is_none_is_refused() {
-    let scene = Scene::new().await;
-    let associate = format!("{OWN}AssociateConnector");
-    let request = |kind: &str, socket: &str| json!({"name": "x", "type": kind, "socket": socket});
-    let invalid = "InvalidParameterException";
-    scene.refused(&associate, request("QMP", DEAD_SOCKET), invalid, DEAD_SOCKET).await;
-    scene.refused(&associate, request("VSPHERE", SOCKET), invalid, "not one of QMP").await;
-    scene.refused(&associate, json!({"name": "x", "type": "QMP"}), "MissingRequiredParameterException", "socket").await;
-    assert_eq!(scene.sms("GetConnectors", json!({})).await["connectorList"], json!([]));
     scene.end().await;
 }
 

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod bounds;
 mod calls;
+mod connectors;
 mod console;
 mod forecasts;
 mod limits;

@@ -31,7 +31,7 @@ use godwit_model::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -41,6 +41,10 @@ use zeroize::Zeroizing;
 pub const DISK: u64 = 1 << 20;
 /// A socket behind which somebody answers.
 pub const SOCKET: &str = "/run/guests";
+/// Another way to the same.
+pub const SAME_SOCKET: &str = "/run/by-another-name";
+/// A socket behind which another VM manager answers, the first time.
+pub const FICKLE_SOCKET: &str = "/run/fickle";
 /// A socket that nobody listens at.
 pub const DEAD_SOCKET: &str = "/run/dead.sock";
 /// A socket that makes the data line panic.
@@ -56,14 +60,19 @@ pub const NOW: i64 = 1_795_407_164_000;
 
 const DIGEST: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
 
-struct DataLine;
+#[derive(Default)]
+struct DataLine {
+    /// Whether the fickle one has answered.
+    has_answered: AtomicBool,
+}
 
 #[async_trait]
 impl Replicator for DataLine {
     async fn discover(&self, config: &ConnectorConfig) -> Result<Discovery, Failure> {
         let ConnectorConfig::Qmp { socket } = config;
         assert_ne!(socket, PANIC_SOCKET, "what this socket is for");
-        if socket != SOCKET {
+        let is_fickle = socket == FICKLE_SOCKET && !self.has_answered.swap(true, Ordering::Relaxed);
+        if ![SOCKET, SAME_SOCKET].contains(&socket.as_str()) && !is_fickle {
             return Err(Failure::new(Code::SourceUnreachable, format!("nobody answers at the socket {socket}")));
         }
         let server = |n: u32| DiscoveredServer {
@@ -74,11 +83,11 @@ impl Replicator for DataLine {
             platform: (n == 0).then_some(Platform::Linux),
         };
         Ok(Discovery {
-            manager_id: "9d2f3c0e".into(),
+            manager_id: if is_fickle { "77aa" } else { "9d2f3c0e" }.into(),
             manager_name: "QEMU at /run/guests".into(),
             manager_version: "10.0.2".into(),
             servers: (0..3).map(server).collect(),
-            warnings: vec![],
+            warnings: vec!["/run/guests/old.sock does not answer".into()],
         })
     }
 
@@ -315,10 +324,10 @@ impl Scene {
         });
         let parts = Parts {
             store,
-            replicator: Arc::new(DataLine),
-            images: Arc::new(DataLine),
-            notifier: Arc::new(DataLine),
-            keys: Arc::new(DataLine),
+            replicator: Arc::new(DataLine::default()),
+            images: Arc::new(DataLine::default()),
+            notifier: Arc::new(DataLine::default()),
+            keys: Arc::new(DataLine::default()),
             secrets: Arc::new(Unwrapped),
             passwords: Arc::new(Unwrapped),
             clock: clock.clone(),

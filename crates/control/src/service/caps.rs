@@ -1,9 +1,9 @@
-//! Caps: how fast may be read, of a connector, of a run, of everything. A job's are among its settings.
+//! Caps: how fast may be read, of a run, of everything. Those of jobs and connectors are among what they are.
 
 use super::{Answer, Service, ServiceError};
 use crate::store::RunCapDenied;
 use godwit_model::cap::{Cap, Rate};
-use godwit_model::id::{ConnectorId, RunId};
+use godwit_model::id::RunId;
 use godwit_model::time::Timestamp;
 
 /// What counts for the whole service.
@@ -30,16 +30,6 @@ impl Service {
     pub async fn update_limits(&self, wanted: &str) -> Answer<()> {
         let cap = cap(wanted)?.filter(|cap| !cap.is_none());
         self.line.store.set_total_cap(cap.as_ref()).await?;
-        Ok(self.line.tell_caps().await?)
-    }
-
-    /// `UpdateConnector`.
-    pub async fn update_connector(&self, id: &str, wanted: &str) -> Answer<()> {
-        let id: ConnectorId = id.parse()?;
-        let cap = cap(wanted)?.filter(|cap| !cap.is_none());
-        if !self.line.store.set_connector_cap(&id, cap.as_ref()).await? {
-            return Err(ServiceError::invalid(format!("there is no connector {id}")));
-        }
         Ok(self.line.tell_caps().await?)
     }
 

@@ -2,6 +2,8 @@
 
 use super::page::{only, paged};
 use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
+pub use crate::import::{ImportFailure, ImportProgress};
+use crate::store::CatalogRow;
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{JobId, ServerId};
 use godwit_model::server::{DiscoveredVolume, Platform};
@@ -52,6 +54,9 @@ pub struct Catalog {
     pub status: CatalogStatus,
     /// When the catalog last changed.
     pub modified_at: Timestamp,
+    /// How the import that is at work goes, or how the last one went, if this process has seen it and nothing was
+    /// cleared since.
+    pub import: Option<ImportProgress>,
     /// The servers.
     pub servers: Paged<Server>,
 }
@@ -87,7 +92,7 @@ impl Service {
             }
             _ => paged(page, "servers", |after, limit| store.servers(after, limit), |s| (0, s.id.to_string())).await?,
         };
-        Ok(Catalog { status: catalog.status, modified_at: catalog.modified_at, servers })
+        Ok(self.with_import(catalog, servers))
     }
 
     /// `DescribeServers`: also those that an import missed at their VM managers. If `ids` are given: exactly these, on
@@ -105,7 +110,12 @@ impl Service {
                 paged(page, "all servers", read, |s| (0, s.id.to_string())).await?
             }
         };
-        Ok(Catalog { status: catalog.status, modified_at: catalog.modified_at, servers })
+        Ok(self.with_import(catalog, servers))
+    }
+
+    fn with_import(&self, catalog: CatalogRow, servers: Paged<Server>) -> Catalog {
+        let import = self.line.imports.of(catalog.import);
+        Catalog { status: catalog.status, modified_at: catalog.modified_at, import, servers }
     }
 
     /// `DeleteServerCatalog`: the list is empty afterwards; jobs go on, and a later import gives the same ids.

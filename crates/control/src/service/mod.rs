@@ -30,8 +30,8 @@ pub use access::{Secret, SecretBox, Signer};
 pub use access_keys::{AccessKey, NewAccessKey};
 pub use audit::AuditFilter;
 pub use caps::Limits;
-pub use catalog::{Catalog, Server, VmAddress};
-pub use connectors::{Connector, NewConnector};
+pub use catalog::{Catalog, ImportFailure, ImportProgress, Server, VmAddress};
+pub use connectors::{ConnectionTest, Connector, ConnectorChanges, NewConnector};
 pub use error::{ErrorCode, ServiceError};
 pub use forecasts::{JobForecast, RunForecast};
 pub use images::{

@@ -5,7 +5,7 @@ use super::row::Fields;
 use super::{Store, StoreError};
 use godwit_model::cap::Cap;
 use godwit_model::connector::ConnectorConfig;
-use godwit_model::id::{ConnectorId, RunId};
+use godwit_model::id::RunId;
 use godwit_model::run::RunState;
 
 /// The row of the cap over everything.
@@ -60,18 +60,6 @@ impl Store {
                 .await?;
         }
         tx.commit().await
-    }
-
-    /// False if there is no such connector.
-    pub(crate) async fn set_connector_cap(&self, id: &ConnectorId, cap: Option<&Cap>) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
-        let changed = sqlx::query("UPDATE connector SET cap = $1 WHERE connector_id = $2")
-            .bind(cap.map(Cap::to_string))
-            .bind(id.to_string())
-            .run(&mut *tx, "change the cap of a connector")
-            .await?;
-        tx.commit().await?;
-        Ok(changed == 1)
     }
 
     /// Only of a run that is not over. Its fence stays: what it is doing goes on.

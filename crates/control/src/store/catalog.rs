@@ -60,7 +60,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Records what one connector found in the import of this number.
+    /// Records what one connector found in the import of this number. Gives how many servers of it are listed.
     pub(crate) async fn import_servers(
         &self,
         import: i64,
@@ -68,8 +68,9 @@ impl Store {
         found: &Discovery,
         draw: &Draw,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
+        let mut listed = 0;
         let was = read_catalog(&mut *tx).await?;
         if was.import != import || was.status != CatalogStatus::Importing {
             return Err(StoreError::Stale);
@@ -90,6 +91,7 @@ impl Store {
             }
             let ours: Vec<&DiscoveredServer> = ours.into_values().collect();
             upsert(&mut tx, import, connector, found, &ours, draw, now).await?;
+            listed += ours.len() as u64;
         }
         sqlx::query(
             "UPDATE server SET listed = 0, missing_since = COALESCE(missing_since, $1) \
@@ -100,7 +102,8 @@ impl Store {
         .bind(import)
         .run(&mut *tx, "mark servers that vanished")
         .await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(listed)
     }
 
     /// Ends the import of this number. Servers whose connector is gone are not listed any more.

@@ -2,9 +2,10 @@
 
 use super::query::{After, Order, Verbs};
 use super::row::{Fields, to_json};
-use super::{Store, StoreError};
+use super::{Store, StoreError, Tx};
 use crate::service::Connector;
-use godwit_model::connector::ConnectorStatus;
+use godwit_model::cap::Cap;
+use godwit_model::connector::{ConnectorConfig, ConnectorStatus};
 use godwit_model::failure::Failure;
 use godwit_model::id::{ConnectorId, RunId};
 use godwit_model::server::Discovery;
@@ -18,6 +19,27 @@ pub(crate) enum Removal {
     /// It is removed; this is what it was.
     Removed(Box<Connector>),
     /// A run uses it.
+    Busy(RunId),
+    /// There is none of that id.
+    Unknown,
+}
+
+/// What is to change of a connector; what is absent stays.
+#[derive(Debug)]
+pub(crate) struct ConnectorUpdate {
+    pub name: Option<String>,
+    /// A cap, or the end of one.
+    pub cap: Option<Option<Cap>>,
+    /// Where it is found from now on, and what its VM manager said there.
+    pub moved: Option<(ConnectorConfig, Discovery)>,
+}
+
+/// What became of the wish to change a connector.
+#[derive(Debug)]
+pub(crate) enum Updated {
+    /// It is changed.
+    Done,
+    /// A run uses the socket that was to be changed: nothing is.
     Busy(RunId),
     /// There is none of that id.
     Unknown,
@@ -68,6 +90,14 @@ impl Store {
             .await
     }
 
+    /// The connector that a VM manager is associated as.
+    pub(crate) async fn connector_to(&self, manager_id: &str) -> Result<Option<Connector>, StoreError> {
+        sqlx::query("SELECT * FROM connector WHERE manager_id = $1")
+            .bind(manager_id.to_owned())
+            .find(self.reader(), "look for the connector of a VM manager", connector)
+            .await
+    }
+
     /// The connectors of these ids, as far as they exist.
     pub(crate) async fn connectors_named(
         &self,
@@ -87,35 +117,77 @@ impl Store {
         .await
     }
 
-    /// Records what a contact with the VM manager showed. A connector that was removed meanwhile stays removed.
+    /// Records what a contact with the VM manager showed. A connector that was removed meanwhile stays removed, and of
+    /// one that was moved meanwhile nothing is said: it was asked where it is no more.
     pub(crate) async fn record_contact(
         &self,
-        id: &ConnectorId,
+        asked: &Connector,
         contact: &Result<Discovery, Failure>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (status, reason) = ConnectorStatus::after(contact);
         let mut tx = self.begin().await?;
         let what = "record a contact";
-        sqlx::query("UPDATE connector SET status = $1, status_reason = $2 WHERE connector_id = $3")
+        sqlx::query("UPDATE connector SET status = $1, status_reason = $2 WHERE connector_id = $3 AND config = $4")
             .bind(status.as_str())
             .bind(reason)
-            .bind(id.to_string())
+            .bind(asked.id.to_string())
+            .bind(to_json(&asked.config))
             .run(&mut *tx, what)
             .await?;
         if let Ok(discovery) = contact {
             sqlx::query(
                 "UPDATE connector SET last_contact_at = $1, manager_name = $2, manager_version = $3 \
-                 WHERE connector_id = $4 AND last_contact_at <= $1",
+                 WHERE connector_id = $4 AND config = $5 AND last_contact_at <= $1",
             )
             .bind(now.0)
             .bind(discovery.manager_name.clone())
             .bind(discovery.manager_version.clone())
-            .bind(id.to_string())
+            .bind(asked.id.to_string())
+            .bind(to_json(&asked.config))
             .run(&mut *tx, what)
             .await?;
         }
         tx.commit().await
+    }
+
+    /// Changes a connector, all of it or nothing. Where it is found only while no run uses it.
+    pub(crate) async fn update_connector(
+        &self,
+        id: &ConnectorId,
+        changes: &ConnectorUpdate,
+        now: Timestamp,
+    ) -> Result<Updated, StoreError> {
+        let (mut tx, what) = (self.begin().await?, "change a connector");
+        let is_there = sqlx::query("SELECT connector_id FROM connector WHERE connector_id = $1")
+            .bind(id.to_string())
+            .exists(&mut *tx, what)
+            .await?;
+        if !is_there {
+            return Ok(Updated::Unknown);
+        }
+        if let Some(name) = &changes.name {
+            sqlx::query("UPDATE connector SET name = $1 WHERE connector_id = $2")
+                .bind(name.clone())
+                .bind(id.to_string())
+                .run(&mut *tx, what)
+                .await?;
+        }
+        if let Some(cap) = &changes.cap {
+            sqlx::query("UPDATE connector SET cap = $1 WHERE connector_id = $2")
+                .bind(cap.as_ref().map(Cap::to_string))
+                .bind(id.to_string())
+                .run(&mut *tx, what)
+                .await?;
+        }
+        if let Some((config, found)) = &changes.moved {
+            if let Some(run) = run_through(&mut tx, id, what).await? {
+                return Ok(Updated::Busy(run));
+            }
+            move_to(&mut tx, id, config, found, now).await?;
+        }
+        tx.commit().await?;
+        Ok(Updated::Done)
     }
 
     /// Removes a connector unless a run uses it.
@@ -127,15 +199,7 @@ impl Store {
             .find(&mut *tx, what, connector)
             .await?;
         let Some(removed) = was else { return Ok(Removal::Unknown) };
-        let busy = sqlx::query(
-            "SELECT run.run_id FROM run JOIN job ON job.job_id = run.job_id \
-             JOIN server ON server.server_id = job.server_id \
-             WHERE run.state IN ('ACTIVE', 'DELETING') AND server.connector_id = $1 LIMIT 1",
-        )
-        .bind(id.to_string())
-        .find(&mut *tx, what, |row| Fields(row).id("run_id"))
-        .await?;
-        if let Some(run) = busy {
+        if let Some(run) = run_through(&mut tx, id, what).await? {
             return Ok(Removal::Busy(run));
         }
         sqlx::query("UPDATE server SET connector_id = NULL WHERE connector_id = $1")
@@ -146,6 +210,48 @@ impl Store {
         tx.commit().await?;
         Ok(Removal::Removed(Box::new(removed)))
     }
+}
+
+/// A run at work that reads through a connector.
+async fn run_through(tx: &mut Tx, id: &ConnectorId, what: &'static str) -> Result<Option<RunId>, StoreError> {
+    sqlx::query(
+        "SELECT run.run_id FROM run JOIN job ON job.job_id = run.job_id \
+         JOIN server ON server.server_id = job.server_id \
+         WHERE run.state IN ('ACTIVE', 'DELETING') AND server.connector_id = $1 LIMIT 1",
+    )
+    .bind(id.to_string())
+    .find(&mut **tx, what, |row| Fields(row).id("run_id"))
+    .await
+}
+
+/// The VM manager of a connector is found elsewhere from now on, and has just answered there.
+async fn move_to(
+    tx: &mut Tx,
+    id: &ConnectorId,
+    config: &ConnectorConfig,
+    found: &Discovery,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let what = "move a connector";
+    sqlx::query(
+        "UPDATE connector SET config = $1, status = $2, status_reason = NULL, manager_name = $3, \
+         manager_version = $4, last_contact_at = $5 WHERE connector_id = $6",
+    )
+    .bind(to_json(config))
+    .bind(ConnectorStatus::Healthy.as_str())
+    .bind(found.manager_name.clone())
+    .bind(found.manager_version.clone())
+    .bind(now.0)
+    .bind(id.to_string())
+    .run(&mut **tx, what)
+    .await?;
+    // Its servers say where they are; they need not wait for the next import to say it rightly.
+    sqlx::query("UPDATE server SET manager_name = $1 WHERE connector_id = $2")
+        .bind(found.manager_name.clone())
+        .bind(id.to_string())
+        .run(&mut **tx, what)
+        .await?;
+    Ok(())
 }
 
 fn connector(row: &AnyRow) -> Result<Connector, StoreError> {

@@ -71,7 +71,8 @@ pub(crate) use audit::AuditQuery;
 
 pub(crate) use access::AccessDenied;
 pub(crate) use caps::RunCapDenied;
-pub(crate) use connectors::Removal;
+pub(crate) use catalog::CatalogRow;
+pub(crate) use connectors::{ConnectorUpdate, Removal, Updated};
 pub use error::StoreError;
 pub(crate) use forecasts::ForecastRecord;
 pub(crate) use jobs::{CreateDenied, DeleteDenied, JobRecord, NewJobRecord, NextStart};

@@ -99,6 +99,12 @@ pub(crate) struct State {
     pub images: BTreeMap<ImageId, ImageOrder>,
     /// Managers that answer elsewhere than the one; they know the same servers.
     pub manager_at: HashMap<ConnectorConfig, String>,
+    /// Managers that do not answer.
+    pub silent_at: HashMap<ConnectorConfig, Code>,
+    /// Managers that answer when they are told to.
+    pub waits_at: HashMap<ConnectorConfig, Arc<Notify>>,
+    /// What managers say that they see and cannot offer.
+    pub warnings: Vec<String>,
     script: HashMap<&'static str, VecDeque<Act>>,
     pub calls: Vec<String>,
     pub settled: Vec<(RunId, SettleEnd)>,

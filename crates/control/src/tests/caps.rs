@@ -13,6 +13,10 @@ use tokio::sync::Notify;
 
 const MB: Rate = Rate::BytesPerSecond(1_000_000);
 
+fn capped(cap: &str) -> ConnectorChanges {
+    ConnectorChanges { cap: Some(cap.into()), ..ConnectorChanges::default() }
+}
+
 fn told(h: &Harness) -> ReadRates {
     h.world.look().rates.last().cloned().expect("told at the start")
 }
@@ -41,7 +45,7 @@ async fn caps_are_told_to_runs_at_work_and_kept() {
     assert_eq!(told(&h).runs, [(run.id.clone(), Rate::HELD)]);
 
     let connector = h.connector(&service).await;
-    service.update_connector(connector.id.as_str(), "1MB/s").await.unwrap();
+    service.update_connector(connector.id.as_str(), capped("1MB/s"), h.now()).await.unwrap();
     service.update_limits("1MB/s").await.unwrap();
     let config = ConnectorConfig::Qmp { socket: "/run/qmp".into() };
     assert_eq!((told(&h).total, told(&h).connectors), (MB, vec![(config, MB)]));
@@ -124,8 +128,8 @@ async fn what_is_no_cap_is_refused_and_changes_nothing() {
     let refusals = [
         service.create_replication_job(new, h.now()).await.unwrap_err(),
         service.update_limits("Mon 08:00-07:60 1MB/s").await.unwrap_err(),
-        service.update_connector(connector.as_str(), "20").await.unwrap_err(),
-        service.update_connector("c-00000000000000000", "1MB/s").await.unwrap_err(),
+        service.update_connector(connector.as_str(), capped("20"), h.now()).await.unwrap_err(),
+        service.update_connector("c-00000000000000000", capped("1MB/s"), h.now()).await.unwrap_err(),
         service.update_replication_run("sms-run-00000000", "1MB/s").await.unwrap_err(),
     ];
     for refused in &refusals {

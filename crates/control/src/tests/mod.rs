@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod caps;
+mod connectors;
 mod damage;
 mod failures;
 mod forecasts;

@@ -1,9 +1,8 @@
 //! What is refused and how; paging; ids that last.
 
 use crate::service::*;
-use crate::testing::{Act, Harness, START, server, until};
+use crate::testing::{Act, Harness, START, server};
 use godwit_model::catalog::CatalogStatus;
-use godwit_model::connector::ConnectorConfig;
 use godwit_model::failure::Code;
 use godwit_model::job::{Interval, JobState};
 use godwit_model::licence::LicenseType;
@@ -11,29 +10,6 @@ use godwit_model::run::RunState;
 use godwit_model::time::Millis;
 use std::sync::Arc;
 use tokio::sync::Notify;
-
-#[tokio::test]
-async fn an_import_runs_in_the_background_and_a_second_request_means_the_first() {
-    let h = Harness::new();
-    let (control, service) = h.serve().await;
-    let before = h.catalog(&service).await;
-    let answer = Arc::new(Notify::new());
-    let asked = h.world.calls("discover");
-    h.world.script("discover", [Act::Wait(answer.clone())]);
-    service.import_server_catalog(h.now()).await.unwrap();
-    h.until_calls("discover", asked + 1).await;
-    for _ in 0..2 {
-        let page = service.get_servers(None, &Page::default()).await.unwrap();
-        assert_eq!(page.status, CatalogStatus::Importing);
-        assert_eq!(page.servers.items, before, "what is known stays listed meanwhile");
-        service.import_server_catalog(h.now()).await.unwrap();
-    }
-    answer.notify_one();
-    let status = async || service.get_servers(None, &Page::default()).await.unwrap().status;
-    until("the end of the import", async || status().await == CatalogStatus::Available).await;
-    assert_eq!(h.world.calls("discover"), asked + 1, "it was one import");
-    control.shutdown().await;
-}
 
 #[tokio::test]
 async fn jobs_that_are_not_in_order_are_refused() {
@@ -276,54 +252,6 @@ async fn reads_beyond_a_volume_are_refused() {
     assert_eq!(service.read_image(image.as_str(), 0, 2_999, 1).await.unwrap().len(), 1);
     assert!(service.list_image_extents(image.as_str(), 0, Some(3_001), None).await.is_err());
     assert!(service.list_image_extents(image.as_str(), 0, None, Some(0)).await.is_err());
-    control.shutdown().await;
-}
-
-#[tokio::test]
-async fn connectors_that_do_not_answer_are_not_associated() {
-    let h = Harness::new();
-    let (control, service) = h.serve().await;
-    let associate = async |name: &str, socket: &str| {
-        let config = ConnectorConfig::Qmp { socket: socket.into() };
-        service.associate_connector(NewConnector { name: name.into(), config }, h.now()).await
-    };
-    for (code, expected) in [
-        (Code::SourceUnreachable, ErrorCode::InvalidParameter),
-        (Code::SourceProtocol, ErrorCode::InvalidParameter),
-        (Code::Internal, ErrorCode::Internal),
-    ] {
-        h.world.script("discover", [Act::Fail(code)]);
-        assert_eq!(associate("here", "/run/qmp").await.unwrap_err().code, expected);
-    }
-    assert!(associate("here", "relative").await.unwrap_err().message.contains("absolute"));
-    assert!(associate(" ", "/run/qmp").await.unwrap_err().message.contains("name"));
-    let id = associate("here", "/run/qmp").await.unwrap();
-    assert!(associate("again", "/run/qmp").await.unwrap_err().message.contains(id.as_str()));
-    assert_eq!(service.describe_connectors(None, &Page::default()).await.unwrap().items.len(), 1);
-    control.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_connector_in_use_stays_and_servers_find_theirs_again() {
-    let h = Harness::new();
-    let (control, service) = h.serve().await;
-    h.world.script("send", [Act::Hang]);
-    let job = h.hourly(&service).await;
-    let connector = h.connector(&service).await.id;
-    h.until_calls("send", 1).await;
-    let refused = service.disassociate_connector(connector.as_str(), h.now()).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::OperationNotPermitted);
-
-    service.delete_replication_job(job.as_str(), h.now()).await.unwrap();
-    h.until_job(&service, &job, godwit_model::job::JobState::Deleted).await;
-    service.disassociate_connector(connector.as_str(), h.now()).await.unwrap();
-    let id = h.servers(&service).await.remove(0).id;
-    let new = NewJob { run_once: Some(true), ..NewJob::new(id.as_str(), h.now()) };
-    let refused = service.create_replication_job(new.clone(), h.now()).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::NoConnectorsAvailable);
-    assert_eq!(h.catalog(&service).await[0].id, id, "the same server, the same id");
-    let job = service.create_replication_job(new, h.now()).await.unwrap();
-    h.until_job(&service, &job, godwit_model::job::JobState::Completed).await;
     control.shutdown().await;
 }
 

@@ -46,6 +46,7 @@ pub const OPERATORS: &[&str] = &[
     "godwit:StartImageVerification",
     "godwit:StartScrub",
     "godwit:StartSweep",
+    "godwit:TestConnector",
     "godwit:UpdateConnector",
     "godwit:UpdateLimits",
     "godwit:UpdateReplicationJob",

@@ -8,9 +8,9 @@ use crate::cli::{human, output};
 use crate::client::{Client, ClientError, all_pages};
 use crate::outside;
 use clap::{ArgAction, Subcommand};
-use godwit_api::shapes::enums::{ConnectorStatus, ServerCatalogStatus};
-use godwit_api::shapes::godwit::{DescribeServersRequest, ServerDescription};
-use godwit_api::shapes::requests::{DeleteServerCatalogRequest, GetServersRequest, ImportServerCatalogRequest};
+use godwit_api::shapes::enums::ServerCatalogStatus;
+use godwit_api::shapes::godwit::{CatalogImport, DescribeServersRequest, ServerDescription};
+use godwit_api::shapes::requests::{DeleteServerCatalogRequest, ImportServerCatalogRequest};
 use serde_json::json;
 use std::cell::Cell;
 use std::time::Duration;
@@ -173,44 +173,118 @@ async fn import(client: &Client, json: bool, wait: bool) -> Result<(), CliError>
     }
     let mut progress = Progress::new();
     let since = Instant::now();
-    let step = Step::named("Importing");
-    let status = loop {
+    let (status, import) = loop {
         // One server is enough to learn the status.
-        let request = GetServersRequest { max_results: Some(1), ..GetServersRequest::default() };
-        match client.get_servers(&request).await?.server_catalog_status {
-            Some(ServerCatalogStatus::Importing) if since.elapsed() < IMPORT_BOUND => progress.show(&step),
-            status => break status,
+        let request = DescribeServersRequest { max_results: Some(1), ..DescribeServersRequest::default() };
+        let answer = client.describe_servers(&request).await?;
+        match answer.server_catalog_status {
+            ServerCatalogStatus::Importing if since.elapsed() < IMPORT_BOUND => {
+                progress.show(&step(answer.catalog_import.as_ref()));
+            }
+            status => break (status, answer.catalog_import),
         }
         sleep(LOOK).await;
     };
     progress.end();
-    if status == Some(ServerCatalogStatus::Importing) {
-        return Err(CliError::failed("the import is still under way").next("look again later: godwit servers list"));
+    for failure in import.iter().flat_map(|import| &import.failures) {
+        let warning = output::paint_aside("warning:", output::Tone::Warning);
+        output::aside(format!("{warning} {}: {}", failure.connector_name, failure.reason));
     }
-    imported(client, json, status).await
+    verdict(status, import.as_ref())?;
+    imported(client, json, import.as_ref()).await
 }
 
-async fn imported(client: &Client, json: bool, status: Option<ServerCatalogStatus>) -> Result<(), CliError> {
+/// Where an import is: by the connectors that were heard of.
+fn step(import: Option<&CatalogImport>) -> Step {
+    let Some(import) = import.filter(|import| import.connectors > 0) else { return Step::named("Importing") };
+    let heard = import.answered + import.failed;
+    let servers = human::count(usize::try_from(import.servers).unwrap_or(usize::MAX), "server");
+    Step {
+        subject: format!("{heard} of {} connectors, {servers}", import.connectors),
+        percent: Some(100.0 * heard as f64 / import.connectors as f64),
+        ..Step::named("Importing")
+    }
+}
+
+/// Whether an import brought anything.
+fn verdict(status: ServerCatalogStatus, import: Option<&CatalogImport>) -> Result<(), CliError> {
+    match (status, import) {
+        (ServerCatalogStatus::Importing, _) => {
+            Err(CliError::failed("the import is still under way").next("look again later: godwit servers list"))
+        }
+        (_, Some(import)) if import.answered == 0 => {
+            Err(CliError::failed("no connector answered: the catalog is as it was before")
+                .next("see why: godwit connectors list"))
+        }
+        (ServerCatalogStatus::Available, _) => Ok(()),
+        _ => Err(CliError::failed("the catalog was cleared while it was imported")
+            .next("import it again: godwit servers import")),
+    }
+}
+
+async fn imported(client: &Client, json: bool, import: Option<&CatalogImport>) -> Result<(), CliError> {
     let mut catalog = catalog(client).await?;
     catalog.servers.retain(|server| server.missing_since.is_none());
-    let connectors = connectors::all(client).await?;
-    let sick: Vec<_> = connectors.iter().filter(|c| c.status == ConnectorStatus::Unhealthy).collect();
-    for connector in &sick {
-        let reason = connector.status_reason.as_deref().unwrap_or("it does not answer");
-        output::aside(format!(
-            "{} {}: {reason}",
-            output::paint_aside("warning:", output::Tone::Warning),
-            connector.name
-        ));
-    }
-    if status != Some(ServerCatalogStatus::Available) || (!sick.is_empty() && sick.len() == connectors.len()) {
-        return Err(CliError::failed("no connector answered: the catalog is as it was before")
-            .next("see why: godwit connectors list"));
-    }
     if json {
         return output::json(&catalog.servers);
     }
+    let from = match import {
+        Some(import) if import.failed > 0 => format!(" from {} of {} connectors", import.answered, import.connectors),
+        _ => String::new(),
+    };
     let next =
         if catalog.servers.is_empty() { "" } else { ". Replicate one: godwit jobs create --server NAME --every 12h" };
-    output::line(format!("{} in the catalog{next}", human::count(catalog.servers.len(), "server")))
+    output::line(format!("{} in the catalog{from}{next}", human::count(catalog.servers.len(), "server")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::error::Exit;
+    use godwit_model::time::Timestamp;
+
+    fn import(connectors: u64, answered: u64, failed: u64) -> CatalogImport {
+        CatalogImport {
+            began_on: Timestamp(0).into(),
+            ended_on: None,
+            connectors,
+            answered,
+            failed,
+            failures: vec![],
+            servers: 12,
+        }
+    }
+
+    #[test]
+    fn the_bar_shows_how_many_connectors_were_heard_of() {
+        let at = step(Some(&import(5, 2, 1)));
+        assert_eq!((at.subject.as_str(), at.percent), ("3 of 5 connectors, 12 servers", Some(60.0)));
+        for import in [None, Some(import(0, 0, 0))] {
+            assert_eq!(step(import.as_ref()), Step::named("Importing"));
+        }
+    }
+
+    #[test]
+    fn an_import_fails_if_nobody_answered_if_it_was_cleared_or_if_it_takes_too_long() {
+        use ServerCatalogStatus::{Available, Deleted, Importing};
+        let (some, none) = (import(2, 1, 1), import(2, 0, 2));
+        for (status, import, words) in [
+            (Available, Some(&some), None),
+            // Another process of the service has seen it.
+            (Available, None, None),
+            (Available, Some(&none), Some("no connector answered")),
+            (Deleted, None, Some("cleared")),
+            (Importing, Some(&some), Some("still under way")),
+        ] {
+            let error = verdict(status, import).err();
+            assert_eq!(error.is_some(), words.is_some(), "{status:?}");
+            if let (Some(error), Some(words)) = (error, words) {
+                assert!(
+                    error.what.contains(words) && error.exit == Exit::Failed && error.next.is_some(),
+                    "{}",
+                    error.what
+                );
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod connection;
+mod connectors;
 mod export;
 mod export_again;
 mod forecast;

@@ -25,6 +25,9 @@ pub const LARGE_SIZE: u64 = 512 << 20;
 /// Where that holds data.
 pub const LARGE_DATA: [(u64, u64); 3] = [(0, 90 << 20), (200 << 20, 70 << 20), ((512 << 20) - 5000, 5000)];
 
+/// Looks at an import until it is over: longer than what is over soon and therefore not worth a line.
+const LOOKS: u64 = 14;
+
 /// The `authorization` header of all that was asked.
 type Asked = Arc<Mutex<Vec<String>>>;
 
@@ -38,6 +41,8 @@ struct Scene {
     patience: Arc<AtomicU64>,
     /// It says no instead of not answering.
     refuses: Arc<AtomicBool>,
+    /// Looks at the import that was asked for.
+    looks: Arc<AtomicU64>,
 }
 
 /// A service that believes every signature; it ends with the process.
@@ -114,11 +119,29 @@ async fn answer(State(scene): State<Scene>, headers: HeaderMap, body: Bytes) -> 
             scene.read.fetch_add(length, Ordering::SeqCst);
             if is_large { large_bytes(offset, length) } else { small_bytes(offset, length) }
         }
+        "ImportServerCatalog" => b"{}".to_vec(),
+        "DescribeServers" => servers(scene.looks.fetch_add(1, Ordering::SeqCst)).to_string().into_bytes(),
         "DescribeReplicationRuns" => json!({ "runs": runs() }).to_string().into_bytes(),
         "GetForecast" => forecast().to_string().into_bytes(),
         other => panic!("the stand-in does not know {other}"),
     };
     (StatusCode::OK, answer)
+}
+
+/// An import that asks three connectors: one answers at once, one gives no servers, and one takes its time.
+fn servers(looks: u64) -> Value {
+    let is_over = looks >= LOOKS;
+    let failure =
+        json!({"connectorId": "c-00000000000000002", "connectorName": "rack2", "reason": "nobody answers there"});
+    let mut import = json!({
+        "beganOn": 1_700_000_000, "connectors": 3, "answered": 1 + u64::from(is_over), "failed": 1,
+        "failures": [failure], "servers": 7,
+    });
+    if is_over {
+        import["endedOn"] = json!(1_700_000_004);
+    }
+    let status = if is_over { "AVAILABLE" } else { "IMPORTING" };
+    json!({"serverCatalogStatus": status, "lastModifiedOn": 1_700_000_000, "catalogImport": import, "servers": []})
 }
 
 fn forecast() -> Value {

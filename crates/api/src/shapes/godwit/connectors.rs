@@ -50,12 +50,44 @@ shapes! {
         next_token: Option<String>,
     }
 
-    /// Request of `UpdateConnector`.
+    /// Request of `UpdateConnector`: what is absent stays as it is.
     UpdateConnectorRequest {
         /// Which.
         connector_id: String,
+        /// What people call it.
+        name: Option<String>,
+        /// Absolute path of its socket or folder of sockets; it must lead to the same VM manager.
+        socket: Option<String>,
         /// How fast all runs together may read by it, in the language of caps.
-        bandwidth_cap: String,
+        bandwidth_cap: Option<String>,
+    }
+
+    /// Request of `TestConnector`.
+    TestConnectorRequest {
+        /// Kind.
+        r#type: ConnectorType,
+        /// Absolute path of a QMP socket, or of a folder of them, where the service runs.
+        socket: String,
+    }
+
+    /// Answer of `TestConnector`: what would be associated.
+    TestConnectorResponse {
+        /// Stable id of the VM manager.
+        manager_id: String,
+        /// What people call the VM manager.
+        manager_name: String,
+        /// The VM manager's version; empty if nothing answered that could tell.
+        manager_version: String,
+        /// Servers found.
+        servers: u64,
+        /// Names of the first of them.
+        server_names: Vec<String>,
+        /// What was seen and cannot be used, one sentence each.
+        warnings: Vec<String>,
+        /// The connector that the VM manager is associated as already.
+        connector_id: Option<String>,
+        /// What people call that one.
+        connector_name: Option<String>,
     }
 
     /// A connector.

@@ -47,8 +47,12 @@ operations! {
     /// Lists connectors with what `GetConnectors` has no room for.
     DescribeConnectors,
         [optional("connectorIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];
-    /// Changes a connector.
-    UpdateConnector, [required("connectorId", TEXT), required("bandwidthCap", TEXT)];
+    /// Changes what it is sent of a connector.
+    UpdateConnector,
+        [required("connectorId", TEXT), optional("name", TEXT), optional("socket", TEXT), optional("bandwidthCap", TEXT)];
+    /// Asks a VM manager who it is and what it offers, and associates nothing. Not called by a verb that reads: it lets
+    /// the service open whatever path it is given, which is more than to show what is there.
+    TestConnector, [required("type", Rule::OneOf(&["QMP"])), required("socket", TEXT)];
     /// Lists servers with what `GetServers` has no room for, those that vanished too.
     DescribeServers,
         [optional("serverIds", Rule::List(&TEXT)), optional("nextToken", TEXT), optional("maxResults", INTEGER)];

@@ -23,10 +23,41 @@ shapes! {
         server_catalog_status: ServerCatalogStatus,
         /// When the catalog last changed.
         last_modified_on: EpochSeconds,
+        /// The import that is at work, or else the last one; absent if there was none since the service started or the
+        /// catalog was cleared.
+        catalog_import: Option<CatalogImport>,
         /// The servers, those that vanished from their VM managers too.
         servers: Vec<ServerDescription>,
         /// Token of the next page; absent on the last.
         next_token: Option<String>,
+    }
+
+    /// How an import of the catalog goes, or went.
+    CatalogImport {
+        /// When it began.
+        began_on: EpochSeconds,
+        /// When it ended; absent while it is at work.
+        ended_on: Option<EpochSeconds>,
+        /// Connectors that are asked.
+        connectors: u64,
+        /// Of these, those that have answered.
+        answered: u64,
+        /// Those that gave no servers.
+        failed: u64,
+        /// Why they did not; the first ones only if they are very many.
+        failures: Vec<CatalogImportFailure>,
+        /// Servers that are listed so far.
+        servers: u64,
+    }
+
+    /// A connector that gave no servers to an import.
+    CatalogImportFailure {
+        /// Which.
+        connector_id: String,
+        /// What people call it.
+        connector_name: String,
+        /// Why, and what to do.
+        reason: String,
     }
 
     /// A server.

@@ -47,13 +47,21 @@ impl World {
 impl Replicator for World {
     async fn discover(&self, config: &ConnectorConfig) -> Result<Discovery, Failure> {
         self.call("discover").await?;
+        let waits = self.look().waits_at.get(config).cloned();
+        if let Some(told) = waits {
+            told.notified().await;
+        }
         let state = self.look();
+        if let Some(code) = state.silent_at.get(config) {
+            let ConnectorConfig::Qmp { socket } = config;
+            return Err(Failure::new(*code, format!("nobody answers at the socket {socket}")));
+        }
         Ok(Discovery {
             manager_id: state.manager_at.get(config).unwrap_or(&state.manager).clone(),
             manager_name: "a VM manager".into(),
             manager_version: "1.0".into(),
             servers: state.servers.clone(),
-            warnings: vec![],
+            warnings: state.warnings.clone(),
         })
     }
 
