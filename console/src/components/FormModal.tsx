@@ -15,7 +15,7 @@ type Props<M extends string> = {
   /** Members of the request that have a field here. */
   members: readonly M[];
   /** What is wrong before anything is sent; nothing if it can be sent. */
-  check?: () => Partial<Record<M, string>>;
+  check?: () => Partial<Record<NoInfer<M>, string>>;
   act: () => Promise<void>;
   close: () => void;
   size?: 'medium' | 'large';
