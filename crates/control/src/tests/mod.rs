@@ -19,5 +19,6 @@ mod retention;
 mod scrub;
 mod sessions;
 mod store;
+mod store_use;
 mod sweeps;
 mod trouble;
