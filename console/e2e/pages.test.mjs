@@ -15,11 +15,14 @@ describe('all pages', { timeout: 900_000 }, () => {
   let scene;
   let page;
   before(async () => {
-    scene = await Scene.open();
+    scene = await Scene.open({ settings: "[audit]\nkeep = '30d'\n" });
     await scene.godwit('connectors', 'add', 'qmp', '--name', 'rack1', '--socket', path.join(scene.sockets, 'qmp.sock'));
     await scene.godwit('servers', 'import');
     await scene.godwit('jobs', 'create', '--server', 'web01', '--every', '12h');
     await until('an image', async () => (await scene.asked('images', 'list')).length > 0);
+    // A sample at the start, and one behind this.
+    await scene.godwit('store', 'sweep');
+    await until('two samples', async () => (await scene.asked('store', 'use')).recorded >= 2);
     page = await scene.window();
     await scene.signIn(page);
   });
@@ -36,6 +39,39 @@ describe('all pages', { timeout: 900_000 }, () => {
       }
     });
   }
+
+  test('the overview draws the recorded use of the store, and has it in figures', async () => {
+    await page.goto(scene.at('/'));
+    const curve = page.getByRole('application', { name: 'Use over time' });
+    await curve.waitFor();
+    for (const span of ['24 hours', '30 days', 'All']) {
+      await page.getByRole('button', { name: span, exact: true }).click();
+      await curve.waitFor();
+    }
+    await page.getByRole('button', { name: 'The same in figures' }).click();
+    const figures = page.getByRole('table', { name: 'The same in figures' });
+    await figures.waitFor();
+    const { points } = await scene.asked('store', 'use');
+    const newest = figures.getByRole('row').nth(1);
+    assert.match(await newest.innerText(), /MiB/, 'what the image takes');
+    assert.equal(await figures.getByRole('row').count(), points.length + 1);
+    assert.deepEqual(await violations(page), []);
+  });
+
+  test('a setting that differs from its default is shown so, with where it is changed', async () => {
+    await page.goto(scene.at('/settings?tab=defaults'));
+    const audit = page.getByRole('table', { name: '[audit]' });
+    await audit.waitFor();
+    const keep = audit.getByRole('row').filter({ hasText: 'How long what was done stays on record.' });
+    for (const text of ['30d', 'differs from default', '365d', 'Settings file']) assert.match(await keep.innerText(), new RegExp(text));
+    await page.getByText(`They are changed in ${scene.settings}`).waitFor();
+    await page.getByPlaceholder('Find settings').fill('repack');
+    await page.getByText('2 matches').waitFor();
+    await page.getByPlaceholder('Find settings').fill('');
+    await page.getByLabel('Only what differs from its default').check({ force: true });
+    await page.getByRole('table', { name: '[store]' }).waitFor({ state: 'detached' });
+    await audit.waitFor();
+  });
 
   test('the sign-in page has nothing either, and a phone can use it', async () => {
     const phone = await scene.window({ viewport: { width: 390, height: 800 } });

@@ -2,7 +2,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,10 +33,12 @@ export async function until(what, look, patience = PATIENCE) {
 }
 
 export class Scene {
-  static async open({ guest = true } = {}) {
+  /** `settings` is what the settings file says. */
+  static async open({ guest = true, settings = '' } = {}) {
     // A short path: unix sockets have room for 107 bytes.
     const scene = new Scene(await mkdtemp('/tmp/gw-e2e-'));
     try {
+      await writeFile(scene.settings, settings);
       if (guest) await scene.startGuest();
       await scene.startService();
       scene.browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu'] });
@@ -57,6 +59,10 @@ export class Scene {
     return path.join(this.folder, 'guest');
   }
 
+  get settings() {
+    return path.join(this.folder, 'godwit.toml');
+  }
+
   async startGuest() {
     const disk = path.join(this.folder, 'disk.qcow2');
     await run('qemu-img', ['convert', '-O', 'qcow2', path.join(GUESTS, 'small.raw'), disk]);
@@ -70,7 +76,7 @@ export class Scene {
   async startService() {
     const address = this.base ? new URL(this.base).host : '127.0.0.1:0';
     this.output = '';
-    this.service = spawn(GODWIT, ['serve', '--data', this.data, '--listen', address], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.service = spawn(GODWIT, ['serve', '--data', this.data, '--listen', address, '--config', this.settings], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.service.stdout, this.service.stderr]) stream.on('data', (text) => (this.output += text));
     const address_ = await until('the service to listen', () => {
       if (this.service.exitCode !== null) throw new Error(`godwit serve ended: ${this.output}`);

@@ -11,8 +11,8 @@ export type SignIn =
 
 /** Kinds of things that `/events` tells changes of. */
 export const KINDS = [
-  'jobs', 'runs', 'progress', 'servers', 'catalog', 'connectors', 'images', 'snapshots', 'store', 'notifications',
-  'audit', 'users', 'policies', 'roles', 'keys', 'limits',
+  'jobs', 'runs', 'progress', 'servers', 'catalog', 'connectors', 'images', 'snapshots', 'store', 'storeUse',
+  'notifications', 'audit', 'users', 'policies', 'roles', 'keys', 'limits',
 ] as const;
 
 export type Kind = (typeof KINDS)[number];

@@ -1,4 +1,4 @@
-import { plural } from '../components/format';
+import { interval, plural } from '../components/format';
 
 export const overview = {
   title: 'Overview',
@@ -39,8 +39,16 @@ export const overview = {
   storeKinds: { live: 'Live', dead: 'Dead between what is live', staged: 'Staged', free: 'To be freed' },
   storeTotal: (bytes: string, packs: number) => `${bytes} in ${plural(packs, 'pack')}`,
   lastSweep: 'Last sweep', nextSweep: 'Next sweep', staging: 'Staged data is kept for',
-  growth: 'Added to the store (MiB, all snapshots that are kept)',
-  growthLabel: 'Day',
+  use: {
+    title: 'Use over time', span: 'How far back', when: 'When', total: 'In all', packs: 'Packs', figures: 'The same in figures',
+    spans: { day: '24 hours', week: '7 days', month: '30 days', all: 'All' },
+    summary: (first: string, from: string, last: string, to: string) => `From ${first} on ${from} to ${last} on ${to}.`,
+    few: (there: number, minutes: number | undefined, next: string | undefined) => {
+      const count = there === 0 ? 'There is no sample of this time.' : 'There is one sample of this time; a curve needs two.';
+      if (minutes === undefined) return `${count} The use of the store is not recorded.`;
+      return `${count} They are taken ${interval(minutes)} and behind every sweep${next === undefined ? '' : `, the next one ${next}`}.`;
+    },
+  },
   hours: (n: number) => `${n} h`,
   toStore: 'Store settings',
   first: {

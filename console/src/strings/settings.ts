@@ -84,9 +84,17 @@ export const settings = {
     noSweeps: 'The store was not swept yet.',
     scrubTitle: 'Scrub', scrubHint: 'Reads the whole store once in a while and looks for rot.', round: 'Round', began: 'Began', ended: 'Last whole round ended', next: 'Goes on', progress: 'Checked', damaged: 'Damaged packs', skipped: 'Not read (key disabled)', open: 'at work', never: 'Never',
   },
+  inForce: {
+    title: 'Settings in force',
+    where: (file: string, exists: boolean) => `They are changed in ${file}${exists ? '' : ', which is not there yet'}, and on the command line of the service. What is changed counts after a restart.`,
+    find: 'Find settings', onlyChanged: 'Only what differs from its default', none: 'No setting fits.',
+    differs: 'differs from default', hidden: 'set, not shown', commandLine: 'Command line and environment',
+    columns: { name: 'Setting', value: 'Value', default: 'Default', setIn: 'Set in', about: 'What it is' },
+    setIn: { DEFAULT: '–', FILE: 'Settings file', COMMAND_LINE: 'Command line', ENVIRONMENT: 'Environment' },
+  },
   defaults: {
     title: 'Defaults of the service',
-    hint: 'The service reads them from godwit.toml in its data folder when it starts. What is shown here is what the API tells.',
+    hint: 'What counts unless a job says otherwise, and what this session is.',
     role: 'Role of jobs that name none', key: 'Key of jobs that name none', cap: 'Cap over all runs', staging: 'Staged data is kept for', version: 'Version', clock: 'Clock of the service', session: 'Your session ends', sessionIdle: 'or, unused, at',
   },
 } as const;

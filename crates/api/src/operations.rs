@@ -4,8 +4,8 @@
 //! model.
 
 use crate::calls::{
-    audit, connectors, forecasts, images, jobs, keys, limits, notifications, policies, runs, scrub, servers, snapshots,
-    store, users,
+    audit, connectors, forecasts, images, jobs, keys, limits, notifications, policies, runs, scrub, servers, settings,
+    snapshots, store, users,
 };
 use crate::errors::{ApiError, ErrorCode};
 use crate::shapes::godwit::{self, OwnOperation};
@@ -217,6 +217,8 @@ table! {
     own DescribeLimits: json limits::describe;
     own UpdateLimits: json limits::update;
     own DescribeStore: json store::describe;
+    own DescribeStoreUse: json store::describe_use;
+    own DescribeSettings: json settings::describe;
     own PreviewSweep: json store::preview;
     own StartSweep: json store::start;
     own DescribeSweeps: json store::sweeps;

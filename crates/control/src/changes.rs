@@ -39,6 +39,9 @@ kinds! {
     Snapshots,
     /// What the store holds, its sweeps and its scrub.
     Store,
+    /// How much the store held, over time. Apart from the store itself: a sample costs a look at the store, and whoever
+    /// shows that would look again for each.
+    StoreUse,
     /// Notifications.
     Notifications,
     /// Records of changes. Records of reads are none: who looks at the trail would be told of its own look for ever.
@@ -115,6 +118,11 @@ impl Changes {
                 revisions.of[*kind as usize] = revisions.last;
             }
         });
+    }
+
+    /// How often what has changed so far.
+    pub(crate) fn so_far(&self) -> Revisions {
+        self.revisions.borrow().clone()
     }
 
     /// Hears of changes from now on.

@@ -12,7 +12,7 @@ use crate::replicator::{ImageStore, Replicator};
 use crate::run::Progress;
 use crate::service::lockout::Lockouts;
 use crate::service::sessions::Digesting;
-use crate::service::{Passwords, SecretBox, Service};
+use crate::service::{Passwords, SecretBox, Service, SettingsInForce};
 use crate::store::{Store, StoreError};
 use futures::future::BoxFuture;
 use godwit_model::failure::Failure;
@@ -54,6 +54,8 @@ pub struct Parts {
     pub draw: Draw,
     /// Bounds and limits.
     pub options: Options,
+    /// What the operator has set, as it is told.
+    pub settings: SettingsInForce,
 }
 
 /// What service, driver and runs share: the parts, and what is known only while the process lives.
@@ -69,6 +71,8 @@ pub(crate) struct Line {
     pub imports: Imports,
     /// How far the sweep of the store has come.
     pub sweeping: crate::store_sweep::Live,
+    /// What is known of the store's use since the last sample.
+    pub sampling: crate::store_use::Sampling,
     /// Connectors whose source may hold something of ours that nobody needs, with the runs whose end is to be awaited:
     /// before that, what they left is taken for theirs.
     sweeps: Mutex<BTreeMap<ConnectorId, BTreeSet<RunId>>>,
@@ -162,6 +166,7 @@ impl Control {
             wake: Notify::new(),
             imports,
             sweeping: Default::default(),
+            sampling: Default::default(),
             sweeps: Mutex::default(),
             key_changes: tokio::sync::Mutex::default(),
             noted_uses: Noted::default(),

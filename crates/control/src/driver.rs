@@ -4,9 +4,11 @@
 //! A task that ended without changing what the store says is started again after a pause, so nothing is lost because
 //! a single attempt failed. Exactly one task works on one thing: the table of tasks holds that.
 
+mod store;
+
 use crate::control::Line;
 use crate::store::{Facts, StoreError};
-use crate::{images, import, notify, recover, run, scrub, store_sweep};
+use crate::{images, import, notify, recover, run};
 use godwit_model::catalog::CatalogStatus;
 use godwit_model::id::{ConnectorId, ImageId, JobId, RunId};
 use godwit_model::job::JobState;
@@ -52,6 +54,7 @@ enum Task {
     RemoveUnneeded,
     SweepStore,
     Scrub,
+    SampleStore,
     Sweep(ConnectorId),
     Heartbeat(ConnectorId),
     /// What is due to this recipient.
@@ -135,6 +138,7 @@ impl Driver {
         self.images().await?;
         self.store_sweep().await?;
         self.scrub().await?;
+        let sampling = self.store_use().await?;
         let heartbeat = self.connectors(&facts).await?;
         let telling = self.notifications().await?;
         self.resting.retain(|_, until| *until > Instant::now());
@@ -142,7 +146,7 @@ impl Driver {
         let due = self.line.store.next_due(now).await?.map(|at| millis(at - now));
         let rested = self.resting.values().min().map(|at| at.saturating_duration_since(Instant::now()));
         let mut sleep = self.line.options.tick;
-        for wake in [due, rested, heartbeat, telling].into_iter().flatten() {
+        for wake in [due, rested, heartbeat, telling, sampling].into_iter().flatten() {
             sleep = sleep.min(wake);
         }
         Ok(sleep.max(Duration::from_millis(1)))
@@ -288,22 +292,6 @@ impl Driver {
         if unneeded {
             let line = self.line.clone();
             self.ensure(Task::RemoveUnneeded, |cancel| images::remove_unneeded(line, cancel));
-        }
-        Ok(())
-    }
-
-    async fn store_sweep(&mut self) -> Result<(), StoreError> {
-        if let Some(wanted) = store_sweep::wanted(&self.line).await? {
-            let line = self.line.clone();
-            self.ensure(Task::SweepStore, |cancel| store_sweep::sweep(line, wanted, cancel));
-        }
-        Ok(())
-    }
-
-    async fn scrub(&mut self) -> Result<(), StoreError> {
-        if scrub::wanted(&self.line).await? {
-            let line = self.line.clone();
-            self.ensure(Task::Scrub, |cancel| scrub::scrub(line, cancel));
         }
         Ok(())
     }

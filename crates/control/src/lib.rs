@@ -28,6 +28,7 @@ mod scrub;
 #[cfg(test)]
 mod sim;
 mod store_sweep;
+mod store_use;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

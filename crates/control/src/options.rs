@@ -5,6 +5,7 @@ use crate::notify::NotifyOptions;
 use crate::service::SessionLimits;
 use crate::store_sweep::Sweeping;
 use godwit_model::retention::Retention;
+use godwit_model::store_use::Pace;
 use godwit_model::time::Millis;
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ pub struct Options {
     pub retention: Retention,
     /// When and how the store is swept.
     pub sweeping: Sweeping,
+    /// How often it is recorded what the store holds.
+    pub sampling: Pace,
     /// Within which time the store is looked through for rot once; `None`: only on request.
     pub scrub_every: Option<Millis>,
     /// How much of the audit trail is kept.
@@ -112,6 +115,7 @@ impl Default for Options {
                 catalog: Some(Millis::DAY.times(7)),
             },
             sweeping: Sweeping::default(),
+            sampling: Pace::default(),
             scrub_every: Some(Millis::DAY.times(30)),
             audit: AuditLimits::default(),
             retry: Retry { attempts: 6, first: seconds(2), longest: minutes(2) },

@@ -7,11 +7,12 @@
 //! Crash consistency: a sweep at work is a row that is RUNNING. The next process makes it again from the beginning, which
 //! is what a sweep does anyway. On a full disk the row may not be written: then it is made without.
 
+use crate::changes::{Kind, Kinds};
 use crate::control::Line;
 use crate::driver::Ended;
 use crate::images;
 use crate::key_uses::Gathered;
-use crate::replicator::{AskSweepClaims, PackRange, SweepEnd, SweepOrder, SweepProgress};
+use crate::replicator::{AskSweepClaims, PackRange, SweepEnd, SweepOrder, SweepPlan, SweepProgress};
 use crate::run::{Bounds, StageError, bounded, watched};
 use crate::service::{Sweep, SweepState};
 use crate::store::{StoreError, User};
@@ -22,6 +23,7 @@ use godwit_model::retention::due_before;
 use godwit_model::time::{Millis, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Looks at the store in one sweep, at most: each removes what the one before emptied. Pages that were written anew
@@ -40,7 +42,7 @@ pub struct Sweeping {
     /// Bytes that one sweep moves at most: bounds how long it competes with runs for the disk.
     pub repack_bytes: u64,
     /// Bound of a look at the store that somebody waits for.
-    pub look: std::time::Duration,
+    pub look: Duration,
 }
 
 impl Default for Sweeping {
@@ -50,7 +52,7 @@ impl Default for Sweeping {
             every: Some(Millis::DAY),
             repack_percent: 50,
             repack_bytes: 16 << 30,
-            look: std::time::Duration::from_secs(150),
+            look: Duration::from_secs(150),
         }
     }
 }
@@ -79,6 +81,22 @@ impl Line {
     pub fn sweep_order<'a>(&self, claims: AskSweepClaims<'a>, used: NoteKeyUse<'a>) -> SweepOrder<'a> {
         let Sweeping { staging, repack_percent, repack_bytes, .. } = self.options.sweeping;
         SweepOrder { claims, used, staging, repack_percent, repack_bytes, now: self.now() }
+    }
+
+    /// What a sweep would find and do now, within `bound`. Changes nothing; what was used of keys is put into `uses`.
+    pub async fn plan_sweep(
+        &self,
+        uses: &Gathered,
+        bound: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<SweepPlan, StageError> {
+        let inner = cancel.child_token();
+        // A look that is given up is told so: the next one must not come beside what is left of it.
+        let _given_up = inner.clone().drop_guard();
+        let ask = || self.ask_store_claims();
+        let used = |used| uses.add(used);
+        let order = self.sweep_order(&ask, &used);
+        bounded("the look at the store", bound, cancel, self.images.plan_sweep(&order, &inner)).await
     }
 
     /// Before this, what is staged is old.
@@ -132,6 +150,8 @@ pub(crate) async fn sweep(
     }
     let Some(wanted) = wanted else {
         note_uses(&line, None, &uses).await;
+        // No row says it, but the store has changed.
+        line.store.changes().tell(Kinds::of(Kind::Store));
         return Ok(Ended::Later);
     };
     let state = if failed.is_some() { SweepState::Failed } else { SweepState::Completed };

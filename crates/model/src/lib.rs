@@ -29,4 +29,5 @@ pub mod run;
 pub mod schedule;
 pub mod scrub;
 pub mod server;
+pub mod store_use;
 pub mod time;

@@ -210,6 +210,10 @@ calls! {
     send_test_notification: own SendTestNotification changes (SendTestNotificationRequest) -> SendTestNotificationResponse;
     /// `DescribeStore`.
     describe_store: own DescribeStore reads (DescribeStoreRequest) -> DescribeStoreResponse;
+    /// `DescribeStoreUse`.
+    describe_store_use: own DescribeStoreUse reads (godwit::DescribeStoreUseRequest) -> godwit::DescribeStoreUseResponse;
+    /// `DescribeSettings`.
+    describe_settings: own DescribeSettings reads (godwit::DescribeSettingsRequest) -> godwit::DescribeSettingsResponse;
     /// `PreviewSweep`.
     preview_sweep: own PreviewSweep reads (PreviewSweepRequest) -> PreviewSweepResponse;
     /// `StartSweep`.

@@ -46,10 +46,14 @@ import type {
   DescribeScrubRequest,
   DescribeServersRequest,
   DescribeServersResponse,
+  DescribeSettingsRequest,
+  DescribeSettingsResponse,
   DescribeSnapshotsRequest,
   DescribeSnapshotsResponse,
   DescribeStoreRequest,
   DescribeStoreResponse,
+  DescribeStoreUseRequest,
+  DescribeStoreUseResponse,
   DescribeSweepsRequest,
   DescribeSweepsResponse,
   DescribeUsersRequest,
@@ -144,8 +148,10 @@ export interface Operations {
   'godwit:DescribeRoles': { request: DescribeRolesRequest; answer: DescribeRolesResponse };
   'godwit:DescribeScrub': { request: DescribeScrubRequest; answer: ScrubDescription };
   'godwit:DescribeServers': { request: DescribeServersRequest; answer: DescribeServersResponse };
+  'godwit:DescribeSettings': { request: DescribeSettingsRequest; answer: DescribeSettingsResponse };
   'godwit:DescribeSnapshots': { request: DescribeSnapshotsRequest; answer: DescribeSnapshotsResponse };
   'godwit:DescribeStore': { request: DescribeStoreRequest; answer: DescribeStoreResponse };
+  'godwit:DescribeStoreUse': { request: DescribeStoreUseRequest; answer: DescribeStoreUseResponse };
   'godwit:DescribeSweeps': { request: DescribeSweepsRequest; answer: DescribeSweepsResponse };
   'godwit:DescribeUsers': { request: DescribeUsersRequest; answer: DescribeUsersResponse };
   'godwit:DetachPolicy': { request: PolicyOfUserRequest; answer: NoAnswer };
@@ -224,8 +230,10 @@ export const TARGETS: Record<keyof Operations, string> = {
   'godwit:DescribeRoles': 'Godwit_V1.DescribeRoles',
   'godwit:DescribeScrub': 'Godwit_V1.DescribeScrub',
   'godwit:DescribeServers': 'Godwit_V1.DescribeServers',
+  'godwit:DescribeSettings': 'Godwit_V1.DescribeSettings',
   'godwit:DescribeSnapshots': 'Godwit_V1.DescribeSnapshots',
   'godwit:DescribeStore': 'Godwit_V1.DescribeStore',
+  'godwit:DescribeStoreUse': 'Godwit_V1.DescribeStoreUse',
   'godwit:DescribeSweeps': 'Godwit_V1.DescribeSweeps',
   'godwit:DescribeUsers': 'Godwit_V1.DescribeUsers',
   'godwit:DetachPolicy': 'Godwit_V1.DetachPolicy',

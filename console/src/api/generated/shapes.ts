@@ -188,7 +188,7 @@ reason: string, };
 /**
  * What can change.
  */
-export type ChangeKind = "jobs" | "runs" | "progress" | "servers" | "catalog" | "connectors" | "images" | "snapshots" | "store" | "notifications" | "audit" | "users" | "policies" | "roles" | "keys" | "limits";
+export type ChangeKind = "jobs" | "runs" | "progress" | "servers" | "catalog" | "connectors" | "images" | "snapshots" | "store" | "storeUse" | "notifications" | "audit" | "users" | "policies" | "roles" | "keys" | "limits";
 
 /**
  * Body of `PUT /session/password`. Holds secrets, so it has no `Debug`.
@@ -1009,6 +1009,28 @@ servers: Array<ServerDescription>,
 nextToken?: string, };
 
 /**
+ * Request of `DescribeSettings`.
+ */
+export type DescribeSettingsRequest = Record<symbol, never>;
+
+/**
+ * Answer of `DescribeSettings`: the settings as they were read when the service started.
+ */
+export type DescribeSettingsResponse = { 
+/**
+ * The settings file.
+ */
+file: string, 
+/**
+ * Whether it was there.
+ */
+fileExists: boolean, 
+/**
+ * The settings, section by section.
+ */
+settings: Array<SettingDescription>, };
+
+/**
  * Request of `DescribeSnapshots`.
  */
 export type DescribeSnapshotsRequest = { 
@@ -1063,6 +1085,45 @@ lastSweep?: SweepDescription,
  * When the next one is due.
  */
 nextSweepOn?: EpochSeconds, };
+
+/**
+ * Request of `DescribeStoreUse`.
+ */
+export type DescribeStoreUseRequest = { 
+/**
+ * Not before this.
+ */
+from?: EpochSeconds, 
+/**
+ * Not behind this.
+ */
+to?: EpochSeconds, 
+/**
+ * How many at most; 500 unless something else is said.
+ */
+maxPoints?: number, };
+
+/**
+ * Answer of `DescribeStoreUse`.
+ */
+export type DescribeStoreUseResponse = { 
+/**
+ * What the store held, oldest first. If there is more than was wanted, evenly thinned; the first and the last
+ * are always there.
+ */
+points: Array<StoreUsePoint>, 
+/**
+ * How many there are of that time in all.
+ */
+recorded: number, 
+/**
+ * Minutes between two of them at most; absent if none are recorded.
+ */
+everyMinutes?: number, 
+/**
+ * When the next one is due.
+ */
+nextOn?: EpochSeconds, };
 
 /**
  * Request of `DescribeSweeps`.
@@ -2648,6 +2709,11 @@ endsAt: EpochSeconds,
 version: string, };
 
 /**
+ * Where a setting was set.
+ */
+export type SetIn = "DEFAULT" | "FILE" | "COMMAND_LINE" | "ENVIRONMENT";
+
+/**
  * Request of `SetPassword`.
  */
 export type SetPasswordRequest = { 
@@ -2659,6 +2725,39 @@ userName: string,
  * The password from now on.
  */
 password: string, };
+
+/**
+ * A setting. Never a secret, nor where one is kept.
+ */
+export type SettingDescription = { 
+/**
+ * Section and name as in the settings file, or an option of the command line.
+ */
+name: string, 
+/**
+ * What counts, as it would be written; absent if nothing is set, or if it is hidden.
+ */
+value?: string, 
+/**
+ * What counts if nothing is set.
+ */
+default?: string, 
+/**
+ * Whether that counts.
+ */
+isDefault: boolean, 
+/**
+ * It differs from the default, and how is not told: it says where a secret is kept, or whose it is.
+ */
+isHidden: boolean, 
+/**
+ * Where it was set.
+ */
+setIn: SetIn, 
+/**
+ * What it is, in a sentence.
+ */
+description: string, };
 
 /**
  * Body of `POST /session`: who signs in, and with what. Holds secrets, so it has no `Debug`.
@@ -2788,6 +2887,39 @@ export type StartSweepResponse = {
  * The sweep: the one that is at work, if there is one.
  */
 sweepId: string, };
+
+/**
+ * What the store held at a moment. The four parts do not overlap: together they are its bytes.
+ */
+export type StoreUsePoint = { 
+/**
+ * When.
+ */
+at: EpochSeconds, 
+/**
+ * Packs.
+ */
+packs: number, 
+/**
+ * Their bytes.
+ */
+bytes: number, 
+/**
+ * Of these, what snapshots need.
+ */
+liveBytes: number, 
+/**
+ * What nothing needs between that.
+ */
+deadBytes: number, 
+/**
+ * What no snapshot names and what stays for now.
+ */
+stagedBytes: number, 
+/**
+ * What the next sweep removes, without repacking.
+ */
+toFreeBytes: number, };
 
 /**
  * Data of an event of `GET /events`. Its name is one of `hello`, `change`, `heartbeat`, `signed-out`.

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { ConnectorDescription, JobDescription, RunDescription, SnapshotDescription } from '../../api/generated/shapes';
+import type { ConnectorDescription, JobDescription, RunDescription } from '../../api/generated/shapes';
 import { attention } from './attention';
-import { growth, lanes, lastDay, seriesOf, throughput } from './series';
+import { lanes, lastDay, seriesOf, throughput } from './series';
 import { step, stop } from './walk';
 
 const NOW = 1_795_000_000;
@@ -109,9 +109,4 @@ it('charts have the jobs with the most runs, in the order of time', () => {
   expect(series.map(({ jobId, points }) => [jobId, points.map((point) => point.y)])).toEqual([['j', [10, 20]]]);
   expect(throughput(run({ volumes: [volume(50e6)] }))).toBe(5);
   expect(throughput(run({ volumes: [volume(5)], completedTime: NOW - 3_600 }))).toBeUndefined();
-});
-
-it('the store grows by what each snapshot adds', () => {
-  const snapshot = (createdOn: number, mib: number) => ({ createdOn, bytesStored: mib * 2 ** 20 }) as SnapshotDescription;
-  expect(growth([snapshot(NOW, 3), snapshot(NOW - 86_400, 1), snapshot(NOW + 1, 1)]).map((point) => point.y)).toEqual([1, 5]);
 });

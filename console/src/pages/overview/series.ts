@@ -1,6 +1,6 @@
 // From runs to what charts and the timeline draw. Pure.
 
-import type { RunDescription, SnapshotDescription } from '../../api/generated/shapes';
+import type { RunDescription } from '../../api/generated/shapes';
 import { sum } from '../../components/names';
 
 export const DAY = 86_400;
@@ -81,16 +81,4 @@ export function throughput(run: RunDescription): number | undefined {
   const seconds = (run.completedTime ?? 0) - (run.startedOn ?? 0);
   const read = sum(run, 'bytesRead');
   return run.startedOn === undefined || seconds < 0.1 || read === 0 ? undefined : read / 1e6 / seconds;
-}
-
-/** What the snapshots that are kept have added to the store, up to each day. */
-export function growth(snapshots: readonly SnapshotDescription[]): Point[] {
-  const days = new Map<number, number>();
-  for (const { createdOn, bytesStored } of snapshots) {
-    const at = new Date(createdOn * 1000);
-    const day = new Date(at.getFullYear(), at.getMonth(), at.getDate()).getTime();
-    days.set(day, (days.get(day) ?? 0) + bytesStored);
-  }
-  let all = 0;
-  return [...days.entries()].sort(([a], [b]) => a - b).map(([day, stored]) => ({ x: new Date(day), y: (all += stored) / 2 ** 20 }));
 }

@@ -15,6 +15,7 @@ pub mod policies;
 pub mod runs;
 pub mod scrub;
 pub mod servers;
+pub mod settings;
 pub mod snapshots;
 pub mod store;
 pub mod users;

@@ -2,13 +2,14 @@
 
 use super::{Outcome, page};
 use crate::shapes::godwit::{
-    self, DescribeStoreRequest, DescribeStoreResponse, DescribeSweepsRequest, DescribeSweepsResponse, PackCount,
-    PreviewSweepRequest, PreviewSweepResponse, StartSweepRequest, StartSweepResponse, SweepDescription, SweepProgress,
-    UnreadableSnapshot,
+    self, DescribeStoreRequest, DescribeStoreResponse, DescribeStoreUseRequest, DescribeStoreUseResponse,
+    DescribeSweepsRequest, DescribeSweepsResponse, PackCount, PreviewSweepRequest, PreviewSweepResponse,
+    StartSweepRequest, StartSweepResponse, StoreUsePoint, SweepDescription, SweepProgress, UnreadableSnapshot,
 };
 use godwit_control::replicator;
-use godwit_control::service::{Service, Sweep, SweepPreview, SweepState};
-use godwit_model::time::Timestamp;
+use godwit_control::service::{Service, StoreUseFilter, Sweep, SweepPreview, SweepState};
+use godwit_model::store_use::Sample;
+use godwit_model::time::{Millis, Timestamp};
 
 /// `PreviewSweep`.
 pub async fn preview(service: &Service, now: Timestamp, _: PreviewSweepRequest) -> Outcome<PreviewSweepResponse> {
@@ -39,6 +40,38 @@ pub async fn describe(service: &Service, now: Timestamp, _: DescribeStoreRequest
         last_sweep: found.last_sweep.map(description),
         next_sweep_on: found.next_sweep.map(Into::into),
     })
+}
+
+/// `DescribeStoreUse`.
+pub async fn describe_use(
+    service: &Service,
+    _now: Timestamp,
+    request: DescribeStoreUseRequest,
+) -> Outcome<DescribeStoreUseResponse> {
+    let filter = StoreUseFilter {
+        from: request.from.map(Into::into),
+        to: request.to.map(Into::into),
+        most: request.max_points.map(i64::from),
+    };
+    let found = service.describe_store_use(&filter).await?;
+    Ok(DescribeStoreUseResponse {
+        points: found.samples.iter().map(point).collect(),
+        recorded: found.taken as u64,
+        every_minutes: found.every.map(|every| every.0.unsigned_abs().div_ceil(Millis::MINUTE.0.unsigned_abs())),
+        next_on: found.next.map(Into::into),
+    })
+}
+
+fn point(sample: &Sample) -> StoreUsePoint {
+    StoreUsePoint {
+        at: sample.at.into(),
+        packs: sample.packs,
+        bytes: sample.bytes(),
+        live_bytes: sample.live,
+        dead_bytes: sample.dead,
+        staged_bytes: sample.staged,
+        to_free_bytes: sample.to_free,
+    }
 }
 
 fn previewed(preview: SweepPreview) -> PreviewSweepResponse {

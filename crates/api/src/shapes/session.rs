@@ -136,6 +136,8 @@ change_kinds! {
     Snapshots,
     /// What the store holds, its sweeps and its scrub.
     Store,
+    /// How much the store held, over time.
+    StoreUse,
     /// Notifications.
     Notifications,
     /// Records of changes.
@@ -150,4 +152,31 @@ change_kinds! {
     Keys,
     /// What counts for the whole service.
     Limits,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The name of a kind as it goes over the wire.
+    fn name(kind: ChangeKind) -> String {
+        serde_json::to_value(kind).unwrap().as_str().unwrap().to_owned()
+    }
+
+    /// That each kind of the decision line is one of the wire, and the other way round, the compiler sees to; the two
+    /// lists that it does not know are the one that people read and the one of the console.
+    #[test]
+    fn every_kind_of_change_is_told_documented_and_known_to_the_console() {
+        let told: Vec<String> = Kind::ALL.iter().map(|kind| name((*kind).into())).collect();
+        assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), Kind::ALL.len(), "two kinds have one name");
+        let page = include_str!("../../../../docs/console-api.md");
+        let listed = page.split_once("\nKinds: ").and_then(|(_, rest)| rest.split_once(".\n")).expect("a list").0;
+        let listed: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+        assert_eq!(listed, told, "the list in docs/console-api.md");
+        let console = include_str!("../../../../console/src/api/session.ts");
+        let known = console.split_once("KINDS = [").and_then(|(_, rest)| rest.split_once(']')).expect("a list").0;
+        let known: Vec<&str> = known.split('\'').skip(1).step_by(2).collect();
+        assert_eq!(known, told, "the list in console/src/api/session.ts");
+    }
 }

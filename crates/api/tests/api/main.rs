@@ -13,6 +13,7 @@ mod log;
 mod notifications;
 mod oracle;
 mod scene;
+mod settings;
 mod shapes;
 mod sigv4;
 mod store;

@@ -14,7 +14,7 @@ use godwit_control::replicator::{
     ReadRates, Replicator, SettleEnd, SourceServer, SweepEnd, SweepOrder, SweepPlan, SweepProgress, Traced,
     TransferOrder, TransferReport, VerifyResult, VerifyScope, VolumeResult,
 };
-use godwit_control::service::{Passwords, Secret, SecretBox};
+use godwit_control::service::{Passwords, Secret, SecretBox, SetIn, Setting, SettingsInForce};
 use godwit_control::store::Store;
 use godwit_control::{Clock, Control, KeyStore, Parts};
 use godwit_model::cap::HeldBack;
@@ -27,7 +27,8 @@ use godwit_model::id::{ImageId, KeyId, PackId, RunId, SnapshotId};
 use godwit_model::key::{NoteKeyUse, first_key};
 use godwit_model::recipient::Recipient;
 use godwit_model::server::{DiscoveredServer, DiscoveredVolume, Discovery, Platform};
-use godwit_model::time::Timestamp;
+use godwit_model::store_use::Pace;
+use godwit_model::time::{Millis, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -294,6 +295,30 @@ impl Passwords for Unwrapped {
     }
 }
 
+/// What a server might tell of its settings.
+fn settings() -> SettingsInForce {
+    let setting = |name: &str, value: Option<&str>, default: Option<&str>, set_in| Setting {
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+        default: default.map(str::to_owned),
+        is_default: value == default,
+        is_hidden: value.is_none() && set_in != SetIn::Default,
+        set_in,
+        about: format!("What {name} is."),
+    };
+    SettingsInForce {
+        file: "/data/godwit.toml".to_owned(),
+        file_exists: true,
+        settings: vec![
+            setting("audit.keep", Some("30d"), Some("365d"), SetIn::File),
+            setting("store.url", None, None, SetIn::Default),
+            setting("store.s3.credentials", None, Some("env"), SetIn::File),
+            setting("--listen", Some("10.0.0.1:1"), Some("127.0.0.1:8384"), SetIn::CommandLine),
+            setting("--log", Some("debug"), Some("info"), SetIn::Environment),
+        ],
+    }
+}
+
 /// A service with one administrator.
 pub struct Scene {
     /// The API.
@@ -332,7 +357,9 @@ impl Scene {
             passwords: Arc::new(Unwrapped),
             clock: clock.clone(),
             draw: draw.clone(),
-            options: Options::default(),
+            // The clock hardly moves: a sample of the store's use must not wait for it.
+            options: Options { sampling: Pace { soonest: Millis(0), ..Pace::default() }, ..Options::default() },
+            settings: settings(),
         };
         let control = Control::start(parts).await.unwrap();
         let service = control.service();

@@ -61,3 +61,44 @@ async fn a_scrub_is_asked_for_and_described() {
     assert!(done["endedOn"].is_number() && done["nextOn"].is_number() && done.get("message").is_none(), "{done}");
     scene.end().await;
 }
+
+#[tokio::test]
+async fn the_use_of_the_store_is_recorded_and_given_by_time() {
+    let scene = Scene::new().await;
+    let recorded = async |n: usize| {
+        scene
+            .until("samples", || async {
+                let answer = scene.own("DescribeStoreUse", json!({})).await;
+                (answer["points"].as_array().map(Vec::len) == Some(n)).then_some(answer)
+            })
+            .await
+    };
+    let first = recorded(1).await;
+    let point = json!({
+        "at": first["points"][0]["at"], "packs": 3, "bytes": 7_000, "liveBytes": 4_900, "deadBytes": 100,
+        "stagedBytes": 0, "toFreeBytes": 2_000,
+    });
+    assert_eq!((&first["points"][0], &first["recorded"], &first["everyMinutes"]), (&point, &json!(1), &json!(60)));
+    assert!(first["nextOn"].as_f64() > first["points"][0]["at"].as_f64(), "{first}");
+    for n in 2..=4 {
+        scene.own("StartSweep", json!({})).await;
+        recorded(n).await;
+    }
+    let at: Vec<f64> =
+        recorded(4).await["points"].as_array().unwrap().iter().map(|point| point["at"].as_f64().unwrap()).collect();
+    assert!(at.windows(2).all(|pair| pair[0] < pair[1]), "{at:?}");
+    let ends = scene.own("DescribeStoreUse", json!({"maxPoints": 2})).await;
+    let shown = |answer: &serde_json::Value| {
+        let points = answer["points"].as_array().unwrap();
+        points.iter().map(|point| point["at"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!((shown(&ends), &ends["recorded"]), (vec![at[0], at[3]], &json!(4)));
+    let between = scene.own("DescribeStoreUse", json!({"from": at[1], "to": at[2]})).await;
+    assert_eq!(shown(&between), at[1..=2]);
+
+    let (target, invalid) = (format!("{OWN}DescribeStoreUse"), "InvalidParameterException");
+    scene.refused(&target, json!({"from": at[1], "to": at[0]}), invalid, "from is later").await;
+    scene.refused(&target, json!({"maxPoints": 1}), invalid, "maxPoints is 1").await;
+    scene.refused(&target, json!({"maxPoints": 2_001}), invalid, "from 2 to 2000").await;
+    scene.end().await;
+}

@@ -23,6 +23,8 @@ mod reads;
 mod runs;
 mod scrubs;
 pub(crate) mod sessions;
+mod settings;
+mod store_uses;
 mod sweeps;
 mod users;
 
@@ -46,6 +48,8 @@ pub use policies::{PolicyChanges, Role, WrittenPolicy};
 pub use runs::{Run, RunVolume, RunsFilter};
 pub use scrubs::{Scrub, ScrubDescription};
 pub use sessions::{NotSignedIn, Passwords, Proof, Session, SessionLimits, SignIn, SignInLink, SignedInWith};
+pub use settings::{SetIn, Setting, SettingsInForce};
+pub use store_uses::{StoreUse, StoreUseFilter};
 pub use sweeps::{StoreDescription, Sweep, SweepPreview, SweepState};
 pub use users::User;
 

@@ -4,7 +4,7 @@ use super::page::{only, paged};
 use super::{Answer, ErrorCode, Page, Paged, Service, ServiceError};
 use crate::key_uses::Gathered;
 use crate::replicator::{PackCount, SweepPlan, SweepProgress};
-use crate::run::{StageError, bounded};
+use crate::run::StageError;
 use crate::store::User;
 use godwit_model::id::SweepId;
 use godwit_model::time::Timestamp;
@@ -99,13 +99,8 @@ impl Service {
     }
 
     async fn look_at_the_store(&self, operation: &'static str, now: Timestamp) -> Answer<SweepPreview> {
-        let (line, cancel) = (&self.line, CancellationToken::new());
-        let ask = || line.ask_store_claims();
-        let uses = Gathered::default();
-        let used = |used| uses.add(used);
-        let order = line.sweep_order(&ask, &used);
-        let work = line.images.plan_sweep(&order, &cancel);
-        let plan = bounded("the look at the store", line.options.sweeping.look, &cancel, work).await;
+        let (line, uses) = (&self.line, Gathered::default());
+        let plan = line.plan_sweep(&uses, line.options.sweeping.look, &CancellationToken::new()).await;
         // On a disk that is full the store must be seen all the same.
         if let Err(error) = self.note_uses(&User::Look(operation), uses.all(), now).await {
             tracing::warn!(error = %error.to_failure(), "which keys a look at the store used is not on record");

@@ -9,7 +9,7 @@ use super::journal::Journal;
 use super::storm::{Storm, Weather};
 use crate::notify::NotifyOptions;
 use crate::options::{Options, Retry};
-use crate::service::Service;
+use crate::service::{Service, SettingsInForce};
 use crate::store::Store;
 use crate::testing::{Database, Reversing, Room, START, World, at_once, server};
 use crate::{Control, Parts};
@@ -226,6 +226,7 @@ impl Sim {
                 u128::from(dice.roll()) << 64 | u128::from(dice.roll())
             }),
             options: self.options,
+            settings: SettingsInForce::default(),
         };
         Control::start(parts).await.unwrap()
     }

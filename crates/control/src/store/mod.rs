@@ -4,7 +4,7 @@
 //!
 //! Connectors and what their VM managers said of themselves; the servers they found; jobs, their schedule and state;
 //! runs, the stage they are in, their volumes with figures, and the packs that a run has begun or made durable (the
-//! ledger from which it goes on after a crash), and what was forecast of it; what every image and snapshot is; what is told to whom, and how far that
+//! ledger from which it goes on after a crash), and what was forecast of it; what every image and snapshot is; how much the store held, over time; what is told to whom, and how far that
 //! is; what keys are called and whether they may be used; users, their policies and access keys, wrapped; roles; passwords, sign-in
 //! links and sessions, as digests; the audit trail. Not stored: material of keys, blocks, digests of blocks, logs, rates, anything that a restart may forget.
 //!
@@ -59,6 +59,7 @@ mod run_steps;
 mod runs;
 mod scrubs;
 mod sessions;
+mod store_use;
 mod sweeps;
 mod trail;
 mod users;
@@ -104,7 +105,7 @@ use std::time::Duration;
 use writing::Writing;
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 12;
+pub const SCHEMA_VERSION: i64 = 13;
 
 /// Readers at the same time. Requests are short; more connections would only hold memory.
 const READERS: u32 = 4;
@@ -287,6 +288,7 @@ pub(crate) fn migrations() -> Migrator {
         migration(10, "scrub", include_str!("../../migrations/0010_scrub.sql")),
         migration(11, "forecast", include_str!("../../migrations/0011_forecast.sql")),
         migration(12, "console", include_str!("../../migrations/0012_console.sql")),
+        migration(13, "store use", include_str!("../../migrations/0013_store_use.sql")),
     ])
 }
 

@@ -128,7 +128,9 @@ fn kinds_of(table: &str) -> Kinds {
         "connector" => Kind::Connectors,
         "image" | "image_volume" | "image_verification" => Kind::Images,
         "snapshot" => Kind::Snapshots,
-        "released_packs" | "damaged_pack" | "store_scrub" | "store_sweep" => Kind::Store,
+        // Something was removed from the store that no other table knew.
+        "released_packs" | "damaged_pack" | "leftover" | "store_scrub" | "store_sweep" => Kind::Store,
+        "store_use" => Kind::StoreUse,
         "notification" => Kind::Notifications,
         "service_user" | "user_policy" | "user_password" | "access_key" => Kind::Users,
         "access_policy" => Kind::Policies,
@@ -147,7 +149,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// Tables that nobody looks at, or of whose changes another place tells.
-    const UNSHOWN: [&str; 9] = [
+    const UNSHOWN: [&str; 8] = [
         // Records of changes tell of themselves: see `Kind::Audit`.
         "audit",
         "audit_chain",
@@ -156,7 +158,6 @@ mod tests {
         "console_session",
         // What is told of a job; who is told is in `notification`.
         "job_event",
-        "leftover",
         "sign_in_link",
         "suspect",
     ];

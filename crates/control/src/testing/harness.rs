@@ -10,6 +10,7 @@ use godwit_model::failure::Failure;
 use godwit_model::id::{JobId, RunId, ServerId};
 use godwit_model::job::JobState;
 use godwit_model::run::RunState;
+use godwit_model::store_use::Pace;
 use godwit_model::time::{Millis, Timestamp};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ fn quick() -> Options {
         retry: Retry { attempts: 3, first: ms(1), longest: ms(4) },
         clean_retry: Retry { attempts: 2, first: ms(1), longest: ms(4) },
         scrub_every: None,
+        // Who wants to see it says so: it looks at the store, as tests do.
+        sampling: Pace { every: None, ..Pace::default() },
         ..Options::default()
     }
 }
@@ -122,6 +125,7 @@ impl Harness {
                 u128::from((n - n % 7 / 6).wrapping_mul(0x9e37_79b9_7f4a_7c15))
             }),
             options: self.options,
+            settings: SettingsInForce::default(),
         })
         .await
         .unwrap()

@@ -234,6 +234,8 @@ impl World {
                 doomed.push(pack.clone());
             } else {
                 add(&mut plan.waiting);
+                let until = made + order.staging;
+                plan.waiting_until = Some(plan.waiting_until.map_or(until, |at| at.min(until)));
             }
         }
         (plan, doomed)

@@ -21,9 +21,20 @@ pub(super) fn at_every_step(
     done: impl AsyncFn(&Harness, &Service, &JobId) -> bool,
     check: impl AsyncFn(&Harness, &Service, &JobId, &str),
 ) {
+    at_every_step_of(Harness::new, prepare, go, done, check);
+}
+
+/// The same of services with other options.
+pub(super) fn at_every_step_of(
+    make: impl Fn() -> Harness,
+    prepare: impl AsyncFn(&Harness, &Service) -> JobId,
+    go: impl AsyncFn(&Harness, &Service, &JobId),
+    done: impl AsyncFn(&Harness, &Service, &JobId) -> bool,
+    check: impl AsyncFn(&Harness, &Service, &JobId, &str),
+) {
     for step in 0.. {
         assert!(step < 500, "the scenario does not come to its end");
-        let h = Harness::new();
+        let h = make();
         let first = runtime();
         let (job, killed) = first.block_on(async {
             let (_control, service) = h.serve().await;

@@ -20,5 +20,6 @@ mod retention;
 mod scrub;
 mod sessions;
 mod store;
+mod store_use;
 mod sweeps;
 mod trouble;

@@ -2,7 +2,7 @@
 
 use crate::cli::error::CliError;
 use crate::cli::table::{Field, table};
-use crate::cli::when::Start;
+use crate::cli::when::Past;
 use crate::cli::{human, output};
 use crate::client::{Client, ClientError};
 use crate::outside;
@@ -12,7 +12,6 @@ use godwit_api::shapes::godwit::{
 };
 use godwit_control::audit::{Hash, Link};
 use godwit_control::store::{TrailReport, check_trail_in};
-use godwit_model::time::Timestamp;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -89,29 +88,6 @@ pub struct VerifyArgs {
     /// Check the database in this data folder, without the service
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-}
-
-/// A time that has passed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Past(Start);
-
-impl FromStr for Past {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        // "7d" is what "+7d" is for times to come.
-        format!("+{text}").parse().or_else(|_| text.parse()).map(Past).map_err(|_: String| {
-            format!("'{text}' is not a time: give 7d, 12h, 2026-01-31T22:00:00Z, or 2026-01-31T22:00 in local time")
-        })
-    }
-}
-
-impl Past {
-    fn resolve(self, now: Timestamp) -> Timestamp {
-        match self.0 {
-            Start::In(span) => now - span,
-            other => other.resolve(now),
-        }
-    }
 }
 
 /// A record by number and hash.
@@ -266,18 +242,6 @@ fn answer(report: TrailReport) -> VerifyAuditTrailResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use godwit_model::time::Millis;
-
-    #[test]
-    fn times_are_spans_before_now_or_dates() {
-        let now = Timestamp(1_795_407_164_000);
-        let of = |text: &str| text.parse::<Past>().map(|past| past.resolve(now));
-        assert_eq!(of("7d"), Ok(now - Millis::DAY.times(7)));
-        assert_eq!(of("30m"), Ok(now - Millis::MINUTE.times(30)));
-        assert_eq!(of("2026-11-23T04:12:44Z"), Ok(now));
-        assert_eq!(of("now"), Ok(now));
-        assert!(of("yesterday").unwrap_err().contains("7d"));
-    }
 
     #[test]
     fn a_noted_record_is_read_as_it_is_shown() {

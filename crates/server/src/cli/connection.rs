@@ -17,7 +17,7 @@ const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 /// The variable that says which certificates AWS tools trust.
 const CA_VARIABLE: &str = "AWS_CA_BUNDLE";
 /// The region if none is said.
-const DEFAULT_REGION: &str = "us-east-1";
+pub const DEFAULT_REGION: &str = "us-east-1";
 /// Longest region: far beyond all that exist.
 const LONGEST_REGION: usize = 64;
 

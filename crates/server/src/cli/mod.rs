@@ -24,7 +24,9 @@ mod runs;
 mod scrub;
 mod serve;
 mod servers;
+mod settings;
 mod store;
+mod store_use;
 mod table;
 mod users;
 mod verify;
@@ -35,7 +37,7 @@ use crate::cli::connection::Connection;
 use crate::cli::error::CliError;
 use crate::client::Client;
 use crate::serve::{THAW_GUARD, thaw_guard};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -123,6 +125,9 @@ enum Command {
     /// Where packs, snapshots and images are kept
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// What the service works with: its settings file, its command line, its environment
+    #[command(subcommand)]
+    Settings(settings::SettingsCommand),
     /// The audit trail: who did what
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -153,17 +158,19 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli) {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match dispatch(cli, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.tell(),
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), CliError> {
+fn dispatch(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
     let global = &cli.global;
     match cli.command {
-        Command::Serve(args) => serve::serve(&args, global),
+        // The matches of the command know besides which of its options were given.
+        Command::Serve(args) => serve::serve(&args, global, matches.subcommand().map_or(matches, |(_, of)| of)),
         Command::ThawGuard { args } => guard(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -197,6 +204,9 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         }
         Command::Limits(command) => with_client(global, async |client| limits::run(command, client, global.json).await),
         Command::Store(command) => with_client(global, async |client| store::run(command, client, global.json).await),
+        Command::Settings(command) => {
+            with_client(global, async |client| settings::run(command, client, global.json).await)
+        }
     }
 }
 
@@ -290,6 +300,10 @@ mod tests {
             "godwit store sweep --plan",
             "godwit store sweep --detach --json",
             "godwit store sweeps",
+            "godwit store use",
+            "godwit store use --since 400d --until 2026-01-31T22:00:00Z --points 2000 --json",
+            "godwit settings list",
+            "godwit settings list --changed --json",
             "godwit store scrub",
             "godwit store scrub --detach --json",
             "godwit users set-password ann",
@@ -318,6 +332,8 @@ mod tests {
             "godwit jobs create --server w --once --keep -1",
             "godwit jobs update sms-job-00000000",
             "godwit store sweep --plan --detach",
+            "godwit store use --points 1",
+            "godwit store use --since yesterday",
             "godwit images verify",
             "godwit images verify --all",
             "godwit images verify ami-0 --all --data d",

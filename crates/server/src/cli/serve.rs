@@ -7,8 +7,11 @@ use crate::serve::allocator;
 use crate::serve::config::{Config, DEFAULT_PORT};
 use crate::serve::master::MasterSource;
 use crate::serve::remote;
+use crate::serve::settings::OnCommandLine;
 use crate::serve::{Ready, serve as serve_until_stopped};
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
+use godwit_control::service::SetIn;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -62,11 +65,12 @@ pub struct ServeArgs {
 }
 
 /// Serves until it is told to stop.
-pub fn serve(args: &ServeArgs, global: &Global) -> Result<(), CliError> {
+pub fn serve(args: &ServeArgs, global: &Global, matches: &ArgMatches) -> Result<(), CliError> {
     let region = connection::region_of_option(global)?;
     let (scratch, file) = (args.scratch_dir.as_deref(), args.config.as_deref());
     let mut config = Config::new(&args.data, &args.listen, &region, scratch, file)?;
     config.master = args.master_key.clone().unwrap_or_default();
+    config.options = options(args, &config, matches);
     if args.check_config {
         config.master.read().map_err(anyhow::Error::from)?;
         remote::options(&config.settings.store, "").map_err(anyhow::Error::from)?;
@@ -82,6 +86,50 @@ pub fn serve(args: &ServeArgs, global: &Global) -> Result<(), CliError> {
     // What is left is not needed to end: every step can be repeated.
     runtime.shutdown_background();
     Ok(outcome?)
+}
+
+/// What the command line says, as it is told to whoever asks for the settings.
+fn options(args: &ServeArgs, config: &Config, matches: &ArgMatches) -> Vec<OnCommandLine> {
+    // Named one by one: of a new option somebody decides whether it is told.
+    let ServeArgs { data: _, listen: _, scratch_dir: _, master_key, config: _, check_config: _, log } = args;
+    let shown = |path: PathBuf| path.display().to_string();
+    let in_data = |name: &str| shown(config.data.join(name));
+    let own_key = format!("file:{}", in_data("master.key"));
+    let master = match master_key {
+        None => own_key.clone(),
+        Some(_) => "elsewhere".to_owned(),
+    };
+    let log = if log.is_empty() { DEFAULT_LOG } else { log };
+    let all = [
+        ("data", shown(config.data.clone()), None),
+        ("listen", config.listen.to_string(), Some(format!("127.0.0.1:{DEFAULT_PORT}"))),
+        ("scratch_dir", shown(config.scratch.clone()), Some(in_data("scratch"))),
+        ("master_key", master, Some(own_key)),
+        ("config", shown(config.file.path.clone()), Some(in_data("godwit.toml"))),
+        ("log", log.to_owned(), Some(DEFAULT_LOG.to_owned())),
+        ("region", config.region.clone(), Some(connection::DEFAULT_REGION.to_owned())),
+    ];
+    let command = Global::augment_args(ServeArgs::augment_args(Command::new("serve")));
+    let told = |(id, value, default): (&str, String, Option<String>)| {
+        let arg = command.get_arguments().find(|arg| arg.get_id() == id);
+        let about = arg.and_then(|arg| arg.get_help()).map(ToString::to_string).unwrap_or_default();
+        // What stands in brackets at the end is told apart.
+        let about = about.split(" [").next().unwrap_or_default().to_owned();
+        let set_in = match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => SetIn::CommandLine,
+            Some(ValueSource::EnvVariable) if !(id == "log" && value == DEFAULT_LOG) => SetIn::Environment,
+            _ => SetIn::Default,
+        };
+        OnCommandLine {
+            name: format!("--{}", id.replace('_', "-")),
+            value,
+            default,
+            is_hidden: id == "master_key",
+            set_in,
+            about,
+        }
+    };
+    all.into_iter().map(told).collect()
 }
 
 /// Lines that people and scripts read: where it listens and, the first time, where the keys are and how a person comes

@@ -4,7 +4,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::Tone;
 use crate::cli::progress::{Progress, Step};
 use crate::cli::table::{Field, facts, table};
-use crate::cli::{human, output, scrub};
+use crate::cli::{human, output, scrub, store_use};
 use crate::client::{Client, ClientError, all_pages};
 use crate::outside;
 use clap::Subcommand;
@@ -34,6 +34,9 @@ Examples:
 pub enum StoreCommand {
     /// Show how much is in the store, and what for
     Show,
+    /// Show how much was in the store over time
+    #[command(after_help = store_use::EXAMPLES)]
+    Use(store_use::UseArgs),
     /// Remove what nothing needs any more
     #[command(after_help = EXAMPLES)]
     Sweep {
@@ -59,6 +62,7 @@ pub enum StoreCommand {
 pub async fn run(command: StoreCommand, client: &Client, json: bool) -> Result<(), CliError> {
     match command {
         StoreCommand::Show => show(client, json).await,
+        StoreCommand::Use(args) => store_use::show(args, client, json).await,
         StoreCommand::Sweep { plan: true, .. } => plan(client, json).await,
         StoreCommand::Sweep { detach, .. } => sweep(client, json, detach).await,
         StoreCommand::Sweeps => sweeps(client, json).await,

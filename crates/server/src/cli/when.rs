@@ -98,6 +98,30 @@ fn later(text: &str) -> Option<Millis> {
     Some(unit.times(n))
 }
 
+/// A time that has passed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Past(Start);
+
+impl FromStr for Past {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        // "7d" is what "+7d" is for times to come.
+        format!("+{text}").parse().or_else(|_| text.parse()).map(Past).map_err(|_: String| {
+            format!("'{text}' is not a time: give 7d, 12h, 2026-01-31T22:00:00Z, or 2026-01-31T22:00 in local time")
+        })
+    }
+}
+
+impl Past {
+    /// As a point in time.
+    pub fn resolve(self, now: Timestamp) -> Timestamp {
+        match self.0 {
+            Start::In(span) => now - span,
+            other => other.resolve(now),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +154,17 @@ mod tests {
         assert_eq!(at("2026-01-31T22:00:00Z"), 1_769_896_800_000);
         assert_eq!(at("2026-01-31T23:00:00+01:00"), 1_769_896_800_000);
         assert!("2026-01-31T22:00".parse::<Start>().is_ok() && "2026-01-31 22:00:30".parse::<Start>().is_ok());
+    }
+
+    #[test]
+    fn times_are_spans_before_now_or_dates() {
+        let now = Timestamp(1_795_407_164_000);
+        let of = |text: &str| text.parse::<Past>().map(|past| past.resolve(now));
+        assert_eq!(of("7d"), Ok(now - Millis::DAY.times(7)));
+        assert_eq!(of("30m"), Ok(now - Millis::MINUTE.times(30)));
+        assert_eq!(of("2026-11-23T04:12:44Z"), Ok(now));
+        assert_eq!(of("now"), Ok(now));
+        assert!(of("yesterday").unwrap_err().contains("7d"));
     }
 
     proptest! {

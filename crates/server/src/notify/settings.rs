@@ -1,6 +1,6 @@
 //! Section `[notifications]` of the settings file.
 
-use crate::serve::settings::{Kept, Span};
+use crate::serve::settings::{Kept, Span, section};
 use godwit_control::notify::NotifyOptions;
 use godwit_model::event::delivery::Patience;
 use godwit_model::recipient::Recipient;
@@ -10,58 +10,60 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How recipients are told.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Notifications {
-    /// Account in events: twelve digits.
-    pub account: String,
-    /// How long a delivery is tried.
-    pub give_up_after: Span,
-    /// How long the record says what was told to whom.
-    pub keep: Kept,
-    /// Whether web addresses of machines that only we can reach are called.
-    pub allow_private_webhooks: bool,
-    /// File with the secret that events are signed with; one is made in the data folder if neither is given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook_secret_file: Option<PathBuf>,
-    /// Variable of the environment with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook_secret_variable: Option<String>,
-    /// Certificates, in PEM, of authorities that are trusted besides the system's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
-    /// The mail server; without it no mails are sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub smtp: Option<Smtp>,
+section! {
+    /// How recipients are told.
+    #[serde(deny_unknown_fields, default)]
+    pub struct Notifications in "notifications" {
+        /// Account in events: twelve digits.
+        pub account: String,
+        /// How long a delivery is tried.
+        pub give_up_after: Span,
+        /// How long the record says what was told to whom.
+        pub keep: Kept,
+        /// Whether web addresses of machines that only we can reach are called.
+        pub allow_private_webhooks: bool,
+        /// File with the secret that events are signed with; one is made in the data folder if neither is given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub webhook_secret_file: Option<PathBuf>,
+        /// Variable of the environment with the secret that events are signed with.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub webhook_secret_variable: Option<String>,
+        /// Certificates, in PEM, of authorities that are trusted besides the system's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub ca_file: Option<PathBuf>,
+        /// The mail server; without it no mails are sent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub smtp: Option<Smtp>,
+    }
 }
 
-/// Section `[notifications.smtp]`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Smtp {
-    /// Name or address of the mail server.
-    pub host: String,
-    /// Its port: 587 with STARTTLS, 465 with implicit TLS, 25 without TLS, unless another is given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// How it is protected.
-    #[serde(default)]
-    pub tls: TlsMode,
-    /// Whether mails and passwords may cross a network unprotected.
-    #[serde(default)]
-    pub allow_plain: bool,
-    /// Sender of all mails.
-    pub from: String,
-    /// Who we are to the mail server; nobody in particular if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// File with the password.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_file: Option<PathBuf>,
-    /// Variable of the environment with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_variable: Option<String>,
+section! {
+    /// Section `[notifications.smtp]`.
+    #[serde(deny_unknown_fields)]
+    pub struct Smtp in "notifications.smtp" {
+        /// Name or address of the mail server.
+        pub host: String,
+        /// Port of the mail server: 587 with STARTTLS, 465 with implicit TLS, 25 without TLS, unless another is given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub port: Option<u16>,
+        /// How the connection to the mail server is protected.
+        #[serde(default)]
+        pub tls: TlsMode,
+        /// Whether mails and passwords may cross a network unprotected.
+        #[serde(default)]
+        pub allow_plain: bool,
+        /// Sender of all mails: an e-mail address.
+        pub from: String,
+        /// Name that the service signs in to the mail server with; it does not if none is given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub user: Option<String>,
+        /// File with the password for the mail server.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub password_file: Option<PathBuf>,
+        /// Variable of the environment with the password for the mail server.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub password_variable: Option<String>,
+    }
 }
 
 /// How a mail server is protected.

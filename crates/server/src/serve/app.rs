@@ -8,6 +8,7 @@ use crate::serve::folder::{Folder, create_private};
 use crate::serve::passwords::Argon;
 use crate::serve::remote::{self, StoreRefused};
 use crate::serve::secrets::MasterBox;
+use crate::serve::settings::in_force;
 use crate::serve::{administrator, console};
 use anyhow::Context;
 use axum::Router;
@@ -81,6 +82,7 @@ impl App {
             clock: clock.clone(),
             draw: draw.clone(),
             options: config.settings.options(),
+            settings: in_force(&config.settings, &config.file, &config.options),
         })
         .await
         .context("start the decision line")?;

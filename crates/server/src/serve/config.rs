@@ -1,7 +1,7 @@
 //! What `godwit serve` was asked for, checked. Nothing is created or bound here.
 
 use crate::serve::master::MasterSource;
-use crate::serve::settings::{Settings, SettingsError, Tls};
+use crate::serve::settings::{OnCommandLine, Settings, SettingsError, SettingsFile, Tls};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,10 @@ pub struct Config {
     pub master: MasterSource,
     /// What the settings file says.
     pub settings: Settings,
+    /// Where that was read from.
+    pub file: SettingsFile,
+    /// What the command line says, for whoever asks.
+    pub options: Vec<OnCommandLine>,
 }
 
 /// Why a configuration is refused.
@@ -76,12 +80,14 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let listen = address(listen)?;
         let data = absolute(data)?;
+        let file = file.map(absolute).transpose()?;
         let scratch = scratch.map_or_else(|| Ok(data.join("scratch")), absolute)?;
-        let settings = Settings::read(file, &data)?;
+        let (settings, file) = Settings::read(file.as_deref(), &data)?;
         if !listen.ip().is_loopback() && settings.server.tls == Tls::Off {
             return Err(ConfigError::NotLoopback(listen));
         }
-        Ok(Self { data, listen, region: region.to_owned(), scratch, master: MasterSource::default(), settings })
+        let (region, master, options) = (region.to_owned(), MasterSource::default(), Vec::new());
+        Ok(Self { data, listen, region, scratch, master, settings, file, options })
     }
 }
 

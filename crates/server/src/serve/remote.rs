@@ -4,9 +4,8 @@
 use crate::credentials::{self, AccessKey};
 use crate::outside;
 use crate::serve::folder::{Folder, FolderError, refuse_open, write_private};
-use crate::serve::settings::Store;
+use crate::serve::settings::{Store, section};
 use godwit_blocks::store::{AskKeys, RemoteBounds, RemoteError, RemoteKeys, RemoteOptions};
-use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,22 +15,23 @@ use zeroize::Zeroizing;
 /// What requests are signed for if nothing is said; servers other than AWS mostly do not care.
 const REGION: &str = "us-east-1";
 
-/// Section `[store.s3]`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct S3 {
-    /// Address of the server; AWS if there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// The region of the bucket.
-    pub region: String,
-    /// The bucket is named in the path, not in the host's name; if nothing is said, with an endpoint only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_style: Option<bool>,
-    /// `env`, or `file:PATH`.
-    pub credentials: String,
-    /// Which pair of the file.
-    pub profile: String,
+section! {
+    /// Section `[store.s3]`.
+    #[serde(deny_unknown_fields, default)]
+    pub struct S3 in "store.s3" {
+        /// Address of the S3 server; AWS if there is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub endpoint: Option<String>,
+        /// The region of the bucket.
+        pub region: String,
+        /// Whether the bucket is named in the path instead of the host's name; if nothing is said, with an endpoint only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub path_style: Option<bool>,
+        /// Where the keys for the bucket are: env, or file:PATH.
+        pub credentials: String,
+        /// Which pair of keys of that file.
+        pub profile: String,
+    }
 }
 
 impl Default for S3 {

@@ -16,7 +16,9 @@ mod runs;
 mod serve;
 mod serve_image;
 mod service;
+mod settings;
 mod stand_in;
+mod store_use;
 mod thaw_guard;
 mod usage;
 

@@ -123,6 +123,11 @@ operations! {
     UpdateLimits, [required("bandwidthCap", TEXT)];
     /// Says what the store holds and what for.
     DescribeStore, [];
+    /// Says what the store held over time.
+    DescribeStoreUse,
+        [optional("from", Rule::Timestamp), optional("to", Rule::Timestamp), optional("maxPoints", INTEGER)];
+    /// Says which settings the service works with, and where each was set.
+    DescribeSettings, [];
     /// Says what a sweep of the store would free now. Changes nothing.
     PreviewSweep, [];
     /// Sweeps the store in the background.
@@ -243,7 +248,9 @@ mod policies;
 mod runs;
 mod scrub;
 mod servers;
+mod settings;
 mod store;
+mod store_use;
 mod users;
 
 pub use audit::*;
@@ -258,7 +265,9 @@ pub use policies::*;
 pub use runs::*;
 pub use scrub::*;
 pub use servers::*;
+pub use settings::*;
 pub use store::*;
+pub use store_use::*;
 pub use users::*;
 
 /// Whether a member is left out of the JSON.
@@ -292,6 +301,7 @@ always_written!(
     VerificationState,
     Verification,
     SweepState,
+    SetIn,
     PackCount,
     PreviewSweepResponse,
     KeyState,

@@ -2,9 +2,10 @@
 
 use super::{Record, id, ids, rows};
 use crate::service::Service;
-use crate::testing::World;
+use crate::testing::{PACK, World};
 use godwit_model::id::{ImageId, PackId, SnapshotId};
 use godwit_model::key::KeyState;
+use godwit_model::store_use::superfluous;
 use godwit_model::time::{Millis, Timestamp};
 use sqlx::Row;
 use std::collections::BTreeSet;
@@ -53,6 +54,10 @@ impl Record {
         // The driver looks once in a tick whether a sweep is due.
         let overdue = now - Millis::DAY - Millis(2 * self.options.tick.as_millis() as i64);
         look_at_sweeps(service, world, &packs, overdue, calm).await;
+        // A sample that could not be taken before it was calm is tried again an hour later.
+        let longest =
+            self.options.sampling.every.unwrap_or(Millis(0)) + Millis(2 * self.options.tick.as_millis() as i64);
+        look_at_use(service, now - longest, now).await;
         let ending = rows(service, "SELECT job_id FROM job WHERE state IN ('FAILING', 'DELETING')").await;
         assert!(ending.is_empty(), "a job does not come to its end in good weather");
         look_at_keys(service, world).await;
@@ -123,6 +128,17 @@ async fn look_at_sweeps(
             assert!(Timestamp(row.get(1)) > old, "staged for too long: {}", id::<PackId>(&row, 0));
         }
     }
+}
+
+/// What the store holds is recorded every hour; nothing is kept that is to go, none lies ahead of the clock, and the
+/// parts of every sample are parts of what was there.
+async fn look_at_use(service: &Service, overdue: Timestamp, now: Timestamp) {
+    let samples = service.store().samples(Timestamp(i64::MIN), Timestamp(i64::MAX)).await.unwrap();
+    let last = samples.last().expect("a sample is taken at the first start").at;
+    assert!(last > overdue && last <= now, "sampled last at {last:?}, and it is {now:?}");
+    let times: Vec<Timestamp> = samples.iter().map(|sample| sample.at).collect();
+    assert_eq!(superfluous(&times, last), [], "samples are kept for too long");
+    assert!(samples.iter().all(|sample| sample.bytes() == sample.packs * PACK), "{samples:?}");
 }
 
 /// One key is the default, and may be used; names and material agree; every image is under the key that it says.

@@ -3,7 +3,17 @@
 //! Every setting has a default, so that no file is an empty file. A name that does not exist is an error and not a
 //! warning: a mistyped setting would otherwise be a rule that somebody relies on and that nobody keeps.
 
-use crate::notify::settings::Notifications;
+mod section;
+mod sections;
+mod span;
+mod told;
+
+pub(crate) use section::{Member, section};
+pub use sections::{Access, Audit, Catalog, Connectors, Jobs, Server, Store, Tls};
+pub use span::{Kept, Span};
+pub use told::{OnCommandLine, in_force};
+
+use crate::notify::settings::{Notifications, Smtp};
 use crate::serve::remote::{self, S3};
 use godwit_control::Sweeping;
 use godwit_control::audit::AuditLimits;
@@ -11,8 +21,8 @@ use godwit_control::options::Options;
 use godwit_control::service::SessionLimits;
 use godwit_model::job::MOST_FAILURES;
 use godwit_model::retention::Retention;
-use godwit_model::time::Millis;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -20,9 +30,6 @@ use std::time::Duration;
 
 /// The file's name in the data folder.
 const NAME: &str = "godwit.toml";
-
-/// Longest span that may be set: beyond it, arithmetic with times would say nothing sensible.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// Runs at work at the same time at most: each holds a pipeline's buffers.
 const MOST_RUNS: usize = 64;
@@ -42,10 +49,21 @@ const FEWEST_RECORDS: u64 = 1_000;
 /// Audit records that are kept at most: some 300 GB of them.
 const MOST_RECORDS: u64 = 1_000_000_000;
 
-/// All settings.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* pub $field:ident: $type:ty,)*) => {
+        /// All settings.
+        #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Settings {
+            $($(#[doc = $doc])* pub $field: $type,)*
+        }
+
+        /// Sections that are not in another one.
+        const OUTER: &[&[Member]] = &[$(<$type>::MEMBERS,)*];
+    };
+}
+
+settings! {
     /// Replication jobs and their runs.
     pub jobs: Jobs,
     /// The server catalog.
@@ -64,124 +82,19 @@ pub struct Settings {
     pub server: Server,
 }
 
-/// Section `[jobs]`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Jobs {
-    /// Runs at work at the same time, over all jobs.
-    pub max_active_runs: usize,
-    /// Scheduled runs that may fail in a row before their job is paused, unless the job says otherwise.
-    pub pause_after_failures: u32,
-    /// How long a job that is paused on failure is kept; then it is deleted.
-    pub keep_paused: Kept,
-    /// How long a deleted job stays in the lists, with its runs.
-    pub keep_deleted: Kept,
-    /// Attempts of a stage, without progress between them, before its run fails.
-    pub attempts: u32,
-    /// A run that fell due while the service was down is still started if it is no later than this.
-    pub late_start: Span,
+/// Sections that are in another one, by their full names.
+const INNER: &[(&str, &[Member])] = &[("notifications.smtp", Smtp::MEMBERS), ("store.s3", S3::MEMBERS)];
+
+/// Where the settings were read from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SettingsFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it was there.
+    pub exists: bool,
+    /// What it sets, by full name.
+    pub names: BTreeSet<String>,
 }
-
-/// Section `[catalog]`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Catalog {
-    /// The catalog expires so long after its last import.
-    pub expires_after: Kept,
-}
-
-/// Section `[connectors]`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Connectors {
-    /// How often a connector is asked whether it is well.
-    pub heartbeat: Span,
-    /// How often a VM manager is looked through for things of ours that nothing needs.
-    pub sweep_every: Span,
-}
-
-/// Section `[audit]`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Audit {
-    /// How long what was done stays on record.
-    pub keep: Kept,
-    /// How many records are kept at most, however young.
-    pub max_records: u64,
-}
-
-/// Section `[store]`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Store {
-    /// How long what no snapshot names is kept, so that runs can resume from it.
-    pub staging: Span,
-    /// How often the store is swept by itself; forever means never.
-    pub sweep_every: Kept,
-    /// A pack is repacked if at least so many percent of it are dead; 0 is never.
-    pub repack_percent: u8,
-    /// GiB that one sweep moves at most.
-    pub repack_gib: u64,
-    /// Within which time the store is looked through for rot once; forever means only on request.
-    pub scrub_every: Kept,
-    /// Where the objects are: `s3://BUCKET/PREFIX`; in the data folder if nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// How that is reached.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub s3: Option<S3>,
-}
-
-/// Section `[access]`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Access {
-    /// How long an access key goes on when another was made in its place.
-    pub key_grace: Span,
-    /// How long a session of the console lives in any case.
-    pub session: Span,
-    /// How long it lives if nothing is asked for.
-    pub session_idle: Span,
-}
-
-/// Section `[server]`.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Server {
-    /// Whether connections are encrypted.
-    pub tls: Tls,
-    /// PEM file of the certificate, and of those that vouch for it; an own one if nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<PathBuf>,
-    /// PEM file of its key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<PathBuf>,
-    /// Further names and addresses that an own certificate is for.
-    pub names: Vec<String>,
-}
-
-/// Whether connections are encrypted.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tls {
-    /// If others can reach the address, or a certificate is named.
-    #[default]
-    Auto,
-    /// Always.
-    On,
-    /// Never: loopback only.
-    Off,
-}
-
-/// A span of time as people write it: "90s", "5m", "12h", "7d".
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Span(pub Duration);
-
-/// How long something is kept: a [`Span`], or "forever".
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Kept(pub Option<Duration>);
 
 /// Why settings are refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -218,13 +131,19 @@ impl SettingsError {
 
 impl Settings {
     /// The settings of `file`, which must be there; or of the data folder's file, if that is there.
-    pub fn read(file: Option<&Path>, data: &Path) -> Result<Settings, SettingsError> {
+    pub fn read(file: Option<&Path>, data: &Path) -> Result<(Settings, SettingsFile), SettingsError> {
         let path = file.map_or_else(|| data.join(NAME), Path::to_owned);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Settings::parse(&text).map_err(|reason| SettingsError::Wrong { path, reason }),
-            Err(error) if error.kind() == ErrorKind::NotFound && file.is_none() => Ok(Settings::default()),
-            Err(error) => Err(SettingsError::Unreadable { path, reason: error.to_string() }),
-        }
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound && file.is_none() => None,
+            Err(error) => return Err(SettingsError::Unreadable { path, reason: error.to_string() }),
+        };
+        let written = text.as_deref().unwrap_or_default();
+        let settings = match Settings::parse(written) {
+            Ok(settings) => settings,
+            Err(reason) => return Err(SettingsError::Wrong { path, reason }),
+        };
+        Ok((settings, SettingsFile { path, exists: text.is_some(), names: told::names_in(written) }))
     }
 
     fn parse(text: &str) -> Result<Settings, String> {
@@ -315,131 +234,10 @@ impl fmt::Display for Settings {
     }
 }
 
-impl Default for Jobs {
-    fn default() -> Self {
-        let options = Options::default();
-        Self {
-            max_active_runs: options.max_active_runs,
-            pause_after_failures: options.pause_after,
-            keep_paused: Kept::of(options.retention.paused_jobs),
-            keep_deleted: Kept::of(options.retention.deleted_jobs),
-            attempts: options.retry.attempts,
-            late_start: Span(options.late_start),
-        }
-    }
-}
-
-impl Default for Catalog {
-    fn default() -> Self {
-        Self { expires_after: Kept::of(Options::default().retention.catalog) }
-    }
-}
-
-impl Default for Connectors {
-    fn default() -> Self {
-        let options = Options::default();
-        Self { heartbeat: Span(options.heartbeat), sweep_every: Span(options.sweep_sources) }
-    }
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        let sweeping = Sweeping::default();
-        Self {
-            staging: Span::of(sweeping.staging),
-            sweep_every: Kept::of(sweeping.every),
-            repack_percent: sweeping.repack_percent,
-            repack_gib: sweeping.repack_bytes >> 30,
-            scrub_every: Kept::of(Options::default().scrub_every),
-            url: None,
-            s3: None,
-        }
-    }
-}
-
-impl Default for Access {
-    fn default() -> Self {
-        let Options { key_grace, sessions, .. } = Options::default();
-        Self {
-            key_grace: Span::of(key_grace),
-            session: Span::of(sessions.longest),
-            session_idle: Span::of(sessions.idle),
-        }
-    }
-}
-
-impl Span {
-    fn of(span: Millis) -> Span {
-        Span(Duration::from_millis(u64::try_from(span.0).unwrap_or(0)))
-    }
-
-    /// For the rules of the model.
-    fn millis(self) -> Millis {
-        Millis(i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX))
-    }
-}
-
-impl Default for Audit {
-    fn default() -> Self {
-        let AuditLimits { keep, most } = AuditLimits::default();
-        Self { keep: Kept::of(keep), max_records: most }
-    }
-}
-
-impl Kept {
-    /// As the rules of the model have it.
-    pub fn of(kept: Option<Millis>) -> Kept {
-        Kept(kept.map(|kept| Duration::from_millis(u64::try_from(kept.0).unwrap_or(0))))
-    }
-
-    /// For the rules of the model.
-    pub fn millis(self) -> Option<Millis> {
-        self.0.map(|kept| Millis(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)))
-    }
-}
-
-const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
-
-impl TryFrom<String> for Span {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let refused = || format!("'{text}' is no span of time: give a number and s, m, h or d, such as 90s or 7d");
-        let unit = UNITS.iter().find(|(unit, _)| text.ends_with(*unit)).ok_or_else(refused)?;
-        let number: u64 = text[..text.len() - 1].trim().parse().map_err(|_| refused())?;
-        let span = Duration::from_secs(number.checked_mul(unit.1).ok_or_else(refused)?);
-        if span <= LONGEST { Ok(Span(span)) } else { Err(format!("'{text}' is longer than a hundred years")) }
-    }
-}
-
-impl From<Span> for String {
-    fn from(span: Span) -> String {
-        let seconds = span.0.as_secs();
-        let fits = |factor: &u64| seconds.is_multiple_of(*factor) && seconds >= *factor;
-        let (unit, factor) = UNITS.into_iter().find(|(_, factor)| fits(factor)).unwrap_or(('s', 1));
-        format!("{}{unit}", seconds / factor)
-    }
-}
-
-impl TryFrom<String> for Kept {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "forever" => Ok(Kept(None)),
-            _ => Span::try_from(text).map(|span| Kept(Some(span.0))).map_err(|error| format!("{error}, or forever")),
-        }
-    }
-}
-
-impl From<Kept> for String {
-    fn from(kept: Kept) -> String {
-        kept.0.map_or_else(|| "forever".to_owned(), |span| Span(span).into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use godwit_model::time::Millis;
 
     #[test]
     fn what_is_shown_is_what_is_read() {
@@ -491,26 +289,17 @@ mod tests {
     #[test]
     fn a_named_file_must_be_there_and_the_usual_one_need_not() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Settings::read(None, folder.path()), Ok(Settings::default()));
+        let (settings, file) = Settings::read(None, folder.path()).unwrap();
+        assert_eq!((settings, file.exists, file.names.len()), (Settings::default(), false, 0));
+        assert_eq!(file.path, folder.path().join(NAME));
         let missing = folder.path().join("other.toml");
         assert!(matches!(Settings::read(Some(&missing), folder.path()), Err(SettingsError::Unreadable { .. })));
         std::fs::write(folder.path().join(NAME), "[jobs]\nattempts = 9").unwrap();
-        assert_eq!(Settings::read(None, folder.path()).unwrap().jobs.attempts, 9);
+        let (settings, file) = Settings::read(None, folder.path()).unwrap();
+        assert_eq!((settings.jobs.attempts, file.exists), (9, true));
+        assert_eq!(file.names.into_iter().collect::<Vec<_>>(), ["jobs.attempts"]);
         std::fs::write(folder.path().join(NAME), "[jobs]\nattempts = ?").unwrap();
         let error = Settings::read(None, folder.path()).unwrap_err();
         assert!(error.to_string().contains(NAME) && error.next_step().contains("--check-config"), "{error}");
-    }
-
-    proptest! {
-        #[test]
-        fn spans_are_read_as_they_are_written(seconds in 0u64..3_000_000_000) {
-            let text = String::from(Span(Duration::from_secs(seconds)));
-            prop_assert_eq!(Span::try_from(text), Ok(Span(Duration::from_secs(seconds))));
-        }
-
-        #[test]
-        fn no_text_makes_the_reader_panic(text in "\\PC{0,12}") {
-            let _ = (Span::try_from(text.clone()), Kept::try_from(text));
-        }
     }
 }
