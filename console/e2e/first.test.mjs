@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { choose, row, Scene, signedIn, until, whyNot } from './scene.mjs';
+import { choose, row, Scene, signedIn, until, violations, whyNot } from './scene.mjs';
 
 const run = promisify(execFile);
 
@@ -53,6 +53,7 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     await failure.waitFor({ state: 'detached' });
     await test.click();
     await form.getByText('1 server: web01.').waitFor();
+    assert.deepEqual(await violations(page), [], 'the dialog with what was found');
     assert.deepEqual(await scene.asked('connectors', 'list'), [], 'the dialog is open and nothing is associated');
     await form.getByRole('button', { name: 'Test and associate' }).click();
     await row(page, 'web01').first().waitFor();

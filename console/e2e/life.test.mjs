@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { choose, PATIENCE, row, Scene, until } from './scene.mjs';
+import { choose, PATIENCE, row, Scene, until, violations } from './scene.mjs';
 
 describe('a page that stays open', { timeout: 900_000 }, () => {
   let scene;
@@ -70,6 +70,7 @@ describe('a page that stays open', { timeout: 900_000 }, () => {
       await page.getByRole('button', { name: 'Re-import server catalog' }).first().click();
       await page.getByText('No connector answered: the catalog is as it was before').first().waitFor();
       await page.getByText(/there is no socket or folder/).first().waitFor();
+      assert.deepEqual(await violations(page), [], 'the page with the warning');
     } finally {
       await rename(`${socket}.away`, socket);
     }
