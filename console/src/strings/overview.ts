@@ -26,6 +26,7 @@ export const overview = {
   timelineEmpty: 'No runs in this time.',
   timelineLabel: (runs: number, jobs: number) => `Timeline of ${plural(runs, 'run')} of ${plural(jobs, 'job')}`,
   bar: (job: string, run: string, state: string, when: string) => `${job}: ${run}, ${state}, ${when}`,
+  timelineKeys: 'By the keyboard: arrows go from run to run, Enter opens one.',
   nowMark: 'now',
   legend: 'Legend',
   charts: 'Throughput and changes',

@@ -10,6 +10,7 @@ import { displayCase, runSeconds, sum } from '../../components/names';
 import { type Column, Empty, ResourceTable } from '../../components/ResourceTable';
 import { RunState } from '../../components/Status';
 import { When } from '../../components/When';
+import { useParameter } from '../../routes/router';
 import { serverNow } from '../../state/clock';
 import type { Result } from '../../state/query';
 import { common } from '../../strings/common';
@@ -39,7 +40,8 @@ function columns(open: (run: RunDescription) => void): Column<RunDescription>[] 
 }
 
 export function RunHistory({ job, runs }: { job: JobDescription; runs: Result<RunDescription[]> }) {
-  const [opened, setOpened] = useState<string>();
+  // In the address, so that other pages can lead to a run.
+  const [opened, setOpened] = useParameter('run');
   const [definitions] = useState(() => columns((run) => setOpened(run.replicationRunId)));
   const run = runs.data?.find((each) => each.replicationRunId === opened);
   return (
@@ -59,7 +61,7 @@ export function RunHistory({ job, runs }: { job: JobDescription; runs: Result<Ru
         empty={<Empty title={t.noRuns} hint={t.noRunsHint} />}
       />
       {run ? (
-        <Modal visible size="max" header={`${run.replicationRunId} – ${job.serverName}`} onDismiss={() => setOpened(undefined)} closeAriaLabel={common.close}>
+        <Modal visible size="max" header={`${run.replicationRunId} – ${job.serverName}`} onDismiss={() => setOpened('')} closeAriaLabel={common.close}>
           <RunDetails run={run} />
         </Modal>
       ) : null}

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ConnectorDescription, JobDescription, RunDescription, SnapshotDescription } from '../../api/generated/shapes';
 import { attention } from './attention';
 import { growth, lanes, lastDay, seriesOf, throughput } from './series';
+import { step, stop } from './walk';
 
 const NOW = 1_795_000_000;
 
@@ -66,6 +67,40 @@ it('the timeline has a lane for each job, the newest first', () => {
   expect(drawn.map((lane) => [lane.jobId, lane.bars.length])).toEqual([['new', 2], ['old', 1]]);
   expect(drawn[0]?.bars[1]?.from).toBeCloseTo(2 / 3);
   expect(lanes(runs, NOW, 1)).toHaveLength(1);
+});
+
+describe('the timeline by the keyboard', () => {
+  const bar = (jobId: string, id: string, ago: number) => run({ replicationJobId: jobId, replicationRunId: id, startedOn: NOW - ago, completedTime: NOW - ago + 60 });
+  // As the service lists them: the newest first.
+  const drawn = lanes([bar('a', 'a3', 100), bar('a', 'a2', 30_000), bar('a', 'a1', 60_000), bar('b', 'b2', 20_000), bar('b', 'b1', 50_000), bar('c', 'c1', 70_000)], NOW, 10);
+  const walk = (from: string, ...keys: string[]) => keys.reduce((at, key) => step(drawn, at, key) ?? at, from);
+
+  it('has one stop for the tab key, which stays where somebody was', () => {
+    expect(stop(drawn, undefined)).toBe('a1');
+    expect(stop(drawn, 'b2')).toBe('b2');
+    expect(stop(drawn, 'gone')).toBe('a1');
+    expect(stop([], 'a1')).toBeUndefined();
+  });
+  it('goes along a job in the order of time, and to its ends', () => {
+    expect(walk('a1', 'ArrowRight')).toBe('a2');
+    expect(walk('a1', 'ArrowRight', 'ArrowRight', 'ArrowLeft')).toBe('a2');
+    expect([walk('a1', 'End'), walk('a3', 'Home')]).toEqual(['a3', 'a1']);
+  });
+  it('goes to what the next job did at about that time', () => {
+    expect([walk('a1', 'ArrowDown'), walk('a2', 'ArrowDown'), walk('a3', 'ArrowDown')]).toEqual(['b1', 'b2', 'b2']);
+    expect(walk('b2', 'ArrowUp')).toBe('a2');
+    expect(walk('a3', 'ArrowDown', 'ArrowDown')).toBe('c1');
+  });
+  it('goes nowhere beyond the ends, by other keys, or from what is not drawn', () => {
+    for (const [from, key] of [['a1', 'ArrowLeft'], ['a3', 'ArrowRight'], ['a1', 'ArrowUp'], ['c1', 'ArrowDown'], ['a1', 'x'], ['gone', 'ArrowRight']] as const) {
+      expect(step(drawn, from, key)).toBeUndefined();
+    }
+  });
+  it('reaches every run from the first one', () => {
+    const found = new Set(['a1']);
+    for (const at of found) for (const key of ['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown']) found.add(step(drawn, at, key) ?? at);
+    expect(found.size).toBe(6);
+  });
 });
 
 it('charts have the jobs with the most runs, in the order of time', () => {

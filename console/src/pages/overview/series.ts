@@ -33,7 +33,7 @@ export type Bar = { run: RunDescription; from: number; to: number };
 
 export type Lane = { jobId: string; bars: Bar[] };
 
-/** Jobs with their runs between a day ago and half a day ahead: those with the newest runs first. */
+/** Jobs with their runs between a day ago and half a day ahead, in the order of time: those with the newest runs first. */
 export function lanes(runs: readonly RunDescription[], now: number, most: number): Lane[] {
   const begin = now - DAY;
   const span = DAY + AHEAD;
@@ -51,7 +51,7 @@ export function lanes(runs: readonly RunDescription[], now: number, most: number
   return [...found.entries()]
     .sort(([, a], [, b]) => b.newest - a.newest)
     .slice(0, most)
-    .map(([jobId, { bars }]) => ({ jobId, bars }));
+    .map(([jobId, { bars }]) => ({ jobId, bars: bars.sort((a, b) => a.from - b.from || a.to - b.to) }));
 }
 
 export type Point = { x: Date; y: number };
