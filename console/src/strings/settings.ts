@@ -1,5 +1,6 @@
 export const settings = {
   title: 'Settings',
+  failed: 'That was refused',
   tabs: { users: 'Users and access keys', policies: 'Policies', roles: 'Roles', keys: 'Encryption keys', limits: 'Caps', store: 'Store', defaults: 'Defaults' },
   users: {
     title: 'Users', words: { one: 'user', many: 'users' },
@@ -20,7 +21,6 @@ export const settings = {
     passwordDeleteHint: 'The user can sign in with a link or an access key only. All its sessions end.',
     linkTitle: (name: string) => `Sign-in link for ${name}`,
     linkHint: 'Good for one sign-in within an hour. Hand it over in private: whoever has it signs in as this user.',
-    failed: 'That was refused',
     empty: 'No users',
     selectOne: 'Select a user first.',
     isEnabled: 'The user is enabled already.', isDisabled: 'The user is disabled already.',

@@ -10,7 +10,6 @@ import Modal from '@cloudscape-design/components/modal';
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import { useMemo, useState } from 'react';
 import { call } from '../../api/client';
-import { asApiError } from '../../api/errors';
 import type { AccessKeyDescription, NewAccessKeyResponse } from '../../api/generated/shapes';
 import { ActionButton } from '../../components/ActionButton';
 import { Confirm } from '../../components/Confirm';
@@ -21,10 +20,10 @@ import { type Column, Empty, ResourceTable } from '../../components/ResourceTabl
 import { Status } from '../../components/Status';
 import { When } from '../../components/When';
 import { cache } from '../../state/cache';
-import { tellError, tellSuccess } from '../../state/messages';
 import { listOf, useQuery } from '../../state/query';
 import { common } from '../../strings/common';
 import { settings } from '../../strings/settings';
+import { attempt, done } from './done';
 
 const t = settings.accessKeys;
 const words = settings.users;
@@ -48,19 +47,16 @@ export function AccessKeys({ userName }: { userName: string | undefined }) {
   const key = useMemo(() => keys.data?.find((each) => selected.includes(each.accessKeyId)), [keys.data, selected]);
   const none = key ? undefined : t.selectOne;
   const close = () => setOpen(undefined);
-  const attempt = async (work: () => Promise<void>) => {
-    try {
-      await work();
-      cache.invalidate(['users']);
-    } catch (thrown) {
-      tellError(words.failed, asApiError(thrown));
-    }
+  const create = async () => {
+    if (!userName) return;
+    setMade(await call('godwit:CreateAccessKey', { userName }));
+    cache.invalidate(['users']);
   };
   const set = (action: 'godwit:EnableAccessKey' | 'godwit:DisableAccessKey') =>
     attempt(async () => {
       if (!key) return;
       await call(action, { accessKeyId: key.accessKeyId });
-      tellSuccess(t.changed);
+      done('users', t.changed);
     });
   return (
     <>
@@ -92,7 +88,7 @@ export function AccessKeys({ userName }: { userName: string | undefined }) {
             <ActionButton
               action="godwit:CreateAccessKey"
               reason={userName === undefined ? words.selectOne : (keys.data?.length ?? 0) >= 2 ? t.atMost : undefined}
-              onClick={() => void attempt(async () => { if (userName) setMade(await call('godwit:CreateAccessKey', { userName })); })}
+              onClick={() => void attempt(create)}
             >
               {t.create}
             </ActionButton>
@@ -109,8 +105,7 @@ export function AccessKeys({ userName }: { userName: string | undefined }) {
           close={close}
           act={async () => {
             await call('godwit:DeleteAccessKey', { accessKeyId: key.accessKeyId });
-            cache.invalidate(['users']);
-            tellSuccess(t.deleted);
+            done('users', t.deleted);
           }}
         >
           {t.deleteHint}

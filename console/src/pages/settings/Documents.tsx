@@ -13,13 +13,12 @@ import { Confirm } from '../../components/Confirm';
 import { FormModal } from '../../components/FormModal';
 import { type Column, Empty, ResourceTable } from '../../components/ResourceTable';
 import { When } from '../../components/When';
-import { cache } from '../../state/cache';
-import { tellSuccess } from '../../state/messages';
 import { listOf, type Result, useQuery } from '../../state/query';
 import { useAllows } from '../../state/session';
 import { common } from '../../strings/common';
 import { settings } from '../../strings/settings';
 import { documentProblem, pretty } from './document';
+import { done } from './done';
 
 const t = settings.documents;
 
@@ -121,8 +120,7 @@ function Documents({ kind, all }: { kind: Kind; all: Result<Document[]> }) {
           close={close}
           act={async () => {
             await kind.remove(document.name);
-            cache.invalidate([kind.kind]);
-            tellSuccess(t.deleted(document.name));
+            done(kind.kind, t.deleted(document.name));
           }}
         >
           {t.deleteHint}
@@ -152,8 +150,7 @@ function Editor({ kind, document, readOnly = false, close }: { kind: Kind; docum
       act={async () => {
         if (readOnly) return;
         await kind.save(!document, name.trim(), text, description.trim());
-        cache.invalidate([kind.kind]);
-        tellSuccess(t.saved(name.trim()));
+        done(kind.kind, t.saved(name.trim()));
       }}
       close={close}
     >

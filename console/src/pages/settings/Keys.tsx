@@ -7,7 +7,6 @@ import Select from '@cloudscape-design/components/select';
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import { useMemo, useState } from 'react';
 import { call } from '../../api/client';
-import { asApiError } from '../../api/errors';
 import type { KeyDescription } from '../../api/generated/shapes';
 import { ActionButton } from '../../components/ActionButton';
 import { Confirm } from '../../components/Confirm';
@@ -18,11 +17,10 @@ import { displayCase } from '../../components/names';
 import { type Column, Empty, ResourceTable } from '../../components/ResourceTable';
 import { Status } from '../../components/Status';
 import { When } from '../../components/When';
-import { cache } from '../../state/cache';
-import { tellError, tellSuccess } from '../../state/messages';
 import { listOf, useQuery } from '../../state/query';
 import { common } from '../../strings/common';
 import { settings } from '../../strings/settings';
+import { attempt, done } from './done';
 
 const t = settings.keys;
 
@@ -48,15 +46,12 @@ export function Keys() {
   const key = useMemo(() => keys.data?.find((each) => selected.includes(each.keyId)), [keys.data, selected]);
   const none = key ? undefined : t.selectOne;
   const disabled = key?.state === 'DISABLED';
-  const enable = async () => {
-    if (!key) return;
-    try {
+  const enable = () =>
+    attempt(async () => {
+      if (!key) return;
       await call('godwit:EnableKey', { keyId: key.keyId });
-      done(t.changed);
-    } catch (thrown) {
-      tellError(settings.users.failed, asApiError(thrown));
-    }
-  };
+      done('keys', t.changed);
+    });
   const close = () => setOpen(undefined);
   return (
     <>
@@ -97,11 +92,6 @@ export function Keys() {
   );
 }
 
-function done(text: string): void {
-  cache.invalidate(['keys']);
-  tellSuccess(text);
-}
-
 const aliasProblem = (alias: string): { alias?: string } => (/^alias\/.+/.test(alias.trim()) ? {} : { alias: t.aliasNeeded });
 
 function CreateKey({ close }: { close: () => void }) {
@@ -115,7 +105,7 @@ function CreateKey({ close }: { close: () => void }) {
       check={() => (alias.trim() === '' ? {} : aliasProblem(alias))}
       act={async () => {
         await call('godwit:CreateKey', { ...(alias.trim() ? { alias: alias.trim() } : {}), ...(description.trim() ? { description: description.trim() } : {}) });
-        done(t.created);
+        done('keys', t.created);
       }}
       close={close}
     >
@@ -134,26 +124,26 @@ function KeyDialog({ of: key, open, close }: { of: KeyDescription; open: Open; c
   const [text, setText] = useState(open === 'edit' ? (key.description ?? '') : open === 'delete-alias' ? (key.aliases[0] ?? '') : '');
   switch (open) {
     case 'rotate':
-      return <Confirm title={t.rotate} verb={t.rotate} close={close} act={async () => done(t.rotated((await call('godwit:RotateKey', { keyId })).version))}>{t.rotateHint}</Confirm>;
+      return <Confirm title={t.rotate} verb={t.rotate} close={close} act={async () => done('keys', t.rotated((await call('godwit:RotateKey', { keyId })).version))}>{t.rotateHint}</Confirm>;
     case 'disable':
-      return <Confirm title={t.disable} verb={t.disable} danger close={close} act={async () => { await call('godwit:DisableKey', { keyId }); done(t.changed); }}>{t.disableHint}</Confirm>;
+      return <Confirm title={t.disable} verb={t.disable} danger close={close} act={async () => { await call('godwit:DisableKey', { keyId }); done('keys', t.changed); }}>{t.disableHint}</Confirm>;
     case 'default':
-      return <Confirm title={t.makeDefault} verb={t.makeDefault} close={close} act={async () => { await call('godwit:SetDefaultKey', { keyId }); done(t.changed); }}>{t.defaultHint}</Confirm>;
+      return <Confirm title={t.makeDefault} verb={t.makeDefault} close={close} act={async () => { await call('godwit:SetDefaultKey', { keyId }); done('keys', t.changed); }}>{t.defaultHint}</Confirm>;
     case 'edit':
       return (
-        <FormModal title={t.edit} verb={common.save} members={['description'] as const} close={close} act={async () => { await call('godwit:UpdateKey', { keyId, description: text.trim() }); done(t.changed); }}>
+        <FormModal title={t.edit} verb={common.save} members={['description'] as const} close={close} act={async () => { await call('godwit:UpdateKey', { keyId, description: text.trim() }); done('keys', t.changed); }}>
           {(errors) => <FormField label={t.description} errorText={errors.description}><Input value={text} onChange={({ detail }) => setText(detail.value)} autoFocus /></FormField>}
         </FormModal>
       );
     case 'alias':
       return (
-        <FormModal title={t.alias} verb={common.save} members={['alias'] as const} check={() => aliasProblem(text)} close={close} act={async () => { await call('godwit:CreateAlias', { keyId, alias: text.trim() }); done(t.changed); }}>
+        <FormModal title={t.alias} verb={common.save} members={['alias'] as const} check={() => aliasProblem(text)} close={close} act={async () => { await call('godwit:CreateAlias', { keyId, alias: text.trim() }); done('keys', t.changed); }}>
           {(errors) => <FormField label={t.aliasLabel} constraintText={t.aliasHint} errorText={errors.alias}><Input value={text} placeholder="alias/payroll" onChange={({ detail }) => setText(detail.value)} autoFocus /></FormField>}
         </FormModal>
       );
     case 'delete-alias':
       return (
-        <FormModal title={t.deleteAlias} verb={common.delete} members={['alias'] as const} close={close} act={async () => { await call('godwit:DeleteAlias', { alias: text }); done(t.changed); }}>
+        <FormModal title={t.deleteAlias} verb={common.delete} members={['alias'] as const} close={close} act={async () => { await call('godwit:DeleteAlias', { alias: text }); done('keys', t.changed); }}>
           {(errors) => (
             <FormField label={t.aliasPick} description={t.aliasDeleteHint} errorText={errors.alias}>
               <Select options={key.aliases.map((value) => ({ value, label: value }))} selectedOption={{ value: text, label: text }} onChange={({ detail }) => setText(detail.selectedOption.value ?? '')} />

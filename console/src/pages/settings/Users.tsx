@@ -3,19 +3,17 @@
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import { useMemo, useState } from 'react';
 import { call } from '../../api/client';
-import { asApiError } from '../../api/errors';
 import type { UserDescription } from '../../api/generated/shapes';
 import { ActionButton } from '../../components/ActionButton';
 import { Menu } from '../../components/Menu';
 import { type Column, Empty, ResourceTable } from '../../components/ResourceTable';
 import { Status } from '../../components/Status';
 import { When } from '../../components/When';
-import { cache } from '../../state/cache';
-import { tellError, tellSuccess } from '../../state/messages';
 import { listOf, useQuery } from '../../state/query';
 import { common } from '../../strings/common';
 import { settings } from '../../strings/settings';
 import { AccessKeys } from './AccessKeys';
+import { attempt, done } from './done';
 import { CreateUser, EditPolicies, RemoveUser, SetPassword, SignInLink, type UserDialog } from './userDialogs';
 
 const t = settings.users;
@@ -36,16 +34,12 @@ export function Users() {
   const [open, setOpen] = useState<UserDialog>();
   const user = useMemo(() => users.data?.find((each) => selected.includes(each.userName)), [users.data, selected]);
   const none = user ? undefined : t.selectOne;
-  const enable = async () => {
-    if (!user) return;
-    try {
+  const enable = () =>
+    attempt(async () => {
+      if (!user) return;
       await call('godwit:EnableUser', { userName: user.userName });
-      cache.invalidate(['users']);
-      tellSuccess(t.changed(user.userName));
-    } catch (thrown) {
-      tellError(t.failed, asApiError(thrown));
-    }
-  };
+      done('users', t.changed(user.userName));
+    });
   const close = () => setOpen(undefined);
   return (
     <SpaceBetween size="l">

@@ -19,13 +19,12 @@ import { FormModal } from '../../components/FormModal';
 import { Id } from '../../components/Id';
 import { When } from '../../components/When';
 import { href } from '../../routes/router';
-import { cache } from '../../state/cache';
-import { tellSuccess } from '../../state/messages';
 import { listOf, useQuery } from '../../state/query';
 import { SHORTEST_PASSWORD } from '../signin/request';
 import { common } from '../../strings/common';
 import { settings } from '../../strings/settings';
 import { signin } from '../../strings/signin';
+import { done } from './done';
 
 const t = settings.users;
 
@@ -59,8 +58,7 @@ export function CreateUser({ close }: { close: () => void }) {
       check={(): { userName?: string } => (userName.trim() === '' ? { userName: t.needed } : {})}
       act={async () => {
         await call('godwit:CreateUser', { userName: userName.trim(), policyNames });
-        cache.invalidate(['users']);
-        tellSuccess(t.created(userName.trim()));
+        done('users', t.created(userName.trim()));
       }}
       close={close}
     >
@@ -86,8 +84,7 @@ export function EditPolicies({ user, close }: Props) {
         const { userName } = user;
         for (const policyName of names) if (!user.policyNames.includes(policyName)) await call('godwit:AttachPolicy', { userName, policyName });
         for (const policyName of user.policyNames) if (!names.includes(policyName)) await call('godwit:DetachPolicy', { userName, policyName });
-        cache.invalidate(['users']);
-        tellSuccess(t.changed(userName));
+        done('users', t.changed(userName));
       }}
       close={close}
     >
@@ -106,8 +103,7 @@ export function SetPassword({ user, close }: Props) {
       check={(): { password?: string } => ([...password].length < SHORTEST_PASSWORD ? { password: signin.tooShort } : {})}
       act={async () => {
         await call('godwit:SetPassword', { userName: user.userName, password });
-        cache.invalidate(['users']);
-        tellSuccess(t.passwordSet(user.userName));
+        done('users', t.passwordSet(user.userName));
       }}
       close={close}
     >
@@ -143,11 +139,11 @@ export function SignInLink({ user, close }: Props) {
 export function RemoveUser({ user, what, close }: Props & { what: 'disable' | 'delete' | 'no-password' }) {
   const { userName } = user;
   const of = {
-    disable: { title: t.disable, hint: t.disableHint, action: 'godwit:DisableUser', done: t.changed(userName) },
-    delete: { title: t.delete, hint: t.deleteHint, action: 'godwit:DeleteUser', done: t.deleted(userName) },
-    'no-password': { title: t.deletePassword, hint: t.passwordDeleteHint, action: 'godwit:DeletePassword', done: t.changed(userName) },
+    disable: { title: t.disable, hint: t.disableHint, action: 'godwit:DisableUser', text: t.changed(userName) },
+    delete: { title: t.delete, hint: t.deleteHint, action: 'godwit:DeleteUser', text: t.deleted(userName) },
+    'no-password': { title: t.deletePassword, hint: t.passwordDeleteHint, action: 'godwit:DeletePassword', text: t.changed(userName) },
   } as const;
-  const { title, hint, action, done } = of[what];
+  const { title, hint, action, text } = of[what];
   return (
     <Confirm
       title={`${title}: ${userName}`}
@@ -157,8 +153,7 @@ export function RemoveUser({ user, what, close }: Props & { what: 'disable' | 'd
       close={close}
       act={async () => {
         await call(action, { userName });
-        cache.invalidate(['users']);
-        tellSuccess(done);
+        done('users', text);
       }}
     >
       {hint}
