@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { choose, row, Scene, signedIn, until, whyNot } from './scene.mjs';
+import { choose, row, Scene, signedIn, until, violations, whyNot } from './scene.mjs';
 
 const run = promisify(execFile);
 
@@ -39,13 +39,49 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     await page.getByRole('button', { name: 'Associate connector' }).first().click();
     const form = page.getByRole('dialog');
     await form.getByLabel('Name').fill('rack1');
-    await form.getByLabel('Socket or folder of sockets').fill('/nowhere/qmp.sock');
+    const socket = form.getByLabel('Socket or folder of sockets');
+    const test = form.getByRole('button', { name: 'Test connection' });
+    await socket.fill('/nowhere/qmp.sock');
+    await test.click();
+    const failure = form.getByText(/socket '\/nowhere\/qmp\.sock': there is no socket/).first();
+    await failure.waitFor();
+    assert.deepEqual(await scene.asked('connectors', 'list'), []);
     await form.getByRole('button', { name: 'Test and associate' }).click();
-    await form.getByText(/nowhere\/qmp\.sock/).first().waitFor();
-    await form.getByLabel('Socket or folder of sockets').fill(path.join(scene.sockets, 'qmp.sock'));
+    await failure.waitFor();
+    // Another path: what was said of the first one is gone, and so is what is found here once it changes again.
+    await socket.fill(path.join(scene.sockets, 'qmp.sock'));
+    await failure.waitFor({ state: 'detached' });
+    await test.click();
+    await form.getByText('1 server: web01.').waitFor();
+    assert.deepEqual(await violations(page), [], 'the dialog with what was found');
+    assert.deepEqual(await scene.asked('connectors', 'list'), [], 'the dialog is open and nothing is associated');
     await form.getByRole('button', { name: 'Test and associate' }).click();
     await row(page, 'web01').first().waitFor();
     assert.match(page.url(), /\/console\/servers/);
+  });
+
+  test('a connector is renamed, and another VM manager is none for it', async () => {
+    await page.goto(scene.at('/connectors'));
+    await page.getByRole('checkbox', { name: 'Select rack1' }).check({ force: true });
+    await choose(page, 'Edit connector');
+    const dialog = page.getByRole('dialog');
+    const socket = dialog.getByLabel('Socket or folder of sockets');
+    const was = await socket.inputValue();
+    await socket.fill(scene.folder);
+    await dialog.getByRole('button', { name: 'Test connection' }).click();
+    await dialog.getByText(/Another VM manager answers there/).waitFor();
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByText(/leads to another VM manager/).first().waitFor();
+    await socket.fill(was);
+    await dialog.getByLabel('Name').fill('first rack');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await row(page, 'first rack').first().waitFor();
+    const [connector] = await scene.asked('connectors', 'list');
+    assert.deepEqual([connector.name, connector.socket], ['first rack', was]);
+    await scene.godwit('connectors', 'update', 'first rack', '--name', 'rack1');
+    await row(page, 'rack1').first().waitFor();
+    await page.goto(scene.at('/servers'));
+    await row(page, 'web01').first().waitFor();
   });
 
   test('a job is created in three pages, with refusals beside their fields', async () => {

@@ -1,9 +1,10 @@
 // What happens while a page is open: jobs pause, the service restarts.
 
 import assert from 'node:assert/strict';
+import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { choose, PATIENCE, row, Scene, until } from './scene.mjs';
+import { choose, PATIENCE, row, Scene, until, violations } from './scene.mjs';
 
 describe('a page that stays open', { timeout: 900_000 }, () => {
   let scene;
@@ -37,6 +38,45 @@ describe('a page that stays open', { timeout: 900_000 }, () => {
     await dialog.getByRole('button', { name: 'Resume', exact: true }).click();
     await page.getByText('1 job resumed.').waitFor();
     await until('an image behind the pause', async () => (await scene.asked('images', 'list')).length > 1);
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('a run of the timeline is reached and opened by the keyboard alone', async () => {
+    await page.goto(scene.at('/'));
+    const timeline = page.getByRole('group', { name: /^Timeline of/ });
+    const stops = timeline.locator('[tabindex="0"]');
+    await stops.first().waitFor();
+    assert.equal(await stops.count(), 1, 'one stop for the tab key');
+    await stops.focus();
+    const first = await stops.getAttribute('aria-label');
+    await page.getByText(first, { exact: true }).last().waitFor();
+    await page.keyboard.press('ArrowRight');
+    const second = await stops.getAttribute('aria-label');
+    assert.notEqual(second, first);
+    const [, run] = /(sms-run-\w+)/.exec(second);
+    await page.keyboard.press('Enter');
+    await page.waitForURL(new RegExp(`run=${run}`));
+    await page.getByRole('dialog').getByText(run).first().waitFor();
+    await page.keyboard.press('Escape');
+  });
+
+  test('an import says which connectors gave no servers, and why', async () => {
+    // A connector whose socket goes away, for as long as this takes.
+    const socket = path.join(scene.sockets, 'qmp.sock');
+    await page.goto(scene.at('/servers'));
+    await row(page, 'web01').first().waitFor();
+    await rename(socket, `${socket}.away`);
+    try {
+      await page.getByRole('button', { name: 'Re-import server catalog' }).first().click();
+      await page.getByText('No connector answered: the catalog is as it was before').first().waitFor();
+      await page.getByText(/there is no socket or folder/).first().waitFor();
+      assert.deepEqual(await violations(page), [], 'the page with the warning');
+    } finally {
+      await rename(`${socket}.away`, socket);
+    }
+    await page.getByRole('button', { name: 'Re-import server catalog' }).first().click();
+    await page.getByText(/The catalog is imported: 1 server/).first().waitFor();
+    await page.getByText(/there is no socket or folder/).first().waitFor({ state: 'detached' });
     assert.deepEqual(page.problems, []);
   });
 

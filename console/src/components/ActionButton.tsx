@@ -14,9 +14,11 @@ type Props = {
   variant?: ButtonProps['variant'];
   iconName?: ButtonProps['iconName'];
   loading?: boolean;
+  /** Within a form: it does not send it. */
+  formAction?: ButtonProps['formAction'];
 };
 
-export function ActionButton({ action, onClick, children, reason, variant, iconName, loading }: Props) {
+export function ActionButton({ action, onClick, children, reason, variant, iconName, loading, formAction }: Props) {
   const allows = useAllows();
   const why = allows(action) ? reason : common.notAllowed(action);
   return (
@@ -27,6 +29,7 @@ export function ActionButton({ action, onClick, children, reason, variant, iconN
       {...(variant ? { variant } : {})}
       {...(iconName ? { iconName } : {})}
       {...(loading === undefined ? {} : { loading })}
+      {...(formAction ? { formAction } : {})}
     >
       {children}
     </Button>

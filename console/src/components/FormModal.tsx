@@ -15,11 +15,12 @@ type Props<M extends string> = {
   /** Members of the request that have a field here. */
   members: readonly M[];
   /** What is wrong before anything is sent; nothing if it can be sent. */
-  check?: () => Partial<Record<M, string>>;
+  check?: () => Partial<Record<NoInfer<M>, string>>;
   act: () => Promise<void>;
   close: () => void;
   size?: 'medium' | 'large';
-  children: (errors: Partial<Record<M, string>>) => ReactNode;
+  /** `forget` takes back what was refused: what it was about has changed. */
+  children: (errors: Partial<Record<M, string>>, forget: () => void) => ReactNode;
 };
 
 export function FormModal<M extends string>({ title, verb, members, check, act, close, size = 'medium', children }: Props<M>) {
@@ -61,7 +62,7 @@ export function FormModal<M extends string>({ title, verb, members, check, act, 
     >
       <form onSubmit={(event) => { event.preventDefault(); void submit(); }}>
         <SpaceBetween size="m">
-          {children({ ...fields, ...wrong })}
+          {children({ ...fields, ...wrong }, () => setRefused(undefined))}
           <ErrorBox error={general} />
         </SpaceBetween>
         <button type="submit" hidden aria-hidden tabIndex={-1} />

@@ -50,6 +50,8 @@ type Props<T> = {
   onSelect?: (keys: string[]) => void;
   actions?: ReactNode;
   description?: ReactNode;
+  /** What is to be known of all of it, between the title and the filter. */
+  notice?: ReactNode;
   variant?: 'full-page' | 'container' | 'embedded';
   headerVariant?: HeaderProps['variant'];
   /** The parameter of the address that holds the filter; none: it is in the page alone. */
@@ -178,6 +180,7 @@ export function ResourceTable<T>(props: Props<T>) {
           >
             {title}
           </Header>
+          {props.notice}
           {result.error && result.data ? <ErrorBox error={result.error} what={title} again={result.again} stale /> : null}
         </SpaceBetween>
       }

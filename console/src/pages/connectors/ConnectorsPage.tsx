@@ -6,6 +6,7 @@ import { useMemo, useState } from 'react';
 import type { ConnectorDescription } from '../../api/generated/shapes';
 import { ActionButton } from '../../components/ActionButton';
 import { Id } from '../../components/Id';
+import { Menu } from '../../components/Menu';
 import { connectorTone, displayCase } from '../../components/names';
 import { type Column, Empty, ResourceTable } from '../../components/ResourceTable';
 import { Status } from '../../components/Status';
@@ -65,8 +66,14 @@ export function ConnectorsPage() {
         empty={<Empty title={t.empty} hint={t.emptyHint} action={associate} />}
         actions={
           <SpaceBetween direction="horizontal" size="xs">
-            <ActionButton action="godwit:UpdateConnector" onClick={() => setOpen('edit')} reason={selected.length === 0 ? t.selectOne : selected.length > 1 ? t.oneOnly : undefined}>{t.edit}</ActionButton>
-            <ActionButton action="sms:DisassociateConnector" onClick={() => setOpen('disassociate')} reason={first ? undefined : t.selectOne}>{t.disassociate}</ActionButton>
+            <Menu
+              items={[
+                { id: 'edit', text: t.edit, action: 'godwit:UpdateConnector', reason: selected.length === 0 ? t.selectOne : selected.length > 1 ? t.oneOnly : undefined, act: () => setOpen('edit') },
+                { id: 'disassociate', text: t.disassociate, action: 'sms:DisassociateConnector', reason: first ? undefined : t.selectOne, act: () => setOpen('disassociate') },
+              ]}
+            >
+              {t.actions}
+            </Menu>
             <Button onClick={() => navigate('/servers')}>{t.import}</Button>
             {associate}
           </SpaceBetween>

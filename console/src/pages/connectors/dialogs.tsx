@@ -18,7 +18,8 @@ import { useAllows } from '../../state/session';
 import { common } from '../../strings/common';
 import { connectors as t } from '../../strings/connectors';
 import { servers } from '../../strings/servers';
-import { associateRequest, connectorProblems, MEMBERS } from './request';
+import { associateRequest, connectorProblems, EDIT_MEMBERS, editForm, editRequest, MEMBERS } from './request';
+import { SocketField } from './SocketField';
 
 export function AssociateConnector({ close }: { close: () => void }) {
   const [form, setForm] = useState({ name: '', socket: '' });
@@ -48,7 +49,7 @@ export function AssociateConnector({ close }: { close: () => void }) {
       }}
       close={close}
     >
-      {(errors) => (
+      {(errors, forget) => (
         <>
           <FormField label={f.kind}>
             <Tiles value="QMP" onChange={() => {}} columns={1} items={[{ value: 'QMP', label: f.qmp, description: f.qmpHint }]} />
@@ -56,10 +57,8 @@ export function AssociateConnector({ close }: { close: () => void }) {
           <FormField label={f.name} description={f.nameHint} errorText={errors.name}>
             <Input value={form.name} onChange={({ detail }) => setForm({ ...form, name: detail.value })} autoFocus />
           </FormField>
-          <FormField label={f.socket} description={f.socketHint} errorText={errors.socket}>
-            <Input value={form.socket} onChange={({ detail }) => setForm({ ...form, socket: detail.value })} spellcheck={false} />
-          </FormField>
-          <Alert type="info">{f.test}</Alert>
+          <SocketField socket={form.socket} change={(socket) => setForm({ ...form, socket })} error={errors.socket} forget={forget} />
+          <Alert type="info">{f.before}</Alert>
           <Checkbox checked={andImport} disabled={!mayImport} onChange={({ detail }) => setAndImport(detail.checked)}>{f.andImport}</Checkbox>
         </>
       )}
@@ -68,23 +67,34 @@ export function AssociateConnector({ close }: { close: () => void }) {
 }
 
 export function EditConnector({ connector, close }: { connector: ConnectorDescription; close: () => void }) {
-  const [cap, setCap] = useState(connector.bandwidthCap ?? 'none');
+  // The list may change meanwhile: what is sent is what was changed of what was shown.
+  const [was] = useState(connector);
+  const [form, setForm] = useState(() => editForm(was));
   return (
     <FormModal
-      title={t.capTitle(connector.name)}
+      title={t.editTitle(was.name)}
       verb={common.save}
-      members={['bandwidthCap'] as const}
+      members={EDIT_MEMBERS}
+      check={() => connectorProblems(form)}
       act={async () => {
-        await call('godwit:UpdateConnector', { connectorId: connector.connectorId, bandwidthCap: cap.trim() || 'none' });
-        cache.invalidate(['connectors']);
+        const request = editRequest(was, form);
+        if (!request) return;
+        await call('godwit:UpdateConnector', request);
+        cache.invalidate(['connectors', 'servers']);
         tellSuccess(t.changed);
       }}
       close={close}
     >
-      {(errors) => (
-        <FormField label={t.cap} constraintText={t.capHint} errorText={errors.bandwidthCap}>
-          <Input value={cap} onChange={({ detail }) => setCap(detail.value)} autoFocus />
-        </FormField>
+      {(errors, forget) => (
+        <>
+          <FormField label={t.form.name} description={t.form.nameHint} errorText={errors.name}>
+            <Input value={form.name} onChange={({ detail }) => setForm({ ...form, name: detail.value })} autoFocus />
+          </FormField>
+          <SocketField socket={form.socket} change={(socket) => setForm({ ...form, socket })} error={errors.socket} forget={forget} edited={was} />
+          <FormField label={t.cap} constraintText={t.capHint} errorText={errors.bandwidthCap}>
+            <Input value={form.cap} onChange={({ detail }) => setForm({ ...form, cap: detail.value })} />
+          </FormField>
+        </>
       )}
     </FormModal>
   );

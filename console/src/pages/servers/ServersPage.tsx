@@ -25,7 +25,9 @@ import { connectorsQuery } from '../connectors/query';
 import { jobsQuery } from '../jobs/query';
 import { createJobFor } from '../wizard/chosen';
 import { type ServerRow, whyNoJobs } from './actions';
-import { serversQuery } from './query';
+import { importMessage } from './import';
+import { type Catalog, serversQuery } from './query';
+import { useImportNotice } from './useImportNotice';
 
 const size = ({ server }: ServerRow) => server.volumes.reduce((all, volume) => all + volume.size, 0);
 
@@ -68,7 +70,8 @@ export function ServersPage() {
   }, [catalog.data, jobs.data]);
   const chosen = useMemo(() => (rows ?? []).filter((row) => selected.includes(row.server.serverId)), [rows, selected]);
   const importing = catalog.data?.status === 'IMPORTING';
-  useToldWhenImported(importing, catalog.data?.servers.length ?? 0);
+  useToldWhenImported(importing, catalog.data);
+  const notice = useImportNotice(catalog.data);
 
   const noConnectors = connectors.data?.length === 0;
   const isFirst = catalog.data?.status === 'NOT_IMPORTED';
@@ -112,6 +115,7 @@ export function ServersPage() {
         description={
           catalog.data ? <>{importing ? <><Spinner /> </> : null}{t.status[catalog.data.status]} · {t.changedOn} <When time={catalog.data.changedOn} /></> : undefined
         }
+        notice={notice}
         empty={
           noConnectors ? (
             <Empty title={t.empty} hint={t.emptyNoConnectors} action={<Button variant="primary" onClick={() => navigate('/connectors')}>{t.associate}</Button>} />
@@ -148,10 +152,10 @@ export function ServersPage() {
 }
 
 /** An import goes on in the background, also of somebody else: say so when it is done. */
-function useToldWhenImported(importing: boolean, count: number): void {
+function useToldWhenImported(importing: boolean, catalog: Catalog | undefined): void {
   const was = useRef(importing);
   useEffect(() => {
-    if (was.current && !importing) tell({ id: 'import', type: 'success', content: t.imported(count) });
+    if (was.current && !importing) tell({ id: 'import', ...importMessage(catalog?.lastImport, catalog?.servers.length ?? 0) });
     was.current = importing;
-  }, [importing, count]);
+  }, [importing, catalog]);
 }

@@ -1,10 +1,16 @@
 // The catalog, whole.
 
 import { call } from '../../api/client';
-import type { ServerCatalogStatus, ServerDescription } from '../../api/generated/shapes';
+import type { CatalogImport, ServerCatalogStatus, ServerDescription } from '../../api/generated/shapes';
 import type { Query } from '../../state/cache';
 
-export type Catalog = { status: ServerCatalogStatus; changedOn: number; servers: ServerDescription[] };
+export type Catalog = {
+  status: ServerCatalogStatus;
+  changedOn: number;
+  /** The import that is at work, or else the last one. */
+  lastImport: CatalogImport | undefined;
+  servers: ServerDescription[];
+};
 
 export const serversQuery: Query<Catalog> = {
   key: 'servers',
@@ -16,7 +22,7 @@ export const serversQuery: Query<Catalog> = {
       const answer = await call('godwit:DescribeServers', { maxResults: 1000, nextToken }, { background });
       servers.push(...answer.servers);
       nextToken = answer.nextToken;
-      if (!nextToken) return { status: answer.serverCatalogStatus, changedOn: answer.lastModifiedOn, servers };
+      if (!nextToken) return { status: answer.serverCatalogStatus, changedOn: answer.lastModifiedOn, lastImport: answer.catalogImport, servers };
     }
   },
 };
