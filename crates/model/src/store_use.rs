@@ -5,8 +5,8 @@
 
 use crate::time::{Millis, Timestamp};
 
-/// So long all samples are kept.
-const ALL: Millis = Millis::DAY.times(7);
+/// So long all samples are kept: of younger ones none is superfluous.
+pub const ALL: Millis = Millis::DAY.times(7);
 
 /// Of so many days one sample each is kept: a year and a month, so that a month can be seen beside that of the last year.
 const DAYS: i64 = 400;
@@ -180,6 +180,9 @@ mod tests {
             }
             prop_assert_eq!(kept(&left, NOW), kept(&samples, NOW));
             prop_assert_eq!(superfluous(&kept(&samples, NOW), NOW), vec![]);
+            // Whoever thins need not look at what is young.
+            let old: Vec<_> = samples.iter().filter(|at| NOW - **at >= ALL).copied().collect();
+            prop_assert_eq!(superfluous(&old, NOW), superfluous(&samples, NOW));
         }
 
         #[test]

@@ -15,6 +15,7 @@ use crate::testing::{Database, Reversing, Room, START, World, at_once, server};
 use crate::{Control, Parts};
 use godwit_model::event::delivery::Patience;
 use godwit_model::retention::Retention;
+use godwit_model::store_use::Pace;
 use godwit_model::time::{Millis, Timestamp};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -125,6 +126,8 @@ impl Sim {
             },
             notify: NotifyOptions { keep: Some(Millis::DAY.times(10)), patience, ..NotifyOptions::default() },
             retry: Retry { attempts: 4, first: Duration::from_secs(2), longest: Duration::from_secs(120) },
+            // Rare enough that a history takes hardly longer.
+            sampling: Pace { every: Some(Millis::HOUR.times(6)), ..Pace::default() },
             // Rot is not in the weather.
             scrub_every: None,
             ..Options::default()

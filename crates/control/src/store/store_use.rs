@@ -3,7 +3,7 @@
 use super::query::Verbs;
 use super::row::{Fields, to_sql};
 use super::{Store, StoreError};
-use godwit_model::store_use::{Sample, superfluous};
+use godwit_model::store_use::{ALL, Sample, superfluous};
 use godwit_model::time::Timestamp;
 use sqlx::any::AnyRow;
 
@@ -29,10 +29,13 @@ impl Store {
     pub(crate) async fn record_use(&self, sample: &Sample) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let what = "record the store's use";
-        let known = sqlx::query("SELECT sampled_at FROM store_use ORDER BY sampled_at")
+        let others = "SELECT sampled_at FROM store_use WHERE sampled_at <= $1 OR sampled_at > $2 ORDER BY sampled_at";
+        let others = sqlx::query(others)
+            .bind((sample.at - ALL).0)
+            .bind(sample.at.0)
             .all(&mut *tx, what, |row| Fields(row).time("sampled_at"))
             .await?;
-        for at in superfluous(&known, sample.at).into_iter().take(PRUNED_AT_ONCE) {
+        for at in superfluous(&others, sample.at).into_iter().take(PRUNED_AT_ONCE) {
             sqlx::query("DELETE FROM store_use WHERE sampled_at = $1").bind(at.0).run(&mut *tx, what).await?;
         }
         sqlx::query(

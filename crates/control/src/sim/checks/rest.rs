@@ -54,7 +54,7 @@ impl Record {
         // The driver looks once in a tick whether a sweep is due.
         let overdue = now - Millis::DAY - Millis(2 * self.options.tick.as_millis() as i64);
         look_at_sweeps(service, world, &packs, overdue, calm).await;
-        // A sample that could not be taken before it was calm is tried again an hour later.
+        // A sample that could not be taken before it was calm is tried again when the next one would be due.
         let longest =
             self.options.sampling.every.unwrap_or(Millis(0)) + Millis(2 * self.options.tick.as_millis() as i64);
         look_at_use(service, now - longest, now).await;
@@ -130,7 +130,7 @@ async fn look_at_sweeps(
     }
 }
 
-/// What the store holds is recorded every hour; nothing is kept that is to go, none lies ahead of the clock, and the
+/// What the store holds is recorded in time; nothing is kept that is to go, none lies ahead of the clock, and the
 /// parts of every sample are parts of what was there.
 async fn look_at_use(service: &Service, overdue: Timestamp, now: Timestamp) {
     let samples = service.store().samples(Timestamp(i64::MIN), Timestamp(i64::MAX)).await.unwrap();
