@@ -70,7 +70,7 @@ describe('all the rest', { timeout: 900_000 }, () => {
   test('a connector that is no longer needed is disassociated, once its name was asked for', async () => {
     await page.goto(scene.at('/connectors'));
     await page.getByRole('radio', { name: /rack1/ }).or(page.getByRole('checkbox', { name: /rack1/ })).first().check({ force: true });
-    await page.getByRole('button', { name: 'Disassociate' }).click();
+    await choose(page, 'Disassociate');
     const dialog = page.getByRole('dialog');
     await dialog.getByRole('textbox').fill('rack1');
     await dialog.getByRole('button', { name: 'Disassociate' }).click();
