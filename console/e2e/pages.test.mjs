@@ -66,7 +66,7 @@ describe('all pages', { timeout: 900_000 }, () => {
     for (const text of ['30d', 'differs from default', '365d', 'Settings file']) assert.match(await keep.innerText(), new RegExp(text));
     await page.getByText(`They are changed in ${scene.settings}`).waitFor();
     await page.getByPlaceholder('Find settings').fill('repack');
-    await page.getByText('2 matches').waitFor();
+    await page.getByText('2 matches').first().waitFor();
     await page.getByPlaceholder('Find settings').fill('');
     await page.getByLabel('Only what differs from its default').check({ force: true });
     await page.getByRole('table', { name: '[store]' }).waitFor({ state: 'detached' });

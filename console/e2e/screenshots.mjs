@@ -23,16 +23,23 @@ try {
     await page.evaluate((wanted) => localStorage.setItem('godwit.look', JSON.stringify(wanted)), look);
     for (const [name, address] of Object.entries(await ADDRESSES(scene))) {
       await page.goto(scene.at(address));
-      await page.waitForTimeout(SETTLE);
+      await settled(page);
       await shot(page, `${name}-${look}`);
     }
   }
   const phone = await scene.window({ viewport: { width: 390, height: 844 } });
   await scene.signIn(phone, '/jobs');
-  await phone.waitForTimeout(SETTLE);
+  await settled(phone);
   await shot(phone, 'phone');
 } finally {
   await scene.close();
+}
+
+/** A picture of a page that is still loading shows nothing. */
+async function settled(page) {
+  await page.waitForTimeout(SETTLE);
+  const loading = page.locator('[class*="awsui_spinner"]:visible').or(page.getByText(/^(Loading|Connecting)$/));
+  await until('the page to be there', async () => (await loading.count()) === 0);
 }
 
 async function shot(page, name) {
