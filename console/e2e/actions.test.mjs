@@ -153,7 +153,8 @@ describe('all the rest', { timeout: 900_000 }, () => {
     const dialog = page.getByRole('dialog');
     await dialog.getByRole('textbox').fill('https://127.0.0.1:9/hook');
     await dialog.getByRole('button', { name: 'Send', exact: true }).click();
-    await dialog.getByText(/127\.0\.0\.1|private|arrive/).last().waitFor();
+    await dialog.getByText(/did not arrive/i).waitFor();
+    await dialog.getByText(/127\.0\.0\.1/).waitFor();
     await dialog.getByRole('button', { name: 'Cancel' }).or(dialog.getByRole('button', { name: 'Close' })).first().click();
   });
 

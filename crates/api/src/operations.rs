@@ -277,6 +277,16 @@ mod tests {
     }
 
     #[test]
+    fn every_operation_of_our_own_is_on_the_page_of_the_api() {
+        let page = include_str!("../../../docs/api.md");
+        let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+        for entry in TABLE.iter().filter(|entry| entry.prefix == godwit::TARGET_PREFIX) {
+            let name = format!("`{}`", entry.name);
+            assert!(rows.iter().any(|row| row.contains(&name)), "docs/api.md has no row of {name}");
+        }
+    }
+
+    #[test]
     fn permissions_are_named_after_their_operations() {
         for entry in TABLE {
             let wanted = if entry.prefix == sms::TARGET_PREFIX { "sms:" } else { "godwit:" };

@@ -26,7 +26,7 @@ const WIDTH: usize = 80;
 const WIDEST: usize = 128;
 /// Lines of the map.
 const HEIGHT: usize = 8;
-/// Behind the first one, each stands for a third more of a place that has changed.
+/// The first one is a place where nothing has changed; each of the others stands for a quarter more of it.
 const SHADES: [char; 5] = ['·', '░', '▒', '▓', '█'];
 
 /// What to compare.
