@@ -125,8 +125,8 @@ describe('all pages', { timeout: 900_000 }, () => {
     await watchLongTasks(page);
     await page.goto(scene.at('/jobs'));
     await page.getByText('(10,000)').waitFor();
-    await longTasks(page, 'loading');
     await row(page, 'server-').first().hover();
+    await longTasks(page, 'loading');
     for (let turn = 0; turn < 20; turn++) {
       await page.mouse.wheel(0, 200);
       await page.waitForTimeout(50);

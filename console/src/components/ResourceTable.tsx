@@ -9,7 +9,7 @@ import PropertyFilter, { type PropertyFilterProps } from '@cloudscape-design/com
 import SpaceBetween from '@cloudscape-design/components/space-between';
 import Table, { type TableProps } from '@cloudscape-design/components/table';
 import { useCollection } from '@cloudscape-design/collection-hooks';
-import { type ReactNode, useEffect, useMemo } from 'react';
+import { type ReactNode, useDeferredValue, useEffect, useMemo } from 'react';
 import { useParameter } from '../routes/router';
 import { useRemembered } from '../state/preferences';
 import type { Result } from '../state/query';
@@ -118,8 +118,12 @@ export function ResourceTable<T>(props: Props<T>) {
     // Only the address decides: what is typed is written to it at once.
   }, [address]);
 
+  // Rows are many cells: they follow in pieces, between which the page answers. Until the first ones are there it loads.
+  const shown = useDeferredValue(items);
+  const isLoading = result.loading || (shown.length === 0 && items.length > 0);
+
   const { onShown } = props;
-  useEffect(() => onShown?.(items.map((row) => row.$item)), [items, onShown]);
+  useEffect(() => onShown?.(shown.map((row) => row.$item)), [shown, onShown]);
 
   const selected = props.selected ?? NONE;
   const selectedRows = useMemo(() => {
@@ -148,11 +152,11 @@ export function ResourceTable<T>(props: Props<T>) {
     <Table<Row<T>>
       {...collectionProps}
       variant={variant}
-      items={items}
+      items={shown}
       columnDefinitions={definitions}
       columnDisplay={display}
       trackBy="$key"
-      loading={result.loading}
+      loading={isLoading}
       loadingText={common.loading}
       stickyHeader={variant === 'full-page'}
       resizableColumns
