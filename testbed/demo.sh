@@ -32,13 +32,10 @@ demo() {
     demo_show_figures
     demo_verify
     demo_boot
-    if [ -n "$keep" ]; then
-        demo_keep
-    else
-        demo_leave_nothing
-    fi
+    [ -n "$keep" ] || demo_leave_nothing
     step "Done in $((SECONDS - began)) seconds"
-    demo_go_on
+    demo_image
+    if [ -n "$keep" ]; then demo_keep; else demo_go_on; fi
 }
 
 demo_prepare() {
@@ -200,27 +197,32 @@ demo_nothing_left() {
 demo_keep() {
     step 'Service and guest go on running'
     local link
-    link=$(demo_link | head -1) || link='(none was printed; sign in with the access key)'
+    link=$(demo_link | head -1) || true
     echo "$RUN_FOLDER $SERVICE" >>"$DEMO_KEPT"
     cat <<HELP
-In a browser:  $GODWIT_ENDPOINT/console/
-  sign in once with this link, within an hour: $link
-To use them in this or another shell:
+In this or another shell:
   export PATH=$(dirname "$GODWIT"):\$PATH GODWIT_ENDPOINT=$GODWIT_ENDPOINT
   export AWS_SHARED_CREDENTIALS_FILE=$AWS_SHARED_CREDENTIALS_FILE
   godwit runs list;  godwit runs start $JOB;  godwit images list
-To end and remove them:  ./dev demo --stop
+To end and remove them:
+  ./dev demo --stop
+In a browser, signed in by a link that works once, within an hour:
+  $GODWIT_ENDPOINT/console/
+  ${link:-(no link was printed: sign in with the access key in the file above)}
 HELP
     RUN_FOLDER='' SERVICE=''
 }
 
-demo_go_on() {
+demo_image() {
     cat <<HELP
 The image:        $IMAGE_FILE ($(du -h "$IMAGE_FILE" | cut -f1))
 Boot it yourself: qemu-system-x86_64 -accel tcg -m 768 -nographic -snapshot -drive if=virtio,file=$IMAGE_FILE
                   (Enter gives a shell or a login, Ctrl-A x ends QEMU)
-Go on:            README.md says how to connect your own QEMU hosts; ./dev demo --keep leaves this one running.
 HELP
+}
+
+demo_go_on() {
+    say 'Go on:            README.md says how to connect your own QEMU hosts; ./dev demo --keep leaves this one running.'
 }
 
 # Processes that belong to the run folder, found by its name, which is unique: also one that was just starting when
