@@ -17,7 +17,7 @@ import tempfile
 GIB = 1 << 30
 POINTS = {
     "size": [GIB << shift for shift in range(0, 17, 2)],
-    "snapshots": [2, 5, 10, 20, 50, 100, 200, 500, 1000],
+    "snapshots": [2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000],
     "volumes": [1, 2, 4, 8, 16, 32, 64],
 }
 QUICK = {"size": [GIB, 64 * GIB, 65536 * GIB], "snapshots": [2, 20, 100], "volumes": [1, 4, 16]}
@@ -31,16 +31,16 @@ FIGURES = {
     "size": {
         "first copy, s": "first_seconds", "increment, s": "increment_seconds", "verification, s": "verify_seconds",
         "64 reads, s": "read_seconds", "difference, s": "diff_seconds", "memory beyond rest, MiB": "peak_mib_beyond_rest",
-        "objects": "objects", "first copy: metadata, KiB": "first_metadata", "increment: metadata, KiB": "increment_metadata",
+        "sweep, s": "sweep_seconds", "objects": "objects", "first copy: metadata, KiB": "first_metadata", "increment: metadata, KiB": "increment_metadata",
     },
     "snapshots": {
         "increment, s": "increment_seconds", "64 reads, s": "read_seconds", "difference, s": "diff_seconds",
-        "deletion, s": "delete_seconds", "memory beyond rest, MiB": "peak_mib_beyond_rest",
+        "deletion, s": "delete_seconds", "sweep, s": "sweep_seconds", "memory beyond rest, MiB": "peak_mib_beyond_rest",
         "objects": "objects", "increment: metadata, KiB": "increment_metadata",
     },
     "volumes": {
         "all of them, s": "seconds", "each, s": "seconds_each", "memory beyond rest, MiB": "peak_mib_beyond_rest",
-        "objects": "objects",
+        "objects": "objects", "each: metadata, KiB": "each_metadata",
     },
 }
 COLOURS = ["#1b6ca8", "#c8553d", "#2a9d5c", "#8d5fb0", "#b8860b", "#444444", "#d16ba5", "#4aa5a5", "#7a7a2a"]

@@ -7,6 +7,7 @@ first round warms up and does not count. Ratios are taken within a round; the ta
   null       nbdcopy to nowhere: what only reading costs
   qemu-img   qemu-img convert -c to zstd qcow2, out of order, 16 requests (no fsync, no digest, no encryption)
   restic     restic backup from the raw file itself, not over NBD
+  rustic     rustic backup of the same, in chunks of 64 KiB, as ours are (only if --rustic names it)
   godwit     a run of a replication job through a real `godwit serve`: read, digest, compress, encrypt, fsync, verify,
              commit; its time is the run's own record from started to completed
 
@@ -41,24 +42,31 @@ import parts
 import targets
 
 RESTIC = {"RESTIC_PASSWORD": "bench"}
+RUSTIC = {"RUSTIC_PASSWORD": "bench"}
+TOOLS = ["null", "nbdcopy", "qemu-img", "restic", "rustic", "godwit"]
 
 
 class Round:
     """One round over one disk, in a folder that goes when the round ends."""
 
-    def __init__(self, stack: contextlib.ExitStack, binary: str, cache: pathlib.Path, disk: pathlib.Path):
+    def __init__(self, stack: contextlib.ExitStack, arguments, disk: pathlib.Path):
         # A short path for sockets; disks lie in the cache, which is on a real disk.
         self.folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gwb", dir="/tmp")))
-        self.work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="round", dir=cache)))
+        self.work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="round", dir=arguments.cache)))
         self.disk = self.work / "disk.raw"
-        self.binary = binary
+        self.binary = arguments.godwit
         subprocess.run(["cp", "--sparse=always", str(disk), str(self.disk)], check=True)
         self.source = parts.Source(self.folder, self.disk)
         stack.callback(self.source.end)
         self.source.ready()
         self.repository = self.work / "restic"
         parts.run_peer(self.source, ["restic", "-q", "-r", str(self.repository), "init"], RESTIC)
-        self.godwit = parts.Godwit(binary, self.work, self.source)
+        self.rustics = [arguments.rustic, "--no-cache", "--log-level", "warn", "-r", str(self.work / "rustic")]
+        self.has_rustic = arguments.rustic is not None
+        if self.has_rustic:
+            chunks = ["--set-chunker", "fixed_size", "--set-chunk-size", "64KiB"]
+            parts.run_peer(self.source, [*self.rustics, "init", *chunks], RUSTIC)
+        self.godwit = parts.Godwit(self.binary, self.work, self.source)
         stack.callback(self.godwit.end)
         self.godwit.ready()
 
@@ -80,8 +88,18 @@ class Round:
         measure.stored = parts.used_bytes(self.repository) - before
         return measure
 
+    def rustic(self) -> parts.Measure:
+        repository = self.work / "rustic"
+        before = parts.used_bytes(repository)
+        measure = parts.run_peer(self.source, [*self.rustics, "backup", "--no-scan", str(self.disk)], RUSTIC)
+        measure.stored = parts.used_bytes(repository) - before
+        return measure
+
     def tools(self) -> dict:
-        return {"null": self.null, "qemu-img": self.qemu_img, "restic": self.restic, "godwit": self.godwit.replicate}
+        peers = {"null": self.null, "qemu-img": self.qemu_img, "restic": self.restic}
+        if self.has_rustic:
+            peers["rustic"] = self.rustic
+        return {**peers, "godwit": self.godwit.replicate}
 
     def nbdcopy(self) -> parts.Measure:
         out = self.work / "copy.raw"
@@ -130,7 +148,7 @@ def measure_disk(arguments, name: str, disk: pathlib.Path) -> tuple[dict[str, li
     for turn in range(arguments.rounds + 1):
         say(f"disk {name}, " + (f"round {turn} of {arguments.rounds}" if turn else "warm-up"))
         with contextlib.ExitStack() as stack:
-            one = Round(stack, arguments.godwit, arguments.cache, disk)
+            one = Round(stack, arguments, disk)
             results = {name: one.measure(turn)}
             results[f"{name} out"] = one.measure_export()
             if name == "D":
@@ -165,7 +183,7 @@ def summary(case: str, rounds: list) -> list[dict]:
         row["wall_to_godwit"] = median_ratio(rounds, tool, "godwit", "wall")
         row["cpu_to_godwit"] = median_ratio(rounds, tool, "godwit", "cpu")
         rows.append(row)
-    return sorted(rows, key=lambda row: ["null", "nbdcopy", "qemu-img", "restic", "godwit"].index(row["tool"]))
+    return sorted(rows, key=lambda row: TOOLS.index(row["tool"]))
 
 
 def print_table(rows: list[dict]) -> None:
@@ -206,6 +224,7 @@ def read_arguments():
     parser.add_argument("--full", action="store_true", help="the large disks")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count")
     parser.add_argument("--costs", required=True, help="the example of godwit-control (./dev bench fills this in)")
+    parser.add_argument("--rustic", help="the binary of rustic (./dev bench --full fills this in)")
     parser.add_argument("--only", choices=["D", "R", "control"], help="one disk, or the decision line, only")
     return parser.parse_args()
 

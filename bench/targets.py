@@ -3,6 +3,7 @@ verification adds is a row of its own.
 
 Alone it says the same of an earlier measurement: python3 bench/targets.py bench/results/FILE.json"""
 
+import contextlib
 import json
 import pathlib
 import statistics
@@ -27,6 +28,7 @@ TARGETS = [
     ("D", "copy ÷ null", 3.1, False, over_null),
     ("D", "CPU of copy and verification ÷ null's", 3.5, False, lambda m: m["godwit"]["cpu"] / m["null"]["cpu"]),
     ("D", "restic ÷ copy", 3.5, True, peer_over("restic")),
+    ("D", "rustic ÷ copy", 3.7, True, peer_over("rustic")),
     ("D", "restic's CPU ÷ ours, verification included", 4.0, True, lambda m: m["restic"]["cpu"] / m["godwit"]["cpu"]),
     ("D", "qemu-img ÷ copy", 1.75, True, peer_over("qemu-img")),
     ("D", "stored ÷ read", 0.47, False, lambda m: m["godwit"]["stored"] / m["godwit"]["read"]),
@@ -41,12 +43,12 @@ TARGETS = [
 
 
 def rows(rounds: dict[str, list], changed: dict[str, int]) -> list[dict]:
-    """One row for each target of a case that was measured: medians of the rounds' own ratios."""
-    found = [
-        {"case": case, "figure": figure, "wanted": wanted, "least": least, "is": statistics.median(map(ratio, rounds[case]))}
-        for case, figure, wanted, least, ratio in TARGETS
-        if case in rounds
-    ]
+    """One row for each target of a case and a peer that were measured: medians of the rounds' own ratios."""
+    found = []
+    for case, figure, wanted, least, ratio in TARGETS:
+        with contextlib.suppress(KeyError):
+            value = statistics.median(map(ratio, rounds[case]))
+            found.append({"case": case, "figure": figure, "wanted": wanted, "least": least, "is": value})
     for case, blocks in changed.items():
         for figure, wanted in (("read", 1.0), ("stored", 1.02)):
             ratio = statistics.median(m["godwit"][figure] / blocks for m in rounds[case])

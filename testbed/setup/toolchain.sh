@@ -75,6 +75,19 @@ setup_s3_server() {
     printf '%s' "$S3_SERVER" >"$stamp"
 }
 
+RUSTIC=0.11.4
+
+# A peer of the large measurements that Debian has no package of. Without features: only folders are written to.
+setup_rustic() {
+    local folder=$TOOLS/rustic
+    BENCH_RUSTIC=$folder/bin/rustic
+    [ "$("$BENCH_RUSTIC" --version 2>/dev/null)" != "rustic $RUSTIC" ] || return 0
+    note "building rustic $RUSTIC into the cache: it takes some minutes"
+    quietly rustic env CARGO_TARGET_DIR="$folder/target" \
+        cargo install rustic-rs --version "$RUSTIC" --locked --no-default-features --root "$folder"
+    rm -rf "$folder/target"
+}
+
 # The oldest Node that the client for JavaScript is driven with.
 NODE_OLDEST=20.19
 
