@@ -6,7 +6,6 @@ export const servers = {
   import: 'Import server catalog',
   reimport: 'Re-import server catalog',
   importing: 'Importing',
-  importStarted: 'The catalog is being imported from the connectors.',
   importFailed: 'The catalog was not imported',
   imported: (n: number) => `The catalog is imported: ${plural(n, 'server')}.`,
   heardOf: (heard: number, all: number, servers: number) => `${heard} of ${plural(all, 'connector')} heard of, ${plural(servers, 'server')} so far`,

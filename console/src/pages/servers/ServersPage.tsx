@@ -25,7 +25,7 @@ import { connectorsQuery } from '../connectors/query';
 import { jobsQuery } from '../jobs/query';
 import { createJobFor } from '../wizard/chosen';
 import { type ServerRow, whyNoJobs } from './actions';
-import { importMessage } from './import';
+import { hasEnded, importMessage } from './import';
 import { type Catalog, serversQuery } from './query';
 import { useImportNotice } from './useImportNotice';
 
@@ -70,7 +70,7 @@ export function ServersPage() {
   }, [catalog.data, jobs.data]);
   const chosen = useMemo(() => (rows ?? []).filter((row) => selected.includes(row.server.serverId)), [rows, selected]);
   const importing = catalog.data?.status === 'IMPORTING';
-  useToldWhenImported(importing, catalog.data);
+  useToldWhenImported(catalog.data);
   const notice = useImportNotice(catalog.data);
 
   const noConnectors = connectors.data?.length === 0;
@@ -79,7 +79,6 @@ export function ServersPage() {
   const startImport = async () => {
     try {
       await call('sms:ImportServerCatalog', {});
-      tell({ id: 'import', type: 'in-progress', content: t.importStarted });
       cache.invalidate(['catalog']);
     } catch (thrown) {
       tellError(t.importFailed, asApiError(thrown));
@@ -152,10 +151,10 @@ export function ServersPage() {
 }
 
 /** An import goes on in the background, also of somebody else: say so when it is done. */
-function useToldWhenImported(importing: boolean, catalog: Catalog | undefined): void {
-  const was = useRef(importing);
+function useToldWhenImported(catalog: Catalog | undefined): void {
+  const before = useRef(catalog);
   useEffect(() => {
-    if (was.current && !importing) tell({ id: 'import', ...importMessage(catalog?.lastImport, catalog?.servers.length ?? 0) });
-    was.current = importing;
-  }, [importing, catalog]);
+    if (catalog && hasEnded(before.current, catalog)) tell({ id: 'import', ...importMessage(catalog.lastImport, catalog.servers.length) });
+    before.current = catalog;
+  }, [catalog]);
 }

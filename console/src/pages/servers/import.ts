@@ -2,6 +2,7 @@
 
 import type { CatalogImport, CatalogImportFailure, ServerCatalogStatus } from '../../api/generated/shapes';
 import { servers as t } from '../../strings/servers';
+import type { Catalog } from './query';
 
 /** How far an import is, in percent of the connectors that were heard of. Before it has begun nothing is known. */
 export function importProgress(lastImport: CatalogImport | undefined): { percent: number; text: string | undefined } {
@@ -17,6 +18,15 @@ export function importWarning(status: ServerCatalogStatus, lastImport: CatalogIm
   if (status === 'IMPORTING' || !lastImport || lastImport.failed === 0) return undefined;
   const { connectors, answered, failed, failures } = lastImport;
   return { header: answered === 0 ? t.nobodyAnswered : t.someFailed(failed, connectors), failures, more: failed - failures.length };
+}
+
+type Known = Pick<Catalog, 'status' | 'lastImport'>;
+
+/** Whether an import has ended between two looks at the catalog, be it one that no look saw at work. */
+export function hasEnded(before: Known | undefined, now: Known): boolean {
+  if (!before || now.status === 'IMPORTING') return false;
+  if (before.status === 'IMPORTING') return true;
+  return now.lastImport?.endedOn !== undefined && now.lastImport.beganOn !== before.lastImport?.beganOn;
 }
 
 /** What is told at the end of an import. Who gave no servers is said on the page itself. */
