@@ -7,7 +7,7 @@ import type { ImageDescription } from '../../api/generated/shapes';
 import { rate } from '../../components/format';
 import { dismiss, tell, tellError } from '../../state/messages';
 import { images } from '../../strings/images';
-import { openFile } from './files';
+import { copyTime, openFile, type Saving } from './files';
 import { exportVolume, type Format } from './transfer';
 
 const t = images.exporting;
@@ -48,7 +48,7 @@ export async function startExport(image: ImageDescription, volume: number, forma
     show(0, 0);
     await exportVolume(image.imageId, volume, format, target.sink, show, abort.signal);
     const saved = await target.finish();
-    if (saved) save(name, saved.url);
+    if (saved) save(name, saved);
     tell({ id, type: 'success', content: t.done(name) });
   } catch (thrown) {
     await target.abort().catch(() => undefined);
@@ -60,9 +60,11 @@ export async function startExport(image: ImageDescription, volume: number, forma
   }
 }
 
-function save(name: string, url: string): void {
+/** The browser copies the file to where its downloads go. Then nobody needs the first copy. */
+function save(name: string, { url, size, discard }: Saving): void {
   const link = document.createElement('a');
   link.href = url;
   link.download = name;
   link.click();
+  setTimeout(() => void discard().catch(() => undefined), copyTime(size));
 }
