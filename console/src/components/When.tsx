@@ -1,19 +1,19 @@
 // A time: how far away it is, and exactly when. Relative times go by the service's clock.
 
 import { useNow } from '../state/clock';
-import { absolute, duration, relative } from './format';
+import { absolute, duration, relative, short } from './format';
 
 type Props = {
   time: number | undefined;
   /** What stands there if there is no time. */
   otherwise?: string;
-  /** Both forms are written out. */
-  both?: boolean;
+  /** Both forms are written out; `short`: day and minute are enough, as in a table. */
+  both?: boolean | 'short';
 };
 
 export function When({ time, otherwise = '–', both = false }: Props) {
   if (time === undefined) return <>{otherwise}</>;
-  return both ? <Both time={time} /> : <Relative time={time} />;
+  return both ? <Both time={time} exactly={both === 'short' ? short(time) : absolute(time)} /> : <Relative time={time} />;
 }
 
 function Relative({ time }: { time: number }) {
@@ -25,11 +25,11 @@ function Relative({ time }: { time: number }) {
   );
 }
 
-function Both({ time }: { time: number }) {
+function Both({ time, exactly }: { time: number; exactly: string }) {
   const now = useNow();
   return (
-    <time dateTime={new Date(time * 1000).toISOString()}>
-      {relative(time, now)} <span className="gw-quiet">({absolute(time)})</span>
+    <time dateTime={new Date(time * 1000).toISOString()} title={absolute(time)}>
+      {relative(time, now)} <span className="gw-quiet">({exactly})</span>
     </time>
   );
 }

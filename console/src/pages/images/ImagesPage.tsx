@@ -2,7 +2,7 @@
 
 import Button from '@cloudscape-design/components/button';
 import ButtonDropdown from '@cloudscape-design/components/button-dropdown';
-import { useMemo, useState } from 'react';
+import { useEffect, useMemo, useState } from 'react';
 import { call } from '../../api/client';
 import { asApiError } from '../../api/errors';
 import type { ImageDescription } from '../../api/generated/shapes';
@@ -26,6 +26,7 @@ import { common } from '../../strings/common';
 import { images as t } from '../../strings/images';
 import { imagesQuery } from './query';
 import { ExportDialog } from './ExportDialog';
+import { removeLeftovers } from './files';
 import { ImagePanel } from './ImagePanel';
 
 export function VerificationState({ image }: { image: ImageDescription }) {
@@ -43,7 +44,7 @@ const columns: readonly Column<ImageDescription>[] = [
   { id: 'size', header: t.columns.size, value: (image) => image.sizeBytes, unfiltered: true, width: 110, cell: (image) => bytes(image.sizeBytes) },
   { id: 'volumes', header: t.columns.volumes, value: (image) => image.volumes.length, unfiltered: true, width: 115 },
   { id: 'job', header: t.columns.job, value: (image) => image.replicationJobId, width: 180, cell: (image) => <Go to={`/jobs?job=${image.replicationJobId}`}>{image.replicationJobId}</Go> },
-  { id: 'run', header: t.columns.run, value: (image) => image.replicationRunId, width: 180, cell: (image) => <Go to={`/jobs?job=${image.replicationJobId}&tab=history`}>{image.replicationRunId}</Go> },
+  { id: 'run', header: t.columns.run, value: (image) => image.replicationRunId, width: 180, cell: (image) => <Go to={`/jobs?job=${image.replicationJobId}&tab=history&run=${image.replicationRunId}`}>{image.replicationRunId}</Go> },
   { id: 'key', header: t.columns.key, value: (image) => image.keyId, hidden: true, width: 280 },
   { id: 'description', header: t.columns.description, value: (image) => image.description, hidden: true, width: 300 },
 ];
@@ -79,6 +80,7 @@ export default function ImagesPage() {
   const all = useQuery(imagesQuery);
   const [chosen, setChosen] = useParameter('image');
   const [open, setOpen] = useState<'export' | 'delete'>();
+  useEffect(() => void removeLeftovers().catch(() => undefined), []);
   const allows = useAllows();
   const selectedIds = useMemo(() => (chosen === '' ? [] : chosen.split(',')), [chosen]);
   const selected = useMemo(() => (all.data ?? []).filter((image) => selectedIds.includes(image.imageId)), [all.data, selectedIds]);

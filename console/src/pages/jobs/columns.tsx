@@ -32,8 +32,8 @@ export const jobColumns: readonly Column<JobDescription>[] = [
   },
   { id: 'pace', header: t.columns.pace, value: (job) => active(job)?.bytesPerSecond ?? -1, unfiltered: true, width: 100, cell: (job) => rate(active(job)?.bytesPerSecond) },
   {
-    id: 'next', header: t.columns.next, value: (job) => job.nextReplicationRunStartTime ?? Infinity, unfiltered: true, width: 120,
-    cell: (job) => <When time={job.nextReplicationRunStartTime} />,
+    id: 'next', header: t.columns.next, value: (job) => job.nextReplicationRunStartTime ?? Infinity, unfiltered: true, width: 220,
+    cell: (job) => <When time={job.nextReplicationRunStartTime} both="short" />,
   },
   {
     id: 'interval', header: t.columns.interval, value: (job) => (job.intervalMinutes === undefined ? t.once : interval(job.intervalMinutes)), width: 140,
