@@ -10,7 +10,9 @@ const own = () => Date.now() / 1000;
 /** Takes note of what time it is at the service. A small difference is only the way of the message: nothing jumps. */
 export function setServerTime(serverTime: number): void {
   const measured = serverTime - own();
-  if (Math.abs(measured - offset) > 0.75) offset = measured;
+  if (Math.abs(measured - offset) <= 0.75) return;
+  offset = measured;
+  tick();
 }
 
 /** Seconds since 1970 by the service's clock. */
@@ -20,20 +22,26 @@ export function serverNow(): number {
 
 const listeners = new Set<() => void>();
 let timer: ReturnType<typeof setInterval> | undefined;
+/** 0: nobody looked since the clock was last shown. */
 let second = 0;
+
+function tick(): void {
+  second = Math.floor(serverNow());
+  for (const each of listeners) each();
+}
 
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
   timer ??= setInterval(() => {
-    if (document.visibilityState === 'hidden') return;
-    second = Math.floor(serverNow());
-    for (const each of listeners) each();
+    if (document.visibilityState !== 'hidden') tick();
   }, 1000);
   return () => {
     listeners.delete(listener);
     if (listeners.size > 0) return;
     clearInterval(timer);
     timer = undefined;
+    // What is shown next begins with the time that it is then.
+    second = 0;
   };
 }
 
