@@ -1,6 +1,7 @@
 // The only place that speaks HTTP: operations, the session, bytes of images.
 
 import { setServerTime } from '../state/clock';
+import { words } from '../strings/words';
 import { ApiError, SESSION_EXPIRED, UNREACHABLE } from './errors';
 import { type Action, type AnswerOf, type RequestOf, targetOf } from './operations';
 import type { SessionInfo, SignIn } from './session';
@@ -28,7 +29,7 @@ async function send(url: string, init: RequestInit, options: CallOptions = {}): 
     return await fetch(url, { credentials: 'same-origin', cache: 'no-store', ...init, signal });
   } catch (thrown) {
     if (options.signal?.aborted) throw thrown;
-    throw new ApiError(UNREACHABLE, 'The service does not answer. It is asked again as soon as it can be reached.');
+    throw new ApiError(UNREACHABLE, words.unanswered);
   }
 }
 
@@ -36,7 +37,7 @@ async function refusal(response: Response): Promise<ApiError> {
   const retry = Number(response.headers.get('retry-after') ?? NaN);
   const retryAfter = Number.isFinite(retry) ? retry : undefined;
   let code = `HTTP ${response.status}`;
-  let message = `The service answered with status ${response.status}.`;
+  let message = words.answered(response.status);
   try {
     const body = (await response.json()) as { __type?: string; message?: string };
     code = body.__type?.split('#').pop() ?? code;

@@ -16,6 +16,7 @@ import type { Result } from '../state/query';
 import { common } from '../strings/common';
 import { ErrorBox } from './ErrorBox';
 import { filterFromText, filterToText, type FilterQuery } from './filter';
+import { grouped } from './format';
 
 export type Column<T> = {
   id: string;
@@ -145,7 +146,7 @@ export function ResourceTable<T>(props: Props<T>) {
     [columns],
   );
   const display = definitions.map((column) => ({ id: column.id ?? '', visible: preferences.visibleContent?.includes(column.id ?? '') ?? true }));
-  const counter = result.data && (selection === 'multi' && selected.length > 0 ? `(${selected.length}/${rows.length})` : `(${rows.length.toLocaleString('en')})`);
+  const counter = result.data && (selection === 'multi' && selected.length > 0 ? `(${selected.length}/${rows.length})` : `(${grouped(rows.length)})`);
   const rowName = (row: Row<T>) => nameOf?.(row.$item) ?? row.$key;
 
   return (

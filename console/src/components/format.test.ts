@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { absolute, bytes, duration, interval, plural, rate, relative } from './format';
+import { absolute, bytes, duration, grouped, interval, plural, rate, relative, short, zoneName } from './format';
 
 describe('sizes', () => {
   it('have three digits and the unit in which they are read easily', () => {
@@ -29,6 +29,13 @@ describe('times', () => {
   it('are absolute in the zone of the browser, which is named', () => {
     expect(absolute(1_795_407_861)).toMatch(/^23 Nov 2026, \d\d:\d\d:\d\d (CET|GMT\+1)$/);
   });
+  it('are in a zone that is named with its offset then, in winter and in summer', () => {
+    expect(zoneName(Date.UTC(2026, 0, 15) / 1000)).toBe('Europe/Berlin, GMT+1');
+    expect(zoneName(Date.UTC(2026, 6, 15) / 1000)).toBe('Europe/Berlin, GMT+2');
+  });
+  it('have a day and a minute where there is little room', () => {
+    expect(short(Date.UTC(2026, 0, 5, 8, 9, 59) / 1000)).toBe('5 Jan, 09:09');
+  });
   it('last for their two largest units', () => {
     expect([0, 0.4, 59.4, 61, 3_600, 7_500, 90_000].map(duration)).toEqual([
       '0 s', '< 1 s', '59 s', '1 min 1 s', '1 h', '2 h 5 min', '1 d 1 h',
@@ -39,6 +46,10 @@ describe('times', () => {
       'every hour', 'every 12 hours', 'every 90 minutes', 'every day', 'every 2 days',
     ]);
   });
+});
+
+it('numbers have their thousands apart', () => {
+  expect([grouped(999), grouped(12_345), grouped(1.2345, 2), grouped(1234.5)]).toEqual(['999', '12,345', '1.23', '1,234.5']);
 });
 
 it('one is one and all else is many', () => {

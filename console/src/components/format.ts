@@ -1,5 +1,7 @@
 // Numbers, sizes and times in words. Pure.
 
+import { words } from '../strings/words';
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** Three digits and a unit: `1.25 GiB`. */
@@ -59,23 +61,23 @@ const STEPS: [number, Intl.RelativeTimeFormatUnit][] = [
 const SECONDS: Record<string, number> = {
   second: 1, minute: 60, hour: 3_600, day: 86_400, month: 86_400 * 30, year: 86_400 * 365,
 };
-const relativeFormat = new Intl.RelativeTimeFormat('en', { numeric: 'always' });
+const relativeFormat = new Intl.RelativeTimeFormat(words.language, { numeric: 'always' });
 
 /** How far a time is from now, by the same clock: `3 minutes ago`, `in 2 hours`. */
 export function relative(time: number, now: number): string {
   const difference = time - now;
   const size = Math.abs(difference);
-  if (size < 5) return difference <= 0 ? 'just now' : 'in a moment';
+  if (size < 5) return difference <= 0 ? words.now : words.soon;
   const [, unit] = STEPS.find(([below]) => size < below) ?? [0, 'year' as const];
   const count = Math.trunc(difference / (SECONDS[unit] ?? 1));
   return relativeFormat.format(count, unit);
 }
 
-const absoluteFormat = new Intl.DateTimeFormat('en-GB', {
+const absoluteFormat = new Intl.DateTimeFormat(words.dates, {
   year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit',
   timeZoneName: 'short',
 });
-const shortFormat = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+const shortFormat = new Intl.DateTimeFormat(words.dates, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 
 /** Date, time and zone of the browser. */
 export const absolute = (time: number) => absoluteFormat.format(time * 1000);
@@ -86,20 +88,23 @@ export const short = (time: number) => shortFormat.format(time * 1000);
 /** `Europe/Berlin, GMT+1` */
 export function zoneName(time: number): string {
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-  const parts = new Intl.DateTimeFormat('en-GB', { timeZoneName: 'shortOffset' }).formatToParts(time * 1000);
+  const parts = new Intl.DateTimeFormat(words.dates, { timeZoneName: 'shortOffset' }).formatToParts(time * 1000);
   const offset = parts.find((part) => part.type === 'timeZoneName')?.value ?? '';
   return offset === '' || offset === timeZone ? timeZone : `${timeZone}, ${offset}`;
 }
 
 /** `every 12 hours` */
 export function interval(minutes: number): string {
-  const [count, unit] = minutes % 1440 === 0 ? [minutes / 1440, 'day'] : minutes % 60 === 0 ? [minutes / 60, 'hour'] : [minutes, 'minute'];
-  return count === 1 ? `every ${unit}` : `every ${count} ${unit}s`;
+  if (minutes % 1440 === 0) return words.every.day(minutes / 1440);
+  return minutes % 60 === 0 ? words.every.hour(minutes / 60) : words.every.minute(minutes);
 }
+
+/** `12,345` */
+export const grouped = (count: number, digits?: number) => count.toLocaleString(words.language, digits === undefined ? undefined : { maximumFractionDigits: digits });
 
 /** `1 server`, `2 servers` */
 export function plural(count: number, one: string, many = `${one}s`): string {
-  return `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
+  return `${grouped(count)} ${count === 1 ? one : many}`;
 }
 
 export const percent = (part: number, whole: number) => (whole <= 0 ? 0 : Math.min(100, Math.max(0, (100 * part) / whole)));

@@ -1,6 +1,7 @@
 // How states are called: the words of the seed service's console, which filters understand too. Pure.
 
 import type { ConnectorDescription, JobDescription, ReplicationJobState, ReplicationRunState, RunDescription, VerificationState } from '../api/generated/shapes';
+import { words } from '../strings/words';
 
 export type Tone = 'success' | 'error' | 'warning' | 'info' | 'in-progress' | 'pending' | 'stopped' | 'loading';
 
@@ -42,7 +43,7 @@ export const jobTone = (job: Pick<JobDescription, 'state'>): Tone => JOB_TONES[j
 export const runTone = (run: Pick<RunDescription, 'state'>): Tone => RUN_TONES[run.state];
 export const verificationTone = (state: VerificationState): Tone => VERIFICATION_TONES[state];
 /** Nobody asked for a verification: that is the one of the run that made the image. */
-export const verificationName = (state: VerificationState) => (state === 'UNVERIFIED' ? 'By its run' : displayCase(state));
+export const verificationName = (state: VerificationState) => (state === 'UNVERIFIED' ? words.byItsRun : displayCase(state));
 export const connectorTone = (connector: Pick<ConnectorDescription, 'status'>): Tone =>
   connector.status === 'HEALTHY' ? 'success' : 'error';
 
@@ -60,15 +61,6 @@ export function runSeconds(run: Pick<RunDescription, 'startedOn' | 'completedTim
   return run.startedOn === undefined ? undefined : Math.max(0, (run.completedTime ?? now) - run.startedOn);
 }
 
-export const PLATFORMS: Record<string, string> = {
-  LINUX: 'Linux',
-  WINDOWS_SERVER: 'Windows server',
-  WINDOWS_CLIENT: 'Windows client',
-};
+export const platformName = (platform: string | undefined) => (platform === undefined ? words.unknown : (words.platforms[platform] ?? platform));
 
-export const platformName = (platform: string | undefined) => (platform === undefined ? 'Unknown' : (PLATFORMS[platform] ?? platform));
-
-export const CONSISTENCIES: Record<string, string> = {
-  CRASH: 'As after a power cut',
-  FILE_SYSTEM: 'File systems frozen',
-};
+export const consistencyName = (consistency: string) => words.consistencies[consistency] ?? consistency;

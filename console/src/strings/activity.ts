@@ -1,3 +1,5 @@
+import { grouped } from '../components/format';
+
 export const activity = {
   title: 'Activity',
   notifications: {
@@ -35,7 +37,7 @@ export const activity = {
     outcomes: { any: 'Any', OK: 'OK', FAILED: 'Failed' },
     more: 'Show older records',
     verify: 'Verify the trail',
-    intact: (records: number, last: number) => `Nothing was changed: ${records.toLocaleString('en')} records are in order, up to number ${last}.`,
+    intact: (records: number, last: number) => `Nothing was changed: ${grouped(records)} records are in order, up to number ${last}.`,
     broken: (number: number) => `The trail is broken at record ${number}`,
     hash: 'Hash of the last record',
     verifyFailed: 'The trail could not be verified',

@@ -1,5 +1,7 @@
 // Words that many pages use. All English text is in this folder.
 
+import { grouped } from '../components/format';
+
 export const common = {
   product: 'Godwit',
   loading: 'Loading',
@@ -26,7 +28,7 @@ export const common = {
   table: {
     filter: (many: string) => `Find ${many}`,
     use: (text: string) => `Use: “${text}”`,
-    matches: (count: number) => (count === 1 ? '1 match' : `${count.toLocaleString('en')} matches`),
+    matches: (count: number) => (count === 1 ? '1 match' : `${grouped(count)} matches`),
     noMatch: 'No matches',
     noMatchHint: 'Nothing fits this filter.',
     clearFilter: 'Clear filter',

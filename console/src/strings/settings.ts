@@ -56,7 +56,7 @@ export const settings = {
     columns: { id: 'Key ID', aliases: 'Aliases', state: 'State', version: 'Version', rotated: 'Rotated', description: 'Description', created: 'Created', arn: 'ARN', default: 'Default' },
     create: 'Create key', rotate: 'Rotate', enable: 'Enable', disable: 'Disable', makeDefault: 'Make it the default', edit: 'Edit description', alias: 'Add alias', deleteAlias: 'Delete alias', actions: 'Actions',
     defaultMark: 'Default key',
-    aliasLabel: 'Alias', aliasHint: 'alias/ and a name.', aliasNeeded: 'It begins with alias/.', description: 'Description',
+    aliasLabel: 'Alias', aliasHint: 'alias/ and a name.', aliasNeeded: 'It begins with alias/.', aliasExample: 'alias/payroll', description: 'Description',
     created: 'The key was created.', rotated: (version: number) => `The key has version ${version} now: new data is encrypted under it.`, changed: 'The key was changed.',
     rotateHint: 'New data is encrypted under the new version. What is older stays as it is and stays readable.',
     disableHint: 'Runs with this key fail, and its images cannot be verified, exported or read, until it is enabled again. The store frees nothing meanwhile.',

@@ -1,4 +1,4 @@
-import { plural } from '../components/format';
+import { grouped, plural } from '../components/format';
 
 export const wizard = {
   title: 'Create replication job',
@@ -46,7 +46,9 @@ export const wizard = {
   now: 'Immediately',
   later: 'At a later date and time',
   date: 'Date',
+  dateForm: 'YYYY/MM/DD',
   time: 'Time',
+  timeForm: 'hh:mm',
   zone: (zone: string) => `In the time zone of this browser (${zone}), up to 30 days ahead.`,
   nextStart: 'Next run',
   nextKeep: 'As scheduled',
@@ -88,7 +90,7 @@ export const wizard = {
   cap: 'Bandwidth cap',
   capHint: 'Such as 20MB/s, or Mon-Fri 08:00-18:00 20MB/s; otherwise none; in Europe/Berlin. Empty: as fast as it goes.',
   errors: {
-    interval: (least: number, most: number) => `Give a whole number from ${least} to ${most.toLocaleString('en')}.`,
+    interval: (least: number, most: number) => `Give a whole number from ${least} to ${grouped(most)}.`,
     date: 'Give a date and a time.',
     past: 'That is in the past. Choose “Immediately”, or a later time.',
     far: 'That is more than 30 days ahead.',

@@ -8,7 +8,7 @@ import SplitPanel from '@cloudscape-design/components/split-panel';
 import Table from '@cloudscape-design/components/table';
 import type { ImageDescription, SnapshotDescription } from '../../api/generated/shapes';
 import { ErrorBox } from '../../components/ErrorBox';
-import { bytes } from '../../components/format';
+import { bytes, grouped } from '../../components/format';
 import { Go } from '../../components/Go';
 import { Id } from '../../components/Id';
 import { When } from '../../components/When';
@@ -45,7 +45,7 @@ function Details({ image }: { image: ImageDescription }) {
           { label: images.columns.verified, value: <When time={verification.verifiedOn} /> },
           { label: images.columns.created, value: <When time={image.createdOn} both /> },
           { label: images.columns.key, value: image.keyId ? <>{image.keyId}{image.keyVersion === undefined ? '' : `, ${t.keyVersion(image.keyVersion)}`}</> : '–' },
-          { label: images.columns.run, value: <Go to={`/jobs?job=${image.replicationJobId}&tab=history`}>{image.replicationRunId}</Go> },
+          { label: images.columns.run, value: <Go to={`/jobs?job=${image.replicationJobId}&tab=history&run=${image.replicationRunId}`}>{image.replicationRunId}</Go> },
           { label: images.columns.job, value: <Go to={`/jobs?job=${image.replicationJobId}`}>{image.replicationJobId}</Go> },
           { label: images.columns.description, value: image.description },
         ]}
@@ -60,7 +60,7 @@ function Details({ image }: { image: ImageDescription }) {
           ariaLabels={{ tableLabel: t.damaged }}
           columnDefinitions={[
             { id: 'volume', header: t.device, cell: (range) => image.volumes[range.volume]?.device ?? range.volume, isRowHeader: true },
-            { id: 'offset', header: t.offset, cell: (range) => range.offset.toLocaleString('en') },
+            { id: 'offset', header: t.offset, cell: (range) => grouped(range.offset) },
             { id: 'length', header: t.length, cell: (range) => bytes(range.length) },
           ]}
         />

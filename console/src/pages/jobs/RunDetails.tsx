@@ -17,7 +17,7 @@ import { bytes, duration, percent, rate } from '../../components/format';
 import { FormModal } from '../../components/FormModal';
 import { Id } from '../../components/Id';
 import { Meter } from '../../components/Meter';
-import { CONSISTENCIES, runSeconds, STAGES, sum } from '../../components/names';
+import { consistencyName, runSeconds, STAGES, sum } from '../../components/names';
 import { RunState } from '../../components/Status';
 import { Since, When } from '../../components/When';
 import { cache } from '../../state/cache';
@@ -94,7 +94,7 @@ function Facts({ run }: { run: RunDescription }) {
           { label: t.read, value: bytes(sum(run, 'bytesRead')) },
           { label: t.sent, value: bytes(sum(run, 'bytesSent')) },
           { label: t.stored, value: bytes(sum(run, 'bytesStored')) },
-          { label: t.consistency, value: run.consistency ? (CONSISTENCIES[run.consistency] ?? run.consistency) : '–' },
+          { label: t.consistency, value: run.consistency ? consistencyName(run.consistency) : '–' },
           { label: t.point, value: <When time={run.pointInTime} /> },
           { label: t.image, value: run.imageId ? <Id id={run.imageId} what={t.image} /> : '–' },
           { label: t.key, value: run.keyId ? `${run.keyId.slice(0, 12)}…${run.keyVersion ? `, ${t.version(run.keyVersion)}` : ''}` : '–' },

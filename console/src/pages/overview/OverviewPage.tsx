@@ -12,7 +12,7 @@ import StatusIndicator from '@cloudscape-design/components/status-indicator';
 import { lazy, Suspense, useMemo } from 'react';
 import type { RunDescription } from '../../api/generated/shapes';
 import { ErrorBox } from '../../components/ErrorBox';
-import { bytes, duration } from '../../components/format';
+import { bytes, duration, grouped } from '../../components/format';
 import { Go } from '../../components/Go';
 import { When } from '../../components/When';
 import { useNow } from '../../state/clock';
@@ -54,6 +54,8 @@ export default function OverviewPage() {
       }),
     [connectors.data, jobs.data, images.data, catalog.data, givenUp.data, store.data, scrub.data],
   );
+  // One button for all that this page is about: what failed is asked for again.
+  const again = () => [connectors, jobs, images, catalog, scrub, givenUp].forEach((each) => each.error && each.again());
   const isNew = images.data?.length === 0;
   const loading = jobs.loading || connectors.loading;
   const names = useMemo(() => new Map(jobs.data?.map((job) => [job.replicationJobId, job.serverName])), [jobs.data]);
@@ -66,7 +68,7 @@ export default function OverviewPage() {
         ) : null}
         <Grid gridDefinition={[{ colspan: { default: 12, s: 7 } }, { colspan: { default: 12, s: 5 } }]}>
           <Container fitHeight header={<Header variant="h2" counter={found.length > 0 ? `(${found.length})` : undefined}>{t.attention}</Header>}>
-            <ErrorBox error={jobs.error ?? connectors.error} what={t.attention} again={jobs.again} />
+            <ErrorBox error={jobs.error ?? connectors.error} what={t.attention} again={again} />
             {loading ? <Spinner /> : <AttentionList found={found} />}
           </Container>
           <Container fitHeight header={<Header variant="h2">{t.day}</Header>}>
@@ -104,7 +106,7 @@ function LastDay({ runs }: { runs: readonly RunDescription[] }) {
   const now = useNow(30);
   const counts = useMemo(() => lastDay(runs, now), [runs, now]);
   const number = (n: number, tone: 'success' | 'error' | 'warning' | 'in-progress') => (
-    <StatusIndicator type={n === 0 ? 'stopped' : tone} colorOverride={n === 0 ? 'grey' : undefined}>{n.toLocaleString('en')}</StatusIndicator>
+    <StatusIndicator type={n === 0 ? 'stopped' : tone} colorOverride={n === 0 ? 'grey' : undefined}>{grouped(n)}</StatusIndicator>
   );
   return (
     <KeyValuePairs

@@ -6,7 +6,7 @@ import SpaceBetween from '@cloudscape-design/components/space-between';
 import Table from '@cloudscape-design/components/table';
 import { useMemo } from 'react';
 import type { StoreUsePoint } from '../../api/generated/shapes';
-import { absolute, bytes, short } from '../../components/format';
+import { absolute, bytes, grouped, short } from '../../components/format';
 import { overview as t } from '../../strings/overview';
 import { areasOf, COLOURS, PARTS, partsThen, rowsOf, scaleOf } from './use';
 
@@ -46,7 +46,7 @@ export default function UseChart({ points }: { points: readonly StoreUsePoint[] 
             { id: 'at', header: t.use.when, cell: (row) => absolute(row.at), isRowHeader: true },
             { id: 'all', header: t.use.total, cell: (row) => bytes(row.bytes) },
             ...PARTS.map((part) => ({ id: part, header: t.storeKinds[part], cell: (row: StoreUsePoint) => bytes(partsThen(row)[part]) })),
-            { id: 'packs', header: t.use.packs, cell: (row) => row.packs.toLocaleString('en') },
+            { id: 'packs', header: t.use.packs, cell: (row) => grouped(row.packs) },
           ]}
         />
       </ExpandableSection>
@@ -54,4 +54,4 @@ export default function UseChart({ points }: { points: readonly StoreUsePoint[] 
   );
 }
 
-const axis = (value: number) => value.toLocaleString('en', { maximumFractionDigits: 2 });
+const axis = (value: number) => grouped(value, 2);

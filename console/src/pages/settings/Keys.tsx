@@ -111,7 +111,7 @@ function CreateKey({ close }: { close: () => void }) {
     >
       {(errors) => (
         <>
-          <FormField label={t.aliasLabel} constraintText={t.aliasHint} errorText={errors.alias}><Input value={alias} placeholder="alias/payroll" onChange={({ detail }) => setAlias(detail.value)} autoFocus /></FormField>
+          <FormField label={t.aliasLabel} constraintText={t.aliasHint} errorText={errors.alias}><Input value={alias} placeholder={t.aliasExample} onChange={({ detail }) => setAlias(detail.value)} autoFocus /></FormField>
           <FormField label={t.description} errorText={errors.description}><Input value={description} onChange={({ detail }) => setDescription(detail.value)} /></FormField>
         </>
       )}
@@ -138,7 +138,7 @@ function KeyDialog({ of: key, open, close }: { of: KeyDescription; open: Open; c
     case 'alias':
       return (
         <FormModal title={t.alias} verb={common.save} members={['alias'] as const} check={() => aliasProblem(text)} close={close} act={async () => { await call('godwit:CreateAlias', { keyId, alias: text.trim() }); done('keys', t.changed); }}>
-          {(errors) => <FormField label={t.aliasLabel} constraintText={t.aliasHint} errorText={errors.alias}><Input value={text} placeholder="alias/payroll" onChange={({ detail }) => setText(detail.value)} autoFocus /></FormField>}
+          {(errors) => <FormField label={t.aliasLabel} constraintText={t.aliasHint} errorText={errors.alias}><Input value={text} placeholder={t.aliasExample} onChange={({ detail }) => setText(detail.value)} autoFocus /></FormField>}
         </FormModal>
       );
     case 'delete-alias':

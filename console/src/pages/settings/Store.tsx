@@ -11,7 +11,7 @@ import { asApiError } from '../../api/errors';
 import type { PackCount, SweepState } from '../../api/generated/shapes';
 import { ActionButton } from '../../components/ActionButton';
 import { ErrorBox } from '../../components/ErrorBox';
-import { bytes, percent } from '../../components/format';
+import { bytes, grouped, percent } from '../../components/format';
 import { Meter } from '../../components/Meter';
 import { displayCase, type Tone } from '../../components/names';
 import { Status } from '../../components/Status';
@@ -74,7 +74,7 @@ function Content() {
         ariaLabels={{ tableLabel: t.title }}
         columnDefinitions={[
           { id: 'what', header: t.columns.what, cell: (row) => t.rows[row.id], isRowHeader: true },
-          { id: 'packs', header: t.columns.packs, cell: (row) => row.packs.toLocaleString('en') },
+          { id: 'packs', header: t.columns.packs, cell: (row) => grouped(row.packs) },
           { id: 'bytes', header: t.columns.bytes, cell: (row) => bytes(row.bytes) },
           { id: 'oldest', header: t.columns.oldest, cell: (row) => <When time={row.oldest} /> },
         ]}

@@ -120,11 +120,11 @@ function StartTime({ form, change, errors }: Props) {
             const wanted = day(date.getTime() / 1000);
             return wanted >= day(serverNow()) && wanted <= day(serverNow() + LONGEST_LEAD);
           }}
-          placeholder="YYYY/MM/DD"
+          placeholder={t.dateForm}
           ariaLabel={t.date}
           openCalendarAriaLabel={(selected) => (selected ? `${t.date}: ${selected}` : t.date)}
         />
-        <TimeInput format="hh:mm" placeholder="hh:mm" value={form.time} onChange={({ detail }) => change({ time: detail.value })} ariaLabel={t.time} />
+        <TimeInput format="hh:mm" placeholder={t.timeForm} value={form.time} onChange={({ detail }) => change({ time: detail.value })} ariaLabel={t.time} />
       </SpaceBetween>
     </FormField>
   );
