@@ -101,6 +101,19 @@ describe('what was read from the service', () => {
     expect(read).toHaveBeenCalledTimes(2);
   });
 
+  it('is not held back for long because reading it once took long', async () => {
+    let takes = 8_000;
+    const read = vi.fn(() => new Promise<number>((resolve) => setTimeout(() => resolve(1), takes)));
+    cache.watch({ key: 'a', kinds: ['jobs'], read }, () => {});
+    await settle(takes);
+    takes = 50;
+    cache.invalidate(['jobs']);
+    await settle(1_000);
+    expect(read).toHaveBeenCalledTimes(1);
+    await settle(500);
+    expect(read).toHaveBeenCalledTimes(2);
+  });
+
   it('says what has changed to whoever reads it', async () => {
     const read = vi.fn<Query<number>['read']>(() => Promise.resolve(1));
     cache.watch({ key: 'a', kinds: ['jobs', 'runs'], read }, () => {});

@@ -47,6 +47,9 @@ const PAUSE = 400;
 /** The same, as a multiple of what reading takes: half of nobody's time goes into reading again. */
 const PAUSE_FACTOR = 3;
 
+/** And at most so long, however long that took: what changes is to be seen within two seconds. */
+const LONGEST_PAUSE = 1_200;
+
 /** Milliseconds that something which nobody shows is remembered. */
 const REMEMBERED = 300_000;
 
@@ -133,7 +136,7 @@ export class Cache {
   private refresh(entry: Entry, background: boolean): void {
     if (entry.listeners.size === 0 || entry.known.reading || entry.timer) return;
     if (background && this.isHidden()) return;
-    const pause = Math.max(PAUSE, PAUSE_FACTOR * entry.took);
+    const pause = Math.min(LONGEST_PAUSE, Math.max(PAUSE, PAUSE_FACTOR * entry.took));
     const wait = entry.endedAt + pause - this.now();
     if (wait <= 0) {
       void this.read(entry, background);
