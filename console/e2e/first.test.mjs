@@ -9,6 +9,15 @@ import { choose, row, Scene, signedIn, until, violations, whyNot } from './scene
 
 const run = promisify(execFile);
 
+/** What pages say on which there is nothing yet. */
+const EMPTY = {
+  '/': 'From nothing to the first image',
+  '/servers': 'The catalog is empty',
+  '/jobs': 'No replication jobs',
+  '/images': 'No images',
+  '/activity': 'No notifications',
+};
+
 describe('from nothing to an image', { timeout: 900_000 }, () => {
   let scene;
   let page;
@@ -29,7 +38,13 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     await other.context().close();
   });
 
-  test('a fresh installation leads to the first connector', async () => {
+  test('a fresh installation has pages that say what to do, and leads to the first connector', async () => {
+    for (const [address, says] of Object.entries(EMPTY)) {
+      await page.goto(scene.at(address));
+      await page.getByText(says, { exact: true }).first().waitFor();
+      assert.deepEqual(await violations(page), [], `${address} with nothing on it`);
+    }
+    await page.goto(scene.at('/'));
     await page.getByRole('heading', { name: 'From nothing to the first image' }).waitFor();
     await page.getByRole('button', { name: 'Go: Associate a connector' }).click();
     await page.getByText('No connectors').waitFor();
@@ -56,6 +71,18 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     assert.deepEqual(await violations(page), [], 'the dialog with what was found');
     assert.deepEqual(await scene.asked('connectors', 'list'), [], 'the dialog is open and nothing is associated');
     await form.getByRole('button', { name: 'Test and associate' }).click();
+    await row(page, 'web01').first().waitFor();
+    assert.match(page.url(), /\/console\/servers/);
+  });
+
+  test('from the overview, each step that is next leads to where it is done', async () => {
+    await scene.godwit('servers', 'clear');
+    await page.goto(scene.at('/'));
+    await page.getByRole('button', { name: 'Go: Import the server catalog' }).click();
+    await page.getByRole('button', { name: /import server catalog/i }).first().click();
+    await row(page, 'web01').first().waitFor();
+    await page.goto(scene.at('/'));
+    await page.getByRole('button', { name: 'Go: Create a replication job' }).click();
     await row(page, 'web01').first().waitFor();
     assert.match(page.url(), /\/console\/servers/);
   });
@@ -97,6 +124,7 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     await page.getByLabel('Interval', { exact: true }).first().fill('99');
     await page.getByRole('button', { name: 'Next' }).click();
     await page.getByText('Give a whole number from 1 to 24.').waitFor();
+    assert.deepEqual(await violations(page), [], 'the second page, with a refusal');
     await page.getByLabel('Interval', { exact: true }).first().fill('12');
     await page.getByLabel('Recipients').first().fill('nobody');
     await page.getByRole('button', { name: 'Add', exact: true }).click();
@@ -104,26 +132,42 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     await page.getByLabel('Recipients').first().fill('ops@example.org');
     await page.getByRole('button', { name: 'Add', exact: true }).click();
     // Only the service knows what a cap is: its refusal comes back to the field.
-    await page.getByLabel(/^Bandwidth cap/).fill('fast');
+    const cap = page.getByLabel(/^Bandwidth cap/);
+    await cap.fill('fast');
+    assert.equal(await cap.getAttribute('aria-invalid'), null, 'nobody has refused it yet');
     await page.getByRole('button', { name: 'Next' }).click();
     await page.getByRole('button', { name: 'Create job' }).click();
-    await page.getByText(/bandwidthCap/).first().waitFor();
-    await page.getByLabel(/^Bandwidth cap/).fill('');
+    await page.getByText(/1 of 1 jobs were not created/).waitFor();
+    assert.equal(await cap.getAttribute('aria-invalid'), 'true');
+    const refusal = await described(cap);
+    assert.match(refusal, /'fast'/);
+    assert.doesNotMatch(refusal, /bandwidthCap/, 'beside its field it needs no name');
+    // Slow, so that the first run is at work for a while.
+    await cap.fill('1MB/s');
+    assert.equal(await cap.getAttribute('aria-invalid'), null);
     await page.getByRole('button', { name: 'Next' }).click();
     await page.getByText('ops@example.org').waitFor();
+    await page.getByText('1MB/s').waitFor();
+    assert.deepEqual(await violations(page), [], 'the third page');
     await page.getByRole('button', { name: 'Create job' }).click();
     await page.waitForURL(/\/console\/jobs\?job=sms-job-/);
   });
 
-  test('its first run is followed to its image without a reload', async () => {
+  test('its first run is followed from the overview to its image, without a reload', async () => {
+    await page.goto(scene.at('/'));
+    await page.getByRole('button', { name: 'Go: The first image' }).click();
+    await row(page, 'web01').getByText('Active', { exact: true }).first().waitFor();
+    const [job] = await scene.asked('jobs', 'list');
+    await scene.godwit('jobs', 'update', job.job_id, '--cap', 'none');
     await row(page, 'web01').getByText('Completed').first().waitFor();
+    await page.getByRole('checkbox', { name: /Select web01/ }).check({ force: true });
     await page.getByRole('tab', { name: 'Run history' }).click();
     await row(page, 'sms-run-').filter({ hasText: 'Completed' }).first().waitFor();
     assert.deepEqual(page.problems, []);
   });
 
   test('a run on demand is started once more, and what cannot be is said', async () => {
-    assert.match(await whyNot(page, 'Resume replication job'), /only a job that is paused|disabled/);
+    assert.match(await whyNot(page, 'Resume replication job'), /only a job that is paused can be resumed/);
     await choose(page, 'Start replication run');
     await page.getByRole('dialog').getByRole('button', { name: 'Start', exact: true }).click();
     await until('a second image', async () => (await scene.asked('images', 'list')).length === 2);
@@ -146,6 +190,7 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
       await choose(page, 'Export');
       const dialog = page.getByRole('dialog');
       await dialog.getByRole('radio', { name: format }).check({ force: true });
+      if (format === 'raw') assert.deepEqual(await violations(page), [], 'the dialog of the export');
       const [download] = await Promise.all([page.waitForEvent('download'), dialog.getByRole('button', { name: 'Export', exact: true }).click()]);
       const exported = path.join(scene.folder, `console.${format}`);
       await download.saveAs(exported);
@@ -175,6 +220,7 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     await choose(page, 'Delete');
     const dialog = page.getByRole('dialog');
     assert.ok(await dialog.getByRole('button', { name: 'Delete', exact: true }).isDisabled());
+    assert.deepEqual(await violations(page), [], 'the dialog that asks for the name');
     await dialog.getByRole('textbox').fill('delete');
     await dialog.getByRole('button', { name: 'Delete', exact: true }).click();
     await until('the image to go', async () => (await scene.asked('images', 'list')).length === 1);
@@ -187,6 +233,7 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     await choose(page, 'Edit replication job');
     const dialog = page.getByRole('dialog');
     await dialog.getByLabel(/^Description/).fill('nightly');
+    assert.deepEqual(await violations(page), [], 'the dialog of the job');
     await dialog.getByRole('button', { name: 'Save' }).click();
     await until('the change', async () => (await scene.asked('jobs', 'show', job.job_id)).description === 'nightly');
     await choose(page, 'Delete replication job');
@@ -195,3 +242,7 @@ describe('from nothing to an image', { timeout: 900_000 }, () => {
     await until('the job to go', async () => (await scene.asked('jobs', 'show', job.job_id)).state === 'DELETED');
   });
 });
+
+/** What is read out with a field: its hint and what is wrong with it. */
+const described = (field) =>
+  field.evaluate((input) => (input.getAttribute('aria-describedby') ?? '').split(' ').map((id) => document.getElementById(id)?.textContent ?? '').join(' '));
