@@ -34,6 +34,29 @@ describe('all the rest', { timeout: 900_000 }, () => {
     assert.equal(behind.server_id, before.server_id);
   });
 
+  test('an import goes on when its page is left, and nothing is left spinning', async () => {
+    const asked = (request, operation) => request.headers()['x-amz-target']?.endsWith(`.${operation}`);
+    await page.goto(scene.at('/servers'));
+    await row(page, 'web01').first().waitFor();
+    // The page does not come to see the import at work: it is left before the catalog is read again.
+    let leave;
+    const left = new Promise((resolve) => (leave = resolve));
+    await page.route(`${scene.base}/`, async (route) => {
+      if (asked(route.request(), 'DescribeServers')) await left;
+      return route.continue();
+    });
+    const begun = page.waitForResponse((response) => asked(response.request(), 'ImportServerCatalog'));
+    await page.getByRole('button', { name: 'Re-import server catalog' }).first().click();
+    assert.equal((await begun).status(), 200);
+    await page.getByRole('link', { name: 'Replication jobs' }).first().click();
+    await page.getByText('No replication jobs').first().waitFor();
+    leave();
+    await page.unroute(`${scene.base}/`);
+    await until('nothing that spins', async () => (await page.locator('[class*=awsui_spinner]').count()) === 0, 10_000);
+    assert.equal(await page.getByText(/import/i).count(), 0, 'no message of the import stays');
+    assert.deepEqual(page.problems, []);
+  });
+
   test('a job is created and a run begun by keyboard alone', async () => {
     const window = await scene.window();
     await scene.signIn(window, '/servers');

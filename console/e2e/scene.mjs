@@ -33,13 +33,13 @@ export async function until(what, look, patience = PATIENCE) {
 }
 
 export class Scene {
-  /** `settings` is what the settings file says. */
-  static async open({ guest = true, settings = '' } = {}) {
+  /** `settings` is what the settings file says, `guests` how the VMs are called. */
+  static async open({ guest = true, guests = guest ? ['web01'] : [], settings = '' } = {}) {
     // A short path: unix sockets have room for 107 bytes.
     const scene = new Scene(await mkdtemp('/tmp/gw-e2e-'));
     try {
       await writeFile(scene.settings, settings);
-      if (guest) await scene.startGuest();
+      await Promise.all(guests.map((name) => scene.startGuest(name)));
       await scene.startService();
       scene.browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu'] });
     } catch (error) {
@@ -52,23 +52,29 @@ export class Scene {
   constructor(folder) {
     this.folder = folder;
     this.data = path.join(folder, 'data');
+    this.guests = [];
     this.output = '';
   }
 
+  /** Where the sockets of the first guest are. */
   get sockets() {
-    return path.join(this.folder, 'guest');
+    return this.socketsOf('web01');
+  }
+
+  socketsOf(guest) {
+    return path.join(this.folder, guest);
   }
 
   get settings() {
     return path.join(this.folder, 'godwit.toml');
   }
 
-  async startGuest() {
-    const disk = path.join(this.folder, 'disk.qcow2');
+  async startGuest(name) {
+    this.guests.push(name);
+    const disk = path.join(this.folder, `${name}.qcow2`);
     await run('qemu-img', ['convert', '-O', 'qcow2', path.join(GUESTS, 'small.raw'), disk]);
-    await run(path.join(TESTBED, 'start-guest'), [disk, this.sockets, '--name', 'web01']);
-    this.hasGuest = true;
-    const serial = path.join(this.sockets, 'serial.log');
+    await run(path.join(TESTBED, 'start-guest'), [disk, this.socketsOf(name), '--name', name]);
+    const serial = path.join(this.socketsOf(name), 'serial.log');
     await until('the guest to write', async () => /GEN [2-9]/.test(await readFile(serial, 'latin1')));
   }
 
@@ -133,7 +139,7 @@ export class Scene {
   async close() {
     await this.browser?.close();
     await this.stopService();
-    if (this.hasGuest) await run(path.join(TESTBED, 'stop-guest'), [this.sockets]).catch(() => undefined);
+    for (const guest of this.guests) await run(path.join(TESTBED, 'stop-guest'), [this.socketsOf(guest)]).catch(() => undefined);
     await rm(this.folder, { recursive: true, force: true });
   }
 }
