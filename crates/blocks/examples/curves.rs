@@ -17,14 +17,16 @@ use godwit_blocks::replicate::{Ledger, Replicated, Request, replicate};
 use godwit_blocks::snapshot;
 use godwit_blocks::source::{ExtentKind, SourceExtent, VolumeReader};
 use godwit_blocks::store::{BlockStore, FolderStore};
+use godwit_blocks::sweep::{Claims, Course, Limits, Listed, execute, survey};
 use godwit_blocks::verify::{Scope, verify};
 use godwit_model::extent::Extent;
 use godwit_model::failure::Failure;
 use godwit_model::figures::VolumeFigures;
 use godwit_model::id::{PackId, RunId, SnapshotId};
-use godwit_model::time::Timestamp;
+use godwit_model::time::{Millis, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,7 +75,9 @@ async fn by_size(store: &BlockStore, size: u64) -> Outcome<Value> {
     let (_, verify_seconds) = timed(verify(store, &id, Scope::OwnBlocks, &|_, _| {}, &cancel)).await?;
     let (_, read_seconds) = timed(read_some(store, &id, &changed)).await?;
     let (_, diff_seconds) = timed(differing(store, 1, 2)).await?;
+    let (_, sweep_seconds) = timed(swept(store, 1..=2)).await?;
     Ok(json!({
+        "sweep_seconds": sweep_seconds,
         "first_seconds": first_seconds,
         "first_metadata": first.figures.bytes_stored - DATA * BLOCK,
         "increment_seconds": second_seconds,
@@ -100,6 +104,7 @@ async fn by_snapshots(store: &BlockStore, count: u64) -> Outcome<Value> {
     let (_, read_seconds) = timed(read_some(store, &id, &volume)).await?;
     let (_, diff_seconds) = timed(differing(store, last - 1, last)).await?;
     let (_, delete_seconds) = timed(snapshot::delete(store, &SnapshotId::from_bits(1))).await?;
+    let (_, sweep_seconds) = timed(swept(store, 2..=last)).await?;
     let tail = seconds.len().saturating_sub(20);
     Ok(json!({
         "increment_seconds": median(&mut seconds[tail..]),
@@ -107,13 +112,16 @@ async fn by_snapshots(store: &BlockStore, count: u64) -> Outcome<Value> {
         "read_seconds": read_seconds,
         "diff_seconds": diff_seconds,
         "delete_seconds": delete_seconds,
+        "sweep_seconds": sweep_seconds,
     }))
 }
 
 async fn by_volumes(store: &BlockStore, count: u64) -> Outcome<Value> {
     let copies = (1..=count).map(|n| copy(store, u128::from(n), Arc::new(Volume::sparse(64 << 30, n)), None));
-    let (_, seconds) = timed(futures::future::try_join_all(copies)).await?;
-    Ok(json!({ "seconds": seconds, "seconds_each": seconds / count as f64 }))
+    let (copied, seconds) = timed(futures::future::try_join_all(copies)).await?;
+    let stored: u64 = copied.iter().map(|done| done.figures.bytes_stored).sum();
+    let metadata_each = (stored - count * DATA * BLOCK) as f64 / count as f64;
+    Ok(json!({ "seconds": seconds, "seconds_each": seconds / count as f64, "each_metadata": metadata_each }))
 }
 
 /// A mostly empty volume: where there is data, and which.
@@ -222,6 +230,16 @@ async fn differing(store: &BlockStore, old: u128, new: u128) -> Result<(), Failu
         from = diff(&old, &new, at, 1000).await?.next;
     }
     Ok(())
+}
+
+/// A sweep that finds nothing to do but looks at all that there is.
+async fn swept(store: &BlockStore, known: RangeInclusive<u128>) -> Result<(), Failure> {
+    let claims = Claims { snapshots: known.map(SnapshotId::from_bits).collect(), ..Claims::default() };
+    let limits = Limits { staging: Millis::DAY, repack_percent: 50, repack_floor: 1 << 20, repack_bytes: 1 << 30 };
+    let course = Course { cancel: &CancellationToken::new(), used: &|_| {} };
+    let listed = Listed::packs(store).await?;
+    let found = survey(store, listed, &claims, &limits, Timestamp(0), &|_, _| {}, course).await?;
+    execute(store, &found, &|_| {}, course).await.map(drop)
 }
 
 struct NoLedger;

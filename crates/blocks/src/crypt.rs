@@ -221,6 +221,15 @@ mod tests {
     }
 
     #[test]
+    fn digests_say_nothing_to_who_does_not_have_the_key() {
+        let [one, two] = [[3; 32], [4; 32]].map(|data| Keys::derive(id(), &data));
+        assert_eq!(one.block_digest(b"x"), Keys::derive(id(), &[3; 32]).block_digest(b"x"));
+        assert_ne!(one.block_digest(b"x"), two.block_digest(b"x"));
+        assert_ne!(one.block_digest(b"x").0, *blake3::hash(b"x").as_bytes());
+        assert_ne!(one.manifest_code(b"x"), two.manifest_code(b"x"));
+    }
+
+    #[test]
     fn leave_is_taken_from_all_that_hold_the_keys() {
         let leave = Leave::default();
         let (old, new) = (

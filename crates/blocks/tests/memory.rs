@@ -110,9 +110,11 @@ async fn peak<T>(work: impl Future<Output = T>) -> (T, u64) {
     (value, PEAK.load(Ordering::Relaxed).saturating_sub(before) as u64)
 }
 
-async fn copy(store: &BlockStore, n: u128, size: u64, parent: Option<SnapshotId>) -> (SnapshotId, u64) {
-    let volume = Arc::new(Sparse { size, n_data: 128, tracked: parent.is_some() });
-    let request = Request {
+/// Held by who measures: tests of one process share the allocator.
+static MEASURING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn request(n: u128, size: u64, parent: Option<SnapshotId>) -> Request {
+    Request {
         snapshot: SnapshotId::from_bits(n),
         run: RunId::from_bits(n),
         source: "test".to_owned(),
@@ -125,7 +127,19 @@ async fn copy(store: &BlockStore, n: u128, size: u64, parent: Option<SnapshotId>
         staged: Vec::new(),
         figures: VolumeFigures::default(),
         created_at: Timestamp(0),
-    };
+    }
+}
+
+async fn open(folder: &std::path::Path) -> BlockStore {
+    let objects = Arc::new(LocalFileSystem::new_with_prefix(folder).unwrap());
+    let count = AtomicU64::new(1);
+    let entropy = Arc::new(move || u128::from(count.fetch_add(1, Ordering::Relaxed)));
+    BlockStore::open(objects, &MasterKey::new([1; 32]), entropy).await.unwrap()
+}
+
+async fn copy(store: &BlockStore, n: u128, size: u64, parent: Option<SnapshotId>) -> (SnapshotId, u64) {
+    let volume = Arc::new(Sparse { size, n_data: 128, tracked: parent.is_some() });
+    let request = request(n, size, parent);
     let cancel = CancellationToken::new();
     let (done, bytes) = peak(replicate(store, &request, volume, &NoLedger, &|_| {}, &cancel)).await;
     let done = done.unwrap();
@@ -136,11 +150,9 @@ async fn copy(store: &BlockStore, n: u128, size: u64, parent: Option<SnapshotId>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_bounded_from_one_gibibyte_to_64_tebibytes() {
+    let _alone = MEASURING.lock().await;
     let folder = tempfile::tempdir().unwrap();
-    let objects = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-    let count = AtomicU64::new(1);
-    let entropy = Arc::new(move || u128::from(count.fetch_add(1, Ordering::Relaxed)));
-    let store = BlockStore::open(objects, &MasterKey::new([1; 32]), entropy).await.unwrap();
+    let store = open(folder.path()).await;
     for (n, size) in [(1, 1 << 30), (2, 64 << 40)] {
         let (first, bytes) = copy(&store, n * 10, size, None).await;
         assert!(bytes < 64 * MIB, "first copy of {size}: {bytes}");
@@ -157,4 +169,26 @@ async fn memory_is_bounded_from_one_gibibyte_to_64_tebibytes() {
         assert_eq!(extents.next, None);
         assert!(extents.extents.len() >= 128);
     }
+}
+
+/// What one volume may take is not multiplied by how many there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_volumes_at_once_share_one_budget() {
+    const VOLUMES: u64 = 16;
+    const DATA: u64 = 32;
+    let _alone = MEASURING.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let cancel = CancellationToken::new();
+    let copies = (0..VOLUMES).map(|n| {
+        let size = (1 << 30) + n * MIB * DATA;
+        let (store, cancel) = (store.clone(), cancel.clone());
+        async move {
+            let volume = Arc::new(Sparse { size, n_data: DATA, tracked: false });
+            replicate(&store, &request(n.into(), size, None), volume, &NoLedger, &|_| {}, &cancel).await
+        }
+    });
+    let (done, bytes) = peak(futures::future::try_join_all(copies)).await;
+    assert_eq!(done.unwrap().len() as u64, VOLUMES);
+    assert!(bytes < 96 * MIB, "{bytes}");
 }

@@ -35,6 +35,9 @@ pub struct Weather {
     pub stale: u32,
 }
 
+/// All that can go wrong of [`Weather`], as it is counted.
+pub const MISHAPS: [&str; 7] = ["lost", "ambiguous", "full", "undeleted", "unread", "short", "stale"];
+
 /// How the ground breaks its contract, each in so many of a hundred cases.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Lies {
@@ -102,6 +105,8 @@ pub struct State {
     /// Whether something came back that had been deleted or replaced: it may name what is gone since.
     pub is_haunted: bool,
     pub kills: BTreeMap<Step, u64>,
+    /// How often each of [`MISHAPS`] went wrong, and what the ground lied about.
+    pub mishaps: BTreeMap<&'static str, u64>,
     /// The last kill, for whoever reads a failure.
     pub last_kill: String,
     chance: Chance,
@@ -124,6 +129,7 @@ impl Ground {
             spoilt: BTreeSet::new(),
             is_haunted: false,
             kills: BTreeMap::new(),
+            mishaps: BTreeMap::new(),
             last_kill: "none".to_owned(),
             chance,
         };
@@ -185,15 +191,15 @@ impl Ground {
             return Call::Dead;
         }
         let weather = state.weather;
-        if state.chance.percent(weather.full) {
+        if state.befalls("full", weather.full) {
             return Call::Answer(Ended::Full);
         }
-        if state.chance.percent(weather.lost) {
+        if state.befalls("lost", weather.lost) {
             return Call::Answer(Ended::Failed);
         }
         state.change(path, Some(bytes.clone()));
         state.written.insert(path.clone(), bytes);
-        let answer = if state.chance.percent(weather.ambiguous) { Ended::Failed } else { Ended::Done };
+        let answer = if state.befalls("ambiguous", weather.ambiguous) { Ended::Failed } else { Ended::Done };
         Call::Answer(answer)
     }
 
@@ -214,7 +220,7 @@ impl Ground {
             return Call::Dead;
         }
         let percent = state.weather.undeleted;
-        let fails = state.chance.percent(percent);
+        let fails = state.befalls("undeleted", percent);
         if !fails || state.chance.percent(50) {
             state.change(path, None);
         }
@@ -228,7 +234,7 @@ impl Ground {
             return Call::Dead;
         }
         let percent = state.weather.unread;
-        if epoch.is_some() && state.chance.percent(percent) {
+        if epoch.is_some() && state.befalls("unread", percent) {
             return Call::Answer(Err(()));
         }
         Call::Answer(Ok(state.objects.get(path).cloned()))
@@ -244,7 +250,7 @@ impl Ground {
     pub fn come(&self, epoch: Option<u64>, length: usize) -> usize {
         let mut state = self.state();
         let percent = state.weather.short;
-        if epoch.is_some() && length > 1 && state.chance.percent(percent) {
+        if epoch.is_some() && length > 1 && state.befalls("short", percent) {
             return state.chance.below(length);
         }
         length
@@ -258,7 +264,7 @@ impl Ground {
         }
         let mut seen = state.objects.clone();
         let percent = state.weather.stale;
-        if epoch.is_some() && state.chance.percent(percent) {
+        if epoch.is_some() && state.befalls("stale", percent) {
             let missed = 1 + state.chance.below(STALE);
             for change in state.recent.iter().rev().take(missed) {
                 match &change.was {
@@ -300,6 +306,15 @@ impl State {
         true
     }
 
+    /// Whether something goes wrong that does so in so many of a hundred cases.
+    fn befalls(&mut self, mishap: &'static str, percent: u32) -> bool {
+        let befalls = self.chance.percent(percent);
+        if befalls {
+            *self.mishaps.entry(mishap).or_default() += 1;
+        }
+        befalls
+    }
+
     fn change(&mut self, path: &Path, to: Option<Bytes>) {
         self.n_changes += 1;
         let number = self.n_changes;
@@ -330,8 +345,12 @@ impl State {
             }
             let torn = self.chance.percent(self.lies.torn);
             match self.objects.get_mut(&change.path) {
-                Some(object) if torn && change.was.is_none() => object.bytes = torn_of(&object.bytes, &mut self.chance),
+                Some(object) if torn && change.was.is_none() => {
+                    object.bytes = torn_of(&object.bytes, &mut self.chance);
+                    *self.mishaps.entry("torn").or_default() += 1;
+                }
                 _ => {
+                    *self.mishaps.entry("unsynced").or_default() += 1;
                     self.is_haunted |= change.was.is_some();
                     match change.was {
                         Some(was) => self.objects.insert(change.path.clone(), was),

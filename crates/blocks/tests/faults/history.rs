@@ -35,6 +35,8 @@ const IDLE: usize = 60;
 #[derive(Default, Debug)]
 pub struct Tale {
     pub kills: BTreeMap<Step, u64>,
+    /// How often which thing went wrong without a kill, and what a disk lied about.
+    pub mishaps: BTreeMap<&'static str, u64>,
     /// Volumes that were compared with their source.
     pub volumes: usize,
     /// Objects that were spoilt.
@@ -44,6 +46,7 @@ pub struct Tale {
 impl Tale {
     pub fn add(&mut self, other: &Tale) {
         other.kills.iter().for_each(|(step, n)| *self.kills.entry(*step).or_default() += n);
+        other.mishaps.iter().for_each(|(mishap, n)| *self.mishaps.entry(mishap).or_default() += n);
         self.volumes += other.volumes;
         self.spoilt += other.spoilt;
     }
@@ -115,7 +118,8 @@ impl History {
         }
         self.rest().await;
         let state = self.ground.state();
-        Tale { kills: state.kills.clone(), volumes: self.volumes, spoilt: state.spoilt.len() }
+        let (kills, mishaps) = (state.kills.clone(), state.mishaps.clone());
+        Tale { kills, mishaps, volumes: self.volumes, spoilt: state.spoilt.len() }
     }
 
     /// What tells a failure's place.

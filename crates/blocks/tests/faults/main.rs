@@ -18,7 +18,7 @@ mod stage;
 mod step;
 mod upkeep;
 
-use ground::{Ground, Lies, STEPS};
+use ground::{Ground, Lies, MISHAPS, STEPS};
 use history::{History, Tale};
 use step::n_aimed;
 
@@ -64,6 +64,10 @@ fn play_all(seeds: std::ops::Range<u64>, lies: Lies) {
     }
     assert!(all.volumes as u64 > n * KILLS, "hardly anything was read: {all:?}");
     assert_eq!(all.spoilt > 0, lies.unsynced > 0);
+    let told: &[&str] = if lies.unsynced > 0 { &["torn", "unsynced"] } else { &[] };
+    for mishap in MISHAPS.iter().chain(told) {
+        assert!(all.mishaps.contains_key(mishap), "nothing was {mishap}: {all:?}");
+    }
 }
 
 #[test]

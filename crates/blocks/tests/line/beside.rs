@@ -1,4 +1,4 @@
-//! An object store that does something at its nth call: dies for good, or lets a sweep go by.
+//! An object store that does something at its nth call: dies for good, or lets a sweep go by; or at each put.
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 type Deed = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+type Watch = Box<dyn Fn(&Path) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What happens at the call.
 enum At {
@@ -21,6 +22,8 @@ enum At {
     Die,
     /// This is done first, once.
     Do(Mutex<Option<Deed>>),
+    /// This comes before each put.
+    Put(Watch),
 }
 
 /// Passes everything on, and counts.
@@ -47,6 +50,13 @@ impl Counted {
     {
         let what: Deed = Box::new(move || Box::pin(what()));
         Self::new(inner, after, At::Do(Mutex::new(Some(what))))
+    }
+
+    pub fn watching<F>(inner: Arc<dyn ObjectStore>, watch: impl Fn(&Path) -> F + Send + Sync + 'static) -> Arc<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::new(inner, i64::MAX, At::Put(Box::new(move |path| Box::pin(watch(path)))))
     }
 
     /// It happens after so many more calls.
@@ -102,6 +112,9 @@ impl std::fmt::Display for Counted {
 impl ObjectStore for Counted {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.0.pass().await?;
+        if let At::Put(watch) = &self.0.at {
+            watch(path).await;
+        }
         self.0.inner.put_opts(path, payload, options).await
     }
 

@@ -2,21 +2,21 @@
 
 use crate::beside::Counted;
 use crate::stage::{Book, Volume, noise, objects, open, request, run, snapshot_id};
-use crate::sweep::{BLOCK, EARLY, LATE, PACK, check, known, pack_bytes, sweep};
+use crate::sweep::{BLOCK, EARLY, LATE, PACK, check, known, mostly_changed, pack_bytes, sweep, sweep_twice};
 use godwit_blocks::dedup;
 use godwit_blocks::image::{self, ImageManifest, ImageVolume};
 use godwit_blocks::pack::PackSet;
-use godwit_blocks::replicate::Replicated;
+use godwit_blocks::replicate::{Replicated, Request};
 use godwit_blocks::snapshot;
 use godwit_blocks::store::BlockStore;
-use godwit_blocks::sweep::Claims;
+use godwit_blocks::sweep::{Claims, Swept};
 use godwit_blocks::verify::{Scope, verify};
 use godwit_model::id::{ImageId, JobId, KeyId, PackId, RunId};
 use godwit_model::time::Timestamp;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 const SIZE: usize = 1_000_000;
@@ -230,6 +230,53 @@ fn packs_of_first() -> PackSet {
     let mut packs = PackSet::default();
     packs.add(&PackId::from_bits(0), u64::MAX);
     packs
+}
+
+/// At every call to the store that a borrowing run makes, what it borrows from is repacked: its packs are mostly dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_borrowed_survives_a_repack_of_its_owner() {
+    let (mut happened, mut shared, mut moved) = (0, 0, 0);
+    for call in 0.. {
+        let objects_of: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let same: Arc<OnceLock<(BlockStore, Claims)>> = Arc::default();
+        let told: Arc<Mutex<Option<Swept>>> = Arc::default();
+        let hook = {
+            let (same, told) = (same.clone(), told.clone());
+            move || async move {
+                let (store, claims) = same.get().unwrap();
+                *told.lock().unwrap() = Some(sweep_twice(store, claims, EARLY).await.unwrap());
+            }
+        };
+        let counted = Counted::doing(objects_of.clone(), i64::MAX, hook);
+        let store = open(counted.clone(), 1, PACK).await;
+        let base = noise(1, SIZE / 2);
+        copy(&store, 1, &base).await;
+        let owner = mostly_changed(&base, 2);
+        let second = Request { parent: Some(snapshot_id(1)), ..request(2, owner.len() as u64, BLOCK) };
+        run(&store, &second, &Arc::new(Volume::since(owner.clone(), &base)), &Book::default()).await.unwrap();
+        let claims = Claims { released: packs_of(&store, 1).await, ..known([snapshot_id(2), snapshot_id(3)]) };
+        snapshot::delete(&store, &snapshot_id(1)).await.unwrap();
+        let _ = same.set((store.clone(), claims.clone()));
+
+        let borrower = related(&owner, 3);
+        counted.after(call);
+        copy(&store, 3, &borrower).await;
+        let is_over = !counted.is_over();
+        counted.after(i64::MAX);
+        for now in [EARLY, LATE] {
+            check(&store, &snapshot_id(3), &borrower, &format!("repacked at call {call}")).await;
+            check(&store, &snapshot_id(2), &owner, &format!("repacked at call {call}")).await;
+            sweep_twice(&store, &claims, now).await.unwrap();
+        }
+        check(&store, &snapshot_id(3), &borrower, &format!("swept late, repacked at call {call}")).await;
+        shared += u64::from(lent(&objects_of).await > 0);
+        if is_over {
+            break;
+        }
+        happened += 1;
+        moved += u64::from(told.lock().unwrap().take().unwrap().repacked.snapshots > 0);
+    }
+    assert!(happened > 10 && shared > 5 && moved > 5, "{happened} calls, {shared} shared, {moved} repacked");
 }
 
 #[tokio::test]

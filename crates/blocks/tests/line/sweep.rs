@@ -13,7 +13,7 @@ use godwit_blocks::sweep::{Claims, Course, Limits, Listed, Plan, Swept, execute,
 use godwit_blocks::verify::{Scope, verify};
 use godwit_model::extent::Extent;
 use godwit_model::failure::{Code, Failure};
-use godwit_model::id::SnapshotId;
+use godwit_model::id::{PackId, SnapshotId};
 use godwit_model::time::{Millis, Timestamp};
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -329,6 +329,8 @@ enum Work {
     Verify,
     Read,
     Delete,
+    /// What a job that is deleted leaves: the packs of its failed run are void.
+    DeleteJob,
 }
 
 /// Lets a whole sweep, repack included, go by at the nth call of the work to the store, for every n.
@@ -345,7 +347,7 @@ async fn beside_a_sweep(work: Work, now: Timestamp) {
             third.parent = Some(snapshot_id(2));
             volume = Volume::since(next.clone(), &scene.model);
         }
-        if work == Work::Resume {
+        if matches!(work, Work::Resume | Work::DeleteJob) {
             let broken = Volume { fail_read: Some(1), ..Volume::new(next.clone()) };
             let store = open(objects_of.clone(), 7, PACK).await;
             run(&store, &third, &Arc::new(broken), &book).await.unwrap_err();
@@ -361,7 +363,10 @@ async fn beside_a_sweep(work: Work, now: Timestamp) {
             let (objects_of, book, told) = (objects_of.clone(), book.clone(), told.clone());
             move || async move {
                 let store = open(objects_of, 100, PACK).await;
-                let ask = || Claims { packs: ledger(&book), ..claims.clone() };
+                let ask = || match work {
+                    Work::DeleteJob => claims.clone(),
+                    _ => Claims { packs: ledger(&book), ..claims.clone() },
+                };
                 *told.lock().unwrap() = Some(sweep_twice_asking(&store, ask, now).await.unwrap());
             }
         };
@@ -396,6 +401,13 @@ async fn beside_a_sweep(work: Work, now: Timestamp) {
                 snapshot::load(&store, &snapshot_id(2)).await.unwrap();
                 snapshot::delete(&store, &snapshot_id(2)).await.unwrap();
                 snapshot::list(&store).await.unwrap();
+            }
+            Work::DeleteJob => {
+                let void: Vec<PackId> = book.begun.lock().unwrap().iter().map(|(pack, _)| pack.clone()).collect();
+                store.discard_packs(&void).await.unwrap();
+                let left = objects(&*objects_of).await;
+                let is_void = |name: &str| void.iter().any(|pack| name.ends_with(pack.as_str()));
+                assert!(!left.iter().any(|(path, _)| is_void(path.as_ref())), "{when}: {left:?}");
             }
         }
         let store = open(objects_of.clone(), 9, PACK).await;
@@ -453,6 +465,11 @@ async fn a_reader_beside_a_sweep() {
 #[tokio::test]
 async fn a_deletion_beside_a_sweep() {
     beside_a_sweep(Work::Delete, EARLY).await;
+}
+
+#[tokio::test]
+async fn the_deletion_of_a_job_beside_a_sweep() {
+    beside_a_sweep(Work::DeleteJob, LATE).await;
 }
 
 /// A manifest that is deleted while a repack is about to replace it does not come back.

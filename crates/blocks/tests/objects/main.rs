@@ -5,6 +5,7 @@
 mod between;
 mod cases;
 mod faults;
+mod power;
 mod proxy;
 mod seaweed;
 #[path = "../line/stage.rs"]

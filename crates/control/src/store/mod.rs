@@ -124,7 +124,7 @@ const DRAWS: usize = 64;
 pub struct Store {
     readers: AnyPool,
     /// One connection: writers queue here in order instead of polling for the file's lock.
-    writer: AnyPool,
+    pub(crate) writer: AnyPool,
     changes: Changes,
     #[cfg(test)]
     pub(crate) probe: crate::testing::Probe,

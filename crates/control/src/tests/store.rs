@@ -15,6 +15,17 @@ fn folder(path: &std::path::Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+/// What was said to be done is on the disk, on each connection that writes or reads.
+#[tokio::test]
+async fn every_transaction_is_synced() {
+    let h = Harness::new();
+    let store = h.store().await;
+    for pool in [&store.writer, store.reader()] {
+        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(pool).await.unwrap();
+        assert_eq!(synchronous, 2, "FULL");
+    }
+}
+
 #[tokio::test]
 async fn a_database_of_a_newer_version_is_refused_and_left_untouched() {
     let h = Harness::new();

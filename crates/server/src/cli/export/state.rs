@@ -5,7 +5,8 @@
 //! does not touch that content, so a state stays true until the next one takes its place.
 //! # Trust
 //! File and state are believed only if both are ours and nobody else may write to them. Whatever is odd about a state
-//! means that there is none.
+//! means that there is none. The state is a line with the BLAKE3 digest of what follows, and JSON: a bit that rots on the
+//! disk must not tell that more is in the file than was written.
 
 use super::partial::{MODE, Partial, foreign, sync_folder};
 use crate::cli::error::CliError;
@@ -20,7 +21,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Of the state's layout, and of what the writers make of a checkpoint.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of the longest state that is read: several times what the largest volume can need.
 const LONGEST: u64 = 128 << 20;
 
@@ -84,7 +85,7 @@ impl State {
         }
         let mut text = Vec::new();
         file.take(LONGEST).read_to_end(&mut text).ok()?;
-        let state: State = serde_json::from_slice(&text).ok()?;
+        let state: State = serde_json::from_slice(unsealed(&text)?).ok()?;
         (state.version == VERSION && state.checkpoint.length <= content.len()).then_some(state)
     }
 
@@ -95,7 +96,7 @@ impl State {
         // A crash may have left one.
         let _ = std::fs::remove_file(&new);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&new)?;
-        let written = serde_json::to_vec(self).map_err(io::Error::from).and_then(|text| file.write_all(&text));
+        let written = serde_json::to_vec(self).map_err(io::Error::from).and_then(|text| file.write_all(&sealed(&text)));
         let saved = written.and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&new, path));
         if saved.is_err() {
             let _ = std::fs::remove_file(&new);
@@ -115,6 +116,18 @@ impl State {
             format!("{path} holds an unfinished export of something else: volume {volume} of {image} as {format}");
         Err(CliError::failed(what).next("finish that one first, give another name, or --restart to begin anew"))
     }
+}
+
+/// The text behind a line with its digest.
+fn sealed(text: &[u8]) -> Vec<u8> {
+    [blake3::hash(text).to_hex().as_bytes(), b"\n", text].concat()
+}
+
+/// The text, if it is the one that the digest is of.
+fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (digest, text) = bytes.split_at_checked(blake3::OUT_LEN * 2)?;
+    let text = text.strip_prefix(b"\n")?;
+    (blake3::hash(text).to_hex().as_bytes() == digest).then_some(text)
 }
 
 #[cfg(test)]
@@ -171,6 +184,26 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_rotted_anywhere_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("e");
+        left(&output);
+        let partial = Partial::open(&output).unwrap();
+        let path = partial.state_path();
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut rotten = whole.clone();
+            rotten[at] ^= 1;
+            std::fs::write(&path, &rotten).unwrap();
+            assert_eq!(State::load(&partial), None, "byte {at}");
+            std::fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(State::load(&partial), None, "cut at {at}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        assert!(State::load(&partial).is_some());
+    }
+
+    #[test]
     fn what_is_odd_is_no_state() {
         let folder = tempfile::tempdir().unwrap();
         let [output, content, state] = ["e", "e.partial", "e.partial.state"].map(|name| folder.path().join(name));
@@ -182,8 +215,10 @@ mod tests {
             &|| std::fs::remove_file(&state).unwrap(),
             &|| File::options().write(true).open(&content).unwrap().set_len(4095).unwrap(),
             &|| {
-                let text = std::fs::read_to_string(&state).unwrap();
-                std::fs::write(&state, text.replace("\"version\":1", "\"version\":2")).unwrap();
+                let text = String::from_utf8(unsealed(&std::fs::read(&state).unwrap()).unwrap().to_vec()).unwrap();
+                let older = text.replace("\"version\":2", "\"version\":1");
+                assert_ne!(older, text);
+                std::fs::write(&state, sealed(older.as_bytes())).unwrap();
             },
             &|| {
                 std::fs::rename(&state, folder.path().join("moved")).unwrap();
