@@ -19,6 +19,7 @@ describe('times', () => {
     const now = 1_000_000;
     expect(relative(now - 2, now)).toBe('just now');
     expect(relative(now + 2, now)).toBe('in a moment');
+    expect(relative(now + 1.7, now)).toBe('just now');
     expect(relative(now - 90, now)).toBe('1 minute ago');
     expect(relative(now + 7_300, now)).toBe('in 2 hours');
     expect(relative(now - 3 * 86_400, now)).toBe('3 days ago');

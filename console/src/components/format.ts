@@ -67,7 +67,8 @@ const relativeFormat = new Intl.RelativeTimeFormat(words.language, { numeric: 'a
 export function relative(time: number, now: number): string {
   const difference = time - now;
   const size = Math.abs(difference);
-  if (size < 5) return difference <= 0 ? words.now : words.soon;
+  // Now is told in whole seconds, and a message takes its time: what has just happened is not to come.
+  if (size < 5) return difference < 2 ? words.now : words.soon;
   const [, unit] = STEPS.find(([below]) => size < below) ?? [0, 'year' as const];
   const count = Math.trunc(difference / (SECONDS[unit] ?? 1));
   return relativeFormat.format(count, unit);
