@@ -1,5 +1,5 @@
-// Every page, in light and dark, wide and narrow: nothing that axe-core objects to. How much is transferred, and ten
-// thousand jobs.
+// Every page, in light and dark, wide and narrow: nothing that axe-core objects to. A service that fails. How much is
+// transferred, and ten thousand jobs.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -29,16 +29,42 @@ describe('all pages', { timeout: 900_000 }, () => {
   after(() => scene?.close());
 
   for (const look of ['light', 'dark']) {
-    test(`axe-core finds nothing, ${look}`, async () => {
+    test(`axe-core finds nothing and nothing is wider than the window, ${look}`, async () => {
       await page.evaluate((wanted) => localStorage.setItem('godwit.look', JSON.stringify(wanted)), look);
       for (const [name, address] of Object.entries(await ADDRESSES(scene))) {
         await page.goto(scene.at(address));
         await page.getByRole('heading', { level: 1 }).first().waitFor();
         await page.waitForLoadState('networkidle').catch(() => undefined);
         assert.deepEqual(await violations(page), [], `${name}, ${look}`);
+        for (const width of [390, 1280]) {
+          await page.setViewportSize({ width, height: 900 });
+          // What is on it follows the window, within some frames.
+          await until(`${name} to fit into ${width} px`, async () => (await overflow(page)) <= 1, 5_000);
+        }
       }
     });
   }
+
+  test('of a service that fails every page tells, nothing spins for ever, and trying again helps', async () => {
+    const fail = (route) => route.fulfill({ status: 500, json: { __type: 'InternalError', message: 'Out of order.' } });
+    const told = page.getByText('Out of order.');
+    const again = page.getByRole('button', { name: 'Try again' });
+    const spinners = page.locator('[class*="awsui_spinner"]').filter({ visible: true });
+    for (const [name, address] of Object.entries(await ADDRESSES(scene))) {
+      await page.route(`${scene.base}/`, fail);
+      await page.goto(scene.at(address));
+      await told.first().waitFor();
+      await until(`no spinner on ${name}`, async () => (await spinners.count()) === 0);
+      assert.ok(await again.count(), `${name} has a button to try again`);
+      await page.unroute(`${scene.base}/`, fail);
+      await until(`${name} without errors`, async () => {
+        if (await told.count()) await again.first().click({ timeout: 1_000 }).catch(() => undefined);
+        return (await told.count()) === 0 && (await again.count()) === 0;
+      });
+      await until(`no spinner on ${name}, which works again`, async () => (await spinners.count()) === 0);
+    }
+    assert.deepEqual(page.problems, []);
+  });
 
   test('the overview draws the recorded use of the store, and has it in figures', async () => {
     await page.goto(scene.at('/'));
@@ -56,6 +82,35 @@ describe('all pages', { timeout: 900_000 }, () => {
     assert.match(await newest.innerText(), /MiB/, 'what the image takes');
     assert.equal(await figures.getByRole('row').count(), points.length + 1);
     assert.deepEqual(await violations(page), []);
+  });
+
+  test('the overview draws throughput and changes of the jobs, and counts the runs of the day', async () => {
+    await page.goto(scene.at('/'));
+    for (const name of ['Throughput (MB/s)', 'Changed (MiB)']) await page.getByRole('application', { name }).waitFor();
+    assert.equal(await page.getByText('web01', { exact: true }).filter({ visible: true }).count(), 3, 'the lane of the timeline, and a legend each');
+    const runs = await scene.asked('runs', 'list');
+    assert.equal(await figure(page, 'Completed').innerText(), String(runs.filter((run) => run.state === 'COMPLETED').length));
+    assert.equal(await figure(page, 'Failed').innerText(), '0');
+    await page.getByText('Nothing needs attention.').waitFor();
+  });
+
+  test('a connector and an image are shown with all that is known of them', async () => {
+    const [connector] = await scene.asked('connectors', 'list');
+    await page.goto(scene.at('/connectors'));
+    const line = row(page, 'rack1').first();
+    await line.getByText('Healthy', { exact: true }).waitFor();
+    const text = await line.innerText();
+    for (const value of [connector.manager_name, connector.manager_version, connector.socket]) assert.ok(text.includes(value), `${value} in: ${text}`);
+    await line.locator('time').first().waitFor();
+
+    const [image] = await scene.asked('images', 'list');
+    const { volumes } = await scene.asked('images', 'show', image.image_id);
+    await page.goto(scene.at(`/images?image=${image.image_id}`));
+    const snapshot = page.getByRole('table', { name: 'Volumes and snapshots' }).getByRole('row').filter({ hasText: 'vd0' });
+    for (const value of [volumes[0].snapshot_id, `${volumes[0].root_digest.slice(0, 16)}…`]) await snapshot.getByText(value).waitFor();
+    await figure(page, 'Run').getByRole('link', { name: image.run_id }).click();
+    await page.getByRole('dialog').getByText(image.run_id).first().waitFor();
+    assert.deepEqual(page.problems, []);
   });
 
   test('a setting that differs from its default is shown so, with where it is changed', async () => {
@@ -78,10 +133,15 @@ describe('all pages', { timeout: 900_000 }, () => {
     await phone.goto(scene.at('/'));
     await phone.getByRole('button', { name: 'Sign in', exact: true }).waitFor();
     assert.deepEqual(await violations(phone), []);
+    await phone.evaluate(() => localStorage.setItem('godwit.look', '"dark"'));
+    await phone.reload();
+    await phone.getByRole('button', { name: 'Sign in', exact: true }).waitFor();
+    assert.equal(await phone.evaluate(() => document.documentElement.style.colorScheme), 'dark');
+    assert.ok((await overflow(phone)) <= 1, 'the page is wider than the window');
     await scene.signIn(phone, '/jobs');
     await row(phone, 'web01').first().waitFor();
-    const overflow = await phone.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-    assert.ok(overflow <= 1, `the page is ${overflow} px wider than the window`);
+    assert.ok((await overflow(phone)) <= 1, 'the page is wider than the window');
+    assert.deepEqual(await violations(phone), [], 'the jobs on a phone');
     await phone.context().close();
   });
 
@@ -108,10 +168,7 @@ describe('all pages', { timeout: 900_000 }, () => {
   });
 
   test('ten thousand jobs are shown and filtered', async () => {
-    const [job] = (await (await page.request.post(`${scene.base}/`, {
-      headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'Godwit_V1.DescribeReplicationJobs', 'x-godwit-console': '1' },
-      data: '{}',
-    })).json()).jobs;
+    const [job] = (await answer(scene, page, 'DescribeReplicationJobs')).jobs;
     // The page's own work is what counts here: the answers are those of the service, many times over.
     await page.route(`${scene.base}/`, async (route) => {
       if (!route.request().headers()['x-amz-target']?.endsWith('.DescribeReplicationJobs')) return route.continue();
@@ -126,25 +183,37 @@ describe('all pages', { timeout: 900_000 }, () => {
     await page.goto(scene.at('/jobs'));
     await page.getByText('(10,000)').waitFor();
     await row(page, 'server-').first().hover();
-    await longTasks(page, 'loading');
+    await longTasks(page, 'loading 10,000 jobs');
     for (let turn = 0; turn < 20; turn++) {
       await page.mouse.wheel(0, 200);
       await page.waitForTimeout(50);
     }
-    await longTasks(page, 'scrolling');
+    await longTasks(page, 'scrolling 10,000 jobs');
     await page.getByRole('button', { name: 'Next page' }).first().click();
     await row(page, 'server-').first().waitFor();
-    await longTasks(page, 'turning a page of');
+    await longTasks(page, 'turning a page of 10,000 jobs');
     const filter = page.getByPlaceholder('Find jobs');
     await filter.fill('State = PausedOnFailure');
     await filter.press('Enter');
     await page.getByText('10 matches').first().waitFor();
     assert.match(decodeURIComponent(page.url().replaceAll('+', ' ')), /State = PausedOnFailure/);
-    await longTasks(page, 'filtering');
+    await longTasks(page, 'filtering 10,000 jobs');
     await page.unroute(`${scene.base}/`);
     assert.deepEqual(page.problems, []);
   });
 });
+
+/** The first page of a list, as the service gives it to the console. */
+async function answer(scene, page, operation) {
+  const headers = { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': `Godwit_V1.${operation}`, 'x-godwit-console': '1' };
+  return (await page.request.post(`${scene.base}/`, { headers, data: '{}' })).json();
+}
+
+/** What stands under a label. */
+const figure = (page, label) => page.locator('dt').filter({ hasText: new RegExp(`^${label}$`) }).locator('xpath=following-sibling::dd[1]');
+
+/** Pixels by which a page is wider than its window. */
+const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
 
 /** From the next load on, what keeps the page from answering for more than 50 ms is written down. */
 async function watchLongTasks(page) {
@@ -158,5 +227,5 @@ async function watchLongTasks(page) {
 /** Tells the long tasks since it was asked before. */
 async function longTasks(page, doing) {
   const took = await page.evaluate(() => window.longTasks.splice(0).map((task) => task.took));
-  console.log(`long tasks while ${doing} 10,000 jobs (ms): ${took.join(', ') || 'none'}`);
+  console.log(`long tasks while ${doing} (ms): ${took.join(', ') || 'none'}`);
 }

@@ -4,21 +4,31 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { row, Scene, signedIn, signInByKey, signInByPassword, until } from './scene.mjs';
+import { choose, PATIENCE, row, Scene, signedIn, signInByKey, signInByPassword, until } from './scene.mjs';
 
 const PASSWORD = 'correct horse battery';
 
 describe('people', { timeout: 600_000 }, () => {
   let scene;
   let admin;
+  /** A service whose sessions end after a minute, and a page that was left open there when the others began. */
+  let brief;
+  let left;
   before(async () => {
+    brief = await Scene.open({ guest: false, settings: "[access]\nsession_idle = '1m'\n" });
+    left = await brief.window();
+    await brief.signIn(left, '/jobs?filter=State+%3D+Active');
+    await left.getByText('No matches').or(left.getByText('No replication jobs')).first().waitFor();
     scene = await Scene.open();
     await scene.godwit('connectors', 'add', 'qmp', '--name', 'rack1', '--socket', path.join(scene.sockets, 'qmp.sock'));
     await scene.godwit('servers', 'import');
     admin = await scene.window();
     await scene.signIn(admin);
   });
-  after(() => scene?.close());
+  after(async () => {
+    await scene?.close();
+    await brief?.close();
+  });
 
   test('an administrator makes a user with a password, who signs in with it', async () => {
     await admin.goto(scene.at('/settings'));
@@ -46,17 +56,38 @@ describe('people', { timeout: 600_000 }, () => {
     await ann.context().close();
   });
 
-  test('what one does the other sees, without a reload', async () => {
+  test('two people work at once: what one does the other sees, without a reload', async () => {
     const ann = await scene.window();
     await ann.goto(scene.at('/jobs'));
     await signInByPassword(ann, 'ann', PASSWORD);
     await signedIn(ann);
-    await ann.getByText('No replication jobs').waitFor();
-    await scene.godwit('jobs', 'create', '--server', 'web01', '--every', '12h');
-    await row(ann, 'web01').first().waitFor();
     await admin.goto(scene.at('/jobs'));
-    await row(admin, 'web01').first().waitFor();
+    for (const page of [ann, admin]) {
+      await page.getByText('No replication jobs').waitFor();
+      await page.evaluate(() => (window.isSame = true));
+    }
+    // One creates a job,
+    await ann.getByRole('button', { name: 'Choose servers' }).click();
+    await ann.getByRole('checkbox', { name: 'Select web01' }).check({ force: true });
+    await ann.getByRole('button', { name: 'Create replication job' }).click();
+    for (const button of ['Next', 'Next', 'Create job']) await ann.getByRole('button', { name: button, exact: true }).click();
+    await ann.waitForURL(/\/console\/jobs\?job=sms-job-/);
+    await row(admin, 'web01').getByText('every 12 hours').first().waitFor();
+    // the other changes it,
+    await admin.getByRole('checkbox', { name: /Select web01/ }).check({ force: true });
+    await choose(admin, 'Edit replication job');
+    await admin.getByRole('dialog').getByRole('spinbutton', { name: 'Interval' }).fill('6');
+    await admin.getByRole('dialog').getByRole('button', { name: 'Save' }).click();
+    await row(ann, 'web01').getByText('every 6 hours').first().waitFor();
+    // and the first one is asked again for what she sees now.
+    await choose(ann, 'Edit replication job');
+    assert.equal(await ann.getByRole('dialog').getByRole('spinbutton', { name: 'Interval' }).inputValue(), '6');
+    await ann.getByRole('dialog').getByLabel(/^Description/).fill('of both');
+    await ann.getByRole('dialog').getByRole('button', { name: 'Save' }).click();
+    await admin.getByRole('tabpanel', { name: 'Job details' }).getByText('of both', { exact: true }).waitFor();
+    for (const page of [ann, admin]) assert.ok(await page.evaluate(() => window.isSame), 'the page was not loaded anew');
     await ann.context().close();
+    await until('an image', async () => (await scene.asked('images', 'list')).length > 0);
   });
 
   test('who may only read sees everything and can change nothing', async () => {
@@ -71,7 +102,10 @@ describe('people', { timeout: 600_000 }, () => {
     await page.goto(scene.at('/jobs'));
     await page.getByRole('checkbox', { name: /Select web01/ }).check({ force: true });
     await page.getByRole('button', { name: 'Actions', exact: true }).first().click();
-    for (const item of await page.getByRole('menuitem').all()) assert.equal(await item.getAttribute('aria-disabled'), 'true');
+    await page.getByRole('menuitem').first().waitFor();
+    const items = await page.getByRole('menuitem').all();
+    assert.equal(items.length, 4);
+    for (const item of items) assert.equal(await item.getAttribute('aria-disabled'), 'true');
     await page.context().close();
   });
 
@@ -103,5 +137,73 @@ describe('people', { timeout: 600_000 }, () => {
     await two.getByText('Your session has ended').waitFor();
     await until('no session', async () => (await two.request.get(`${scene.base}/session`)).status() === 401);
     for (const page of [one, two]) await page.context().close();
+  });
+
+  test('a user gets a key and a link; disabled, it is out at once; then it is deleted', async () => {
+    await admin.goto(scene.at('/settings'));
+    await admin.getByRole('button', { name: 'Create user' }).click();
+    const dialog = admin.getByRole('dialog');
+    await dialog.getByLabel('User name').fill('eve');
+    await dialog.getByRole('button', { name: 'Create', exact: true }).click();
+    await admin.getByRole('radio', { name: 'Select eve' }).check({ force: true });
+    await admin.getByRole('heading', { name: 'Access keys of eve' }).waitFor();
+    await admin.getByRole('button', { name: 'Create access key' }).click();
+    const told = (label) => dialog.locator('dt').filter({ hasText: label }).locator('xpath=following-sibling::dd[1]').innerText();
+    await dialog.getByText('The secret is shown now and never again.').waitFor();
+    const [id, secret] = [await told('Access key ID'), await told('Secret access key')];
+    await dialog.getByRole('button', { name: 'Close' }).last().click();
+    const byKey = await scene.window();
+    await byKey.goto(scene.at('/jobs'));
+    await signInByKey(byKey, id.trim(), secret.trim());
+
+    await choose(admin, 'Create sign-in link');
+    const link = await dialog.getByText(/#link=/).first().textContent();
+    await dialog.getByRole('button', { name: 'Close' }).last().click();
+    const byLink = await scene.window();
+    await byLink.goto(/https?:\S+#link=[\w-]+/.exec(link)[0]);
+    await signedIn(byLink);
+
+    await choose(admin, 'Disable');
+    await dialog.getByRole('button', { name: 'Disable', exact: true }).click();
+    for (const page of [byKey, byLink]) {
+      await page.getByText('Your session has ended').waitFor();
+      await page.context().close();
+    }
+    await row(admin, 'eve').getByText('Disabled').first().waitFor();
+    await choose(admin, 'Delete');
+    await dialog.getByRole('textbox').fill('eve');
+    await dialog.getByRole('button', { name: 'Delete', exact: true }).click();
+    await admin.getByRole('radio', { name: 'Select eve' }).waitFor({ state: 'detached' });
+    assert.ok((await scene.asked('users', 'list')).every((user) => user.user_name !== 'eve'));
+    assert.deepEqual(admin.problems, []);
+  });
+
+  test('who guesses has to wait, and is told for how long', async () => {
+    const page = await scene.window();
+    await page.goto(scene.at('/'));
+    const password = page.getByLabel('Password', { exact: true });
+    const told = page.getByText(/^Too many attempts\. Try again in \d+ s\.$/);
+    let wait = 0;
+    // Typing errors are free; then each failure doubles the wait. The button is pressed as soon as it can be.
+    for (let tries = 0; wait < 4; tries++) {
+      assert.ok(tries < 15, 'guessing goes on for ever');
+      await signInByPassword(page, 'ann', 'not the password');
+      await until('an answer', async () => (await password.inputValue()) === '');
+      wait = (await told.count()) ? Number(/\d+/.exec(await told.textContent())[0]) : 0;
+    }
+    assert.ok(await page.getByRole('button', { name: 'Sign in', exact: true }).isDisabled());
+    await told.waitFor({ state: 'detached' });
+    await signInByPassword(page, 'ann', PASSWORD);
+    await signedIn(page);
+    await page.context().close();
+  });
+
+  test('a session that nobody uses ends by itself, though its page reads on', async () => {
+    await left.getByText('Your session has ended').waitFor({ timeout: PATIENCE });
+    const credentials = await readFile(path.join(brief.data, 'credentials'), 'utf8');
+    await signInByKey(left, /aws_access_key_id\s*=\s*(\S+)/.exec(credentials)[1], /aws_secret_access_key\s*=\s*(\S+)/.exec(credentials)[1]);
+    await left.getByText('Your session has ended').waitFor({ state: 'detached' });
+    assert.match(left.url(), /\/console\/jobs\?filter=/, 'the page stays');
+    assert.deepEqual(left.problems, []);
   });
 });
