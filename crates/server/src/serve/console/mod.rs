@@ -148,6 +148,19 @@ mod tests {
         axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()
     }
 
+    /// What a build without Node embeds; it must be right though nobody looks at it often.
+    #[test]
+    fn the_page_of_a_build_without_node_says_how_to_get_the_console() {
+        let page = include_str!("placeholder.html");
+        for part in ["<title>Godwit</title>", "built without its console", "npm run build", "godwit --help"] {
+            assert!(page.contains(part), "{part}");
+        }
+        assert!(
+            !page.contains("<script") && !page.contains("style="),
+            "the policy of the console's pages holds for it"
+        );
+    }
+
     #[tokio::test]
     async fn a_file_comes_in_the_form_that_is_asked_for_and_is_kept() {
         for (accepts, encoding, bytes) in
