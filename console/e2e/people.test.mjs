@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { choose, PATIENCE, row, Scene, signedIn, signInByKey, signInByPassword, until } from './scene.mjs';
+import { choose, PATIENCE, row, Scene, signedIn, signInByKey, signInByPassword, until, whyNot } from './scene.mjs';
 
 const PASSWORD = 'correct horse battery';
 
@@ -97,15 +97,34 @@ describe('people', { timeout: 600_000 }, () => {
     const page = await scene.window();
     await page.goto(scene.at('/connectors'));
     await signInByKey(page, /aws_access_key_id\s*=\s*(\S+)/.exec(text)[1], /aws_secret_access_key\s*=\s*(\S+)/.exec(text)[1]);
-    await row(page, 'rack1').first().waitFor();
-    assert.ok(await page.getByRole('button', { name: 'Associate connector' }).isDisabled());
-    await page.goto(scene.at('/jobs'));
-    await page.getByRole('checkbox', { name: /Select web01/ }).check({ force: true });
-    await page.getByRole('button', { name: 'Actions', exact: true }).first().click();
-    await page.getByRole('menuitem').first().waitFor();
-    const items = await page.getByRole('menuitem').all();
-    assert.equal(items.length, 4);
-    for (const item of items) assert.equal(await item.getAttribute('aria-disabled'), 'true');
+    const [image] = await scene.asked('images', 'list');
+    // Where, what is seen there, and what cannot be done: buttons, and items of the menu of a row.
+    const cannot = [
+      ['/connectors', 'rack1', ['Associate connector'], ['Edit connector', 'Disassociate']],
+      ['/servers', 'web01', ['Clear server catalog', 'Re-import server catalog', 'Create replication job'], []],
+      ['/jobs', 'web01', [], ['Start replication run', 'Resume replication job', 'Edit replication job', 'Delete replication job']],
+      ['/images', image.image_id, [], ['Verify', 'Export', 'Delete']],
+      ['/activity', 'No notifications', ['Send a test'], []],
+      ['/settings', 'monitor', ['Create user', 'Create access key'], ['Set password', 'Disable', 'Delete']],
+      ['/settings?tab=keys', 'Create key', ['Create key'], []],
+      ['/settings?tab=policies', 'Create policy', ['Create policy'], []],
+      ['/settings?tab=limits', 'Edit', ['Edit'], []],
+      ['/settings?tab=store', 'Sweep now', ['Sweep now', 'Scrub now'], []],
+    ];
+    for (const [address, seen, buttons, items] of cannot) {
+      await page.goto(scene.at(address));
+      await page.getByRole('main').getByText(seen).first().waitFor();
+      for (const name of buttons) assert.ok(await page.getByRole('button', { name, exact: true }).first().isDisabled(), `${name} at ${address}`);
+      if (items.length === 0) continue;
+      await row(page, seen).getByRole('checkbox').or(row(page, seen).getByRole('radio')).first().check({ force: true });
+      for (const name of items) {
+        assert.match((await whyNot(page, name)) ?? 'it can be used', /^Your policies do not allow (sms|godwit):\w+\.$/, `${name} at ${address}`);
+        // The first Escape may have closed the reason alone.
+        if (await page.getByRole('menuitem').first().isVisible()) await page.keyboard.press('Escape');
+        await page.getByRole('menuitem').first().waitFor({ state: 'hidden' });
+      }
+    }
+    assert.deepEqual(page.problems, []);
     await page.context().close();
   });
 

@@ -10,19 +10,31 @@ const FOLDER = process.env.GODWIT_SHOTS ?? fileURLToPath(new URL('../../docs/con
 /** Milliseconds until charts have drawn and what is read has come. */
 const SETTLE = 1_500;
 
+const LOOKS = ['light', 'dark'];
+
 const scene = await Scene.open();
 try {
   await mkdir(FOLDER, { recursive: true });
   await furnish();
   const page = await scene.window({ viewport: { width: 1280, height: 860 } });
   await page.goto(scene.at('/'));
-  await page.getByRole('button', { name: 'Sign in', exact: true }).waitFor();
-  await shot(page, 'sign-in');
+  for (const look of LOOKS) {
+    await wear(page, look);
+    await page.reload();
+    await page.getByRole('button', { name: 'Sign in', exact: true }).waitFor();
+    await shot(page, `sign-in-${look}`);
+  }
   await scene.signIn(page);
-  for (const look of ['light', 'dark']) {
-    await page.evaluate((wanted) => localStorage.setItem('godwit.look', JSON.stringify(wanted)), look);
+  for (const look of LOOKS) {
+    await wear(page, look);
     for (const [name, address] of Object.entries(await ADDRESSES(scene))) {
       await page.goto(scene.at(address));
+      await settled(page);
+      await shot(page, `${name}-${look}`);
+    }
+    await page.goto(scene.at((await ADDRESSES(scene)).create));
+    for (const name of ['create-settings', 'create-review']) {
+      await page.getByRole('button', { name: 'Next', exact: true }).click();
       await settled(page);
       await shot(page, `${name}-${look}`);
     }
@@ -34,6 +46,9 @@ try {
 } finally {
   await scene.close();
 }
+
+/** From the next load on the page is light or dark. */
+const wear = (page, look) => page.evaluate((wanted) => localStorage.setItem('godwit.look', JSON.stringify(wanted)), look);
 
 /** A picture of a page that is still loading shows nothing. */
 async function settled(page) {
