@@ -27,7 +27,7 @@ function told(done: string, failedTitle: string, all: number, errors: ApiError[]
 
 function About({ action, jobs, runs = [] }: { action: JobAction; jobs: readonly JobDescription[]; runs?: readonly RunDescription[] }) {
   const left = jobs.length - possible(action, jobs, runs, serverNow()).length;
-  const names = jobs.slice(0, 8).map((job) => job.serverName);
+  const names = jobs.map((job) => job.serverName).sort().slice(0, 8);
   return (
     <div>
       <strong>{names.join(', ')}{jobs.length > names.length ? ' …' : ''}</strong>
