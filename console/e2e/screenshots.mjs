@@ -48,7 +48,9 @@ try {
 }
 
 /** From the next load on the page is light or dark. */
-const wear = (page, look) => page.evaluate((wanted) => localStorage.setItem('godwit.look', JSON.stringify(wanted)), look);
+function wear(page, look) {
+  return page.evaluate((wanted) => localStorage.setItem('godwit.look', JSON.stringify(wanted)), look);
+}
 
 /** A picture of a page that is still loading shows nothing. */
 async function settled(page) {
@@ -70,12 +72,13 @@ async function furnish() {
   await scene.godwit('users', 'create', 'ann', '--policy', 'operator', '--credentials-file', path.join(scene.folder, 'ann'));
   await scene.godwit('users', 'create', 'monitor', '--policy', 'read-only', '--credentials-file', path.join(scene.folder, 'monitor'));
   await scene.godwit('jobs', 'create', '--server', 'web01', '--every', '12h', '--keep', '10', '--notify', 'ops@example.org', '--description', 'The shop');
-  const images = async () => (await scene.asked('images', 'list')).length;
-  await until('the first image', async () => (await images()) === 1);
+  // Behind the image a run still cleans up, and no other one may begin.
+  const completed = async () => (await scene.asked('runs', 'list')).filter((run) => run.state === 'COMPLETED').length;
+  await until('the first image', async () => (await completed()) === 1);
   const [job] = await scene.asked('jobs', 'list');
   for (const wanted of [2, 3]) {
     await scene.godwit('runs', 'start', job.job_id);
-    await until('the next image', async () => (await images()) === wanted);
+    await until('the next image', async () => (await completed()) === wanted);
   }
   const [newest] = await scene.asked('images', 'list');
   await scene.godwit('images', 'verify', newest.image_id);

@@ -20,7 +20,7 @@ export const jobColumns: readonly Column<JobDescription>[] = [
     cell: (job) => <JobState state={job.state} />,
   },
   {
-    id: 'run', header: t.columns.run, value: (job) => (active(job) ? active(job)?.stage : job.latestRun && displayCase(job.latestRun.state)), width: 130,
+    id: 'run', header: t.columns.run, value: (job) => (active(job) ? active(job)?.stage : job.latestRun && displayCase(job.latestRun.state)), width: 150,
     cell: (job) => (active(job)?.stage ? active(job)?.stage : job.latestRun ? <RunState state={job.latestRun.state} /> : '–'),
   },
   {
