@@ -10,7 +10,7 @@ PACKAGES_QEMU=(qemu-system-x86 seabios qemu-utils)
 PACKAGES_DISK=(syslinux syslinux-common mtools fdisk busybox-static cpio kmod e2fsprogs)
 PACKAGES_DEBIAN_DISK=(mmdebstrap grub-pc-bin grub-common)
 PACKAGES_DEMO=(jq)
-PACKAGES_TEST=(procps shellcheck libnbd-bin)
+PACKAGES_TEST=(procps shellcheck libnbd-bin e2fsprogs mount)
 PACKAGES_BENCH=(libnbd-bin restic)
 
 APT=$GODWIT_CACHE/apt
