@@ -51,7 +51,7 @@ describe('all the rest', { timeout: 900_000 }, () => {
     await page.getByRole('link', { name: 'Replication jobs' }).first().click();
     await page.getByText('No replication jobs').first().waitFor();
     leave();
-    await page.unroute(`${scene.base}/`);
+    await page.unrouteAll({ behavior: 'wait' });
     await until('nothing that spins', async () => (await page.locator('[class*=awsui_spinner]').count()) === 0, 10_000);
     assert.equal(await page.getByText(/import/i).count(), 0, 'no message of the import stays');
     assert.deepEqual(page.problems, []);

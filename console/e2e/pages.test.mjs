@@ -56,7 +56,7 @@ describe('all pages', { timeout: 900_000 }, () => {
       await told.first().waitFor();
       await until(`no spinner on ${name}`, async () => (await spinners.count()) === 0);
       assert.ok(await again.count(), `${name} has a button to try again`);
-      await page.unroute(`${scene.base}/`, fail);
+      await page.unrouteAll({ behavior: 'wait' });
       await until(`${name} without errors`, async () => {
         if (await told.count()) await again.first().click({ timeout: 1_000 }).catch(() => undefined);
         return (await told.count()) === 0 && (await again.count()) === 0;
@@ -201,7 +201,7 @@ describe('all pages', { timeout: 900_000 }, () => {
     await page.getByText('10 matches').first().waitFor();
     assert.match(decodeURIComponent(page.url().replaceAll('+', ' ')), /State = PausedOnFailure/);
     await longTasks(page, 'filtering 10,000 jobs');
-    await page.unroute(`${scene.base}/`);
+    await page.unrouteAll({ behavior: 'wait' });
     assert.deepEqual(page.problems, []);
   });
 
@@ -249,7 +249,7 @@ describe('all pages', { timeout: 900_000 }, () => {
     await row(table, 'server-7').first().waitFor();
     assert.equal(await table.getByRole('columnheader', { name: 'VM manager' }).count(), 0);
     assert.equal(await table.getByRole('columnheader', { name: 'Platform' }).count(), 1);
-    await page.unroute(`${scene.base}/`);
+    await page.unrouteAll({ behavior: 'wait' });
     assert.deepEqual(page.problems, []);
   });
 });
