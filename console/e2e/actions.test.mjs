@@ -123,6 +123,7 @@ describe('all the rest', { timeout: 900_000 }, () => {
       await until(verb, async () => is(await state()));
       await page.getByRole('dialog').waitFor({ state: 'detached' });
     }
+    await row(page, 'alias/payroll').getByText(/disabled/i).first().waitFor();
     assert.match(await whyNot(page, 'Rotate'), /The key is disabled/);
     await choose(page, 'Enable');
     await until('an enabled key', async () => (await state()).state === 'ENABLED');
