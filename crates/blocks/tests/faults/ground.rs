@@ -306,9 +306,11 @@ impl State {
         true
     }
 
-    /// Whether something goes wrong that does so in so many of a hundred cases.
+    /// Whether something goes wrong that does so in so many of a hundred cases. The first time that it may, it does:
+    /// what is rare would else be missing from some histories.
     fn befalls(&mut self, mishap: &'static str, percent: u32) -> bool {
-        let befalls = self.chance.percent(percent);
+        let is_first = percent > 0 && !self.mishaps.contains_key(mishap);
+        let befalls = self.chance.percent(percent) || is_first;
         if befalls {
             *self.mishaps.entry(mishap).or_default() += 1;
         }

@@ -17,6 +17,7 @@ mod rot;
 mod round_trip;
 mod stage;
 mod sweep;
+mod sweep_beside;
 mod sweep_history;
 mod sweep_keys;
 mod sweep_uses;

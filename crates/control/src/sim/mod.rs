@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 use std::sync::Once;
 
 /// Virtual days of one history: enough that all histories together go along every arrow. `./dev test --long` lives longer.
-const DAYS: u64 = 40;
+const DAYS: u64 = 30;
 
 /// Histories of each kind in the usual tests.
 const HISTORIES: u64 = 10;
