@@ -154,6 +154,30 @@ describe('all the rest', { timeout: 900_000 }, () => {
     assert.ok(await page.getByRole('button', { name: 'Delete', exact: true }).isDisabled(), 'what is built in stays');
   });
 
+  test('a role is made, changed and deleted', async () => {
+    await page.goto(scene.at('/settings?tab=roles'));
+    await page.getByRole('button', { name: 'Create role' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('night-mover');
+    await dialog.getByRole('button', { name: 'Save', exact: true }).click();
+    await page.getByText('night-mover was saved.').waitFor();
+    await page.getByRole('radio', { name: /night-mover/ }).check({ force: true });
+    await page.getByRole('button', { name: 'Edit', exact: true }).click();
+    await dialog.getByLabel('Description').fill('moves servers by night');
+    const document = dialog.getByLabel('Document');
+    await document.fill((await document.inputValue()).replace(/,\s*"godwit:UseKey"/, ''));
+    await dialog.getByRole('button', { name: 'Save', exact: true }).click();
+    await row(page, 'night-mover').getByText('moves servers by night').waitFor();
+    const roles = await scene.asked('roles', 'list');
+    const role = roles.find((each) => each.roleName === 'night-mover');
+    assert.deepEqual(JSON.parse(role.policyDocument).Statement[0].Action, ['godwit:ReadSource', 'godwit:WriteStore', 'godwit:RegisterImage']);
+    await page.getByRole('button', { name: 'Delete', exact: true }).click();
+    await page.getByRole('dialog').getByRole('textbox').fill('night-mover');
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete', exact: true }).click();
+    await page.getByText('night-mover was deleted.').waitFor();
+    await row(page, 'night-mover').waitFor({ state: 'detached' });
+  });
+
   test('the cap over all runs is set, and a wrong one is refused beside its field', async () => {
     await page.goto(scene.at('/settings?tab=limits'));
     await page.getByRole('button', { name: 'Edit', exact: true }).click();

@@ -48,8 +48,8 @@ describe('the wizard, and several at once', { timeout: 900_000 }, () => {
   };
   const startAt = async (days, time) => {
     const { date, at } = wall(days, time);
-    await page.getByPlaceholder('YYYY/MM/DD').fill(date);
-    await page.getByPlaceholder('hh:mm').fill(time);
+    await page.getByRole('textbox', { name: 'Date', exact: true }).fill(date);
+    await page.getByRole('textbox', { name: 'Time', exact: true }).fill(time);
     return at;
   };
 

@@ -18,19 +18,19 @@ import { connectorsQuery } from './query';
 import { AssociateConnector, DisassociateConnectors, EditConnector } from './dialogs';
 
 const columns: readonly Column<ConnectorDescription>[] = [
-  { id: 'name', header: t.columns.name, value: (c) => c.name, width: 130 },
+  { id: 'name', header: t.columns.name, value: (c) => c.name, width: 110 },
   {
-    id: 'status', header: t.columns.status, value: (c) => displayCase(c.status), width: 120,
+    id: 'status', header: t.columns.status, value: (c) => displayCase(c.status), width: 115,
     cell: (c) => <Status tone={connectorTone(c)}>{displayCase(c.status)}</Status>,
   },
-  { id: 'reason', header: t.columns.reason, value: (c) => c.statusReason, width: 140 },
-  { id: 'manager', header: t.columns.manager, value: (c) => c.managerName, width: 140 },
-  { id: 'version', header: t.columns.version, value: (c) => c.managerVersion, width: 120 },
-  { id: 'address', header: t.columns.address, value: (c) => c.socket, width: 140 },
-  { id: 'type', header: t.columns.type, value: (c) => t.types[c.type] ?? c.type, width: 130 },
-  { id: 'associated', header: t.columns.associated, value: (c) => c.associatedOn, unfiltered: true, width: 130, cell: (c) => <When time={c.associatedOn} /> },
+  { id: 'reason', header: t.columns.reason, value: (c) => c.statusReason, width: 115 },
+  { id: 'manager', header: t.columns.manager, value: (c) => c.managerName, width: 155 },
+  { id: 'version', header: t.columns.version, value: (c) => c.managerVersion, width: 140 },
+  { id: 'address', header: t.columns.address, value: (c) => c.socket, width: 125 },
+  { id: 'associated', header: t.columns.associated, value: (c) => c.associatedOn, unfiltered: true, width: 140, cell: (c) => <When time={c.associatedOn} /> },
   { id: 'contact', header: t.columns.contact, value: (c) => c.lastContactOn, unfiltered: true, width: 140, cell: (c) => <When time={c.lastContactOn} /> },
   { id: 'cap', header: t.columns.cap, value: (c) => c.bandwidthCap ?? t.noCap, width: 170 },
+  { id: 'type', header: t.columns.type, value: (c) => t.types[c.type] ?? c.type, hidden: true, width: 130 },
   { id: 'id', header: t.columns.id, value: (c) => c.connectorId, hidden: true, width: 200, cell: (c) => <Id id={c.connectorId} what={t.columns.id} /> },
   { id: 'managerId', header: t.columns.managerId, value: (c) => c.managerId, hidden: true, width: 260 },
 ];

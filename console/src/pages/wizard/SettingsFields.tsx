@@ -110,9 +110,10 @@ function Schedule({ form, change, errors, editing = false }: Props) {
 function StartTime({ form, change, errors }: Props) {
   const at = localSeconds(form.date, form.time) ?? serverNow();
   const day = (seconds: number) => localParts(seconds).date;
+  const error = errors.seedReplicationTime ?? errors.nextReplicationRunStartTime;
   return (
-    <FormField constraintText={t.zone(zoneName(at))} errorText={errors.seedReplicationTime ?? errors.nextReplicationRunStartTime} label={`${t.date}, ${t.time}`}>
-      <SpaceBetween direction="horizontal" size="xs">
+    <SpaceBetween direction="horizontal" size="xs">
+      <FormField constraintText={t.zone(zoneName(at))} errorText={error} label={t.date}>
         <DatePicker
           value={form.date}
           onChange={({ detail }) => change({ date: detail.value })}
@@ -121,12 +122,13 @@ function StartTime({ form, change, errors }: Props) {
             return wanted >= day(serverNow()) && wanted <= day(serverNow() + LONGEST_LEAD);
           }}
           placeholder={t.dateForm}
-          ariaLabel={t.date}
           openCalendarAriaLabel={(selected) => (selected ? `${t.date}: ${selected}` : t.date)}
         />
-        <TimeInput format="hh:mm" placeholder={t.timeForm} value={form.time} onChange={({ detail }) => change({ time: detail.value })} ariaLabel={t.time} />
-      </SpaceBetween>
-    </FormField>
+      </FormField>
+      <FormField label={t.time}>
+        <TimeInput format="hh:mm" invalid={error !== undefined} placeholder={t.timeForm} value={form.time} onChange={({ detail }) => change({ time: detail.value })} />
+      </FormField>
+    </SpaceBetween>
   );
 }
 
