@@ -4,7 +4,7 @@
 # All that is temporary lives in one run folder with a short path (unix sockets), whose name also marks every process
 # that belongs to it. The image that is left at the end is in the cache folder.
 
-DEMO_KEPT=$GODWIT_CACHE/demo/kept
+DEMO_KEPT=${DEMO_KEPT:-$GODWIT_CACHE/demo/kept}
 RUN_FOLDER=
 SERVICE=
 
