@@ -95,7 +95,7 @@ impl<'a> Opener<'a> {
 }
 
 /// The bytes of a wanted record out of those of its span.
-fn stored_of<'b>(span: &Span, wanted: &Wanted, bytes: &'b [u8]) -> Result<&'b [u8], Damage> {
+pub(crate) fn stored_of<'b>(span: &Span, wanted: &Wanted, bytes: &'b [u8]) -> Result<&'b [u8], Damage> {
     let start = (u64::from(wanted.place.offset) - span.range.start) as usize;
     bytes.get(start..start + wanted.place.stored as usize).ok_or(Damage::Short { part: "a range of records" })
 }

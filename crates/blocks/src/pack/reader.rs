@@ -23,7 +23,7 @@ const GAP: u64 = 128 << 10;
 /// A record that somebody wants, and the somebody's own name for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Wanted {
-    /// Number of the block in the volume.
+    /// Number of the block in the volume, or of the page in its level.
     pub(crate) block: u64,
     pub(crate) digest: Digest,
     pub(crate) place: Place,

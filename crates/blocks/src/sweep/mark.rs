@@ -6,13 +6,16 @@ use crate::pack::{MAX_RECORDS, Place};
 use crate::page::Entry;
 use crate::snapshot::SnapshotManifest;
 use crate::store::{BlockStore, pack_path};
-use crate::tree::walker::{Name, Tree, children};
+use crate::tree::walker::{Tree, children};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use godwit_model::failure::Failure;
 use godwit_model::id::{PackId, SnapshotId};
 use godwit_model::key::Purpose;
 use std::collections::HashMap;
+
+/// Pages of a level that are read together, some 80 KiB each: enough for few requests, and for little memory.
+const AT_ONCE: usize = 32;
 
 /// What of a pack is named.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,40 +93,65 @@ impl Marks {
         course: Course<'_>,
     ) -> Result<(), Failure> {
         let tree = manifest.tree(store);
-        let Some(root) = manifest.root_entry() else { return Ok(()) };
-        let used = |version| course.note(&manifest.key, version, Purpose::Decrypt);
-        self.page(&tree, (manifest.geometry().height() - 1, 0), root, &used).await
+        let Some(root) = manifest.root_entry().filter(|root| !self.has(&root.place)) else { return Ok(()) };
+        let used = |place: &Place| course.note(&manifest.key, place.key_version, Purpose::Decrypt);
+        let walk = Walk { tree: &tree, course, used: &used };
+        self.pages(&walk, manifest.geometry().height() - 1, vec![(0, root)]).await
     }
 
-    /// Marks what is below a page, then the page itself: whoever finds it marked need not look into it, also if the walk
-    /// that marked it failed elsewhere.
-    fn page<'f>(
+    /// Marks what is below pages of a level that are not marked, then the pages themselves: whoever finds one marked need
+    /// not look into it, also if the walk that marked it failed elsewhere.
+    fn pages<'f>(
         &'f mut self,
-        tree: &'f Tree,
-        name: Name,
-        entry: Entry,
-        used: &'f (dyn Fn(u32) + Send + Sync),
+        walk: &'f Walk<'f>,
+        level: u8,
+        pages: Vec<(u64, Entry)>,
     ) -> BoxFuture<'f, Result<(), Failure>> {
         async move {
-            if self.has(&entry.place) {
-                return Ok(());
-            }
-            let damaged = |damage: Damage| damage.of(&pack_path(&PackId::from_bits(entry.place.pack)));
-            let page = tree.load(name, entry).await?;
-            used(entry.place.key_version);
-            if name.0 == 0 {
-                for (_, block) in page.entries() {
-                    self.add(&block.place).map_err(damaged)?;
+            for some in pages.chunks(AT_ONCE) {
+                walk.course.stop_if_cancelled()?;
+                let mut above = Vec::new();
+                let mut below = Vec::new();
+                for (index, entry, page) in walk.tree.load_many(level, some.iter().copied(), walk.used).await? {
+                    if level == 0 {
+                        for (_, block) in page.entries() {
+                            self.add(&block.place).map_err(|damage| of(damage, &entry))?;
+                        }
+                    } else {
+                        let unseen = children((level, index), &page).filter(|(_, child)| !self.has(&child.place));
+                        below.extend(unseen.map(|((_, index), child)| (index, child)));
+                    }
+                    above.push(entry);
+                    if below.len() >= AT_ONCE {
+                        self.pages(walk, level - 1, std::mem::take(&mut below)).await?;
+                        self.add_all(&mut above)?;
+                    }
                 }
-            } else {
-                for (child_name, child) in children(name, &page) {
-                    self.page(tree, child_name, child, used).await?;
+                if !below.is_empty() {
+                    self.pages(walk, level - 1, below).await?;
                 }
+                self.add_all(&mut above)?;
             }
-            self.add(&entry.place).map_err(damaged)
+            Ok(())
         }
         .boxed()
     }
+
+    fn add_all(&mut self, pages: &mut Vec<Entry>) -> Result<(), Failure> {
+        pages.drain(..).try_for_each(|page| self.add(&page.place).map_err(|damage| of(damage, &page)))
+    }
+}
+
+/// What goes with the walk through one snapshot.
+struct Walk<'a> {
+    tree: &'a Tree,
+    course: Course<'a>,
+    used: &'a (dyn Fn(&Place) + Send + Sync),
+}
+
+/// Damage that a page shows.
+fn of(damage: Damage, page: &Entry) -> Failure {
+    damage.of(&pack_path(&PackId::from_bits(page.place.pack)))
 }
 
 #[cfg(test)]

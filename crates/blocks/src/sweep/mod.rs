@@ -44,8 +44,8 @@
 //! No step depends on a record of an earlier one: the next sweep looks at the store again.
 //!
 //! # Memory
-//! Some 100 bytes for each pack and a bit for each record: about 10 MB for each TiB in the store. A repack holds some 70
-//! bytes for each page besides, and one pack.
+//! Some 100 bytes for each pack and a bit for each record: about 10 MB for each TiB in the store, and up to three times
+//! 32 pages of 80 KiB. A repack holds some 70 bytes for each page besides, and one pack.
 
 mod execute;
 mod mark;

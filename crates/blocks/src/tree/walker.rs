@@ -1,15 +1,19 @@
 //! Reads the pages of a committed snapshot, each compared with the digest in the page above it.
 
+use crate::crypt::Keys;
 use crate::damage::Damage;
-use crate::pack::What;
-use crate::pack::reader::read_record;
+use crate::pack::opener::{Opener, stored_of};
+use crate::pack::reader::{Span, Wanted, plan_spans, read_record, read_span};
+use crate::pack::{Place, What};
 use crate::page::{Entry, FAN_OUT, Page};
 use crate::recent::Recent;
-use crate::store::{BlockStore, pack_path};
+use crate::store::{BlockStore, FETCHES, pack_path};
 use crate::tree::{Geometry, leaves_below};
+use futures::StreamExt;
 use godwit_model::failure::Failure;
 use godwit_model::id::PackId;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Pages kept, about 80 KiB each: a path from the root to a leaf, and leaves for a few readers at a time.
@@ -57,19 +61,64 @@ impl Tree {
         if let Some(page) = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&name) {
             return Ok(page);
         }
-        let damaged = |damage: Damage| damage.of(&pack_path(&PackId::from_bits(entry.place.pack)));
         let bytes = read_record(&self.store, What::Page(name.0), entry.place).await?;
-        let page = Page::decode(&bytes).map_err(damaged)?;
-        if page.level() != name.0 {
-            return Err(damaged(Damage::Field { part: "a page", field: "level" }));
-        }
-        if page.digest(self.store.keys()) != entry.digest {
-            return Err(damaged(Damage::Changed { part: "a page", proof: "digest" }));
-        }
-        self.check_places(name, &page).map_err(damaged)?;
+        let page = page_of(self.store.keys(), self.geometry, name, &entry, &bytes)
+            .map_err(|damage| damage.of(&pack_path(&PackId::from_bits(entry.place.pack))))?;
         let page = Arc::new(page);
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(name, page.clone());
         Ok(page)
+    }
+
+    /// Pages of one level, in any order and with few requests: neighbours in a pack are read together. All of them are
+    /// held at once, some 80 KiB each, and none is kept. `opened` is told of each that was decrypted. Fails if one of
+    /// them cannot be read.
+    pub(crate) async fn load_many(
+        &self,
+        level: u8,
+        pages: impl IntoIterator<Item = (u64, Entry)>,
+        opened: &(dyn Fn(&Place) + Send + Sync),
+    ) -> Result<Vec<(u64, Entry, Page)>, Failure> {
+        let wanted = pages.into_iter().map(|(index, Entry { digest, place })| Wanted { block: index, digest, place });
+        let is_broken = AtomicBool::new(false);
+        let mut spans = futures::stream::iter(plan_spans(wanted.collect()))
+            .take_while(|_| std::future::ready(!is_broken.load(Ordering::Relaxed)))
+            .map(|span| self.load_span(level, span))
+            .buffer_unordered(FETCHES);
+        let mut loaded = Ok(Vec::new());
+        // To the end, also after a failure: what was decrypted beside it is told.
+        while let Some(outcome) = spans.next().await {
+            match (&mut loaded, outcome) {
+                (Ok(all), Ok(pages)) => {
+                    pages.iter().for_each(|(_, entry, _)| opened(&entry.place));
+                    all.extend(pages);
+                }
+                (Err(_), Ok(pages)) => pages.iter().for_each(|(_, entry, _)| opened(&entry.place)),
+                (_, Err(failure)) => {
+                    is_broken.store(true, Ordering::Relaxed);
+                    loaded = loaded.and(Err(failure));
+                }
+            }
+        }
+        loaded
+    }
+
+    async fn load_span(&self, level: u8, span: Span) -> Result<Vec<(u64, Entry, Page)>, Failure> {
+        let bytes = {
+            let _turn = self.store.fetches().acquire().await.expect("the semaphore is never closed");
+            read_span(&self.store, &span).await?
+        };
+        let (path, geometry) = (pack_path(&PackId::from_bits(span.pack)), self.geometry);
+        let open = move |store: &BlockStore| -> Result<Vec<(u64, Entry, Page)>, Damage> {
+            let mut opener = Opener::new(store);
+            let one = |wanted: &Wanted| {
+                let Wanted { block: index, digest, place } = *wanted;
+                let content = opener.record(What::Page(level), &place, stored_of(&span, wanted, &bytes)?)?;
+                let entry = Entry { digest, place };
+                Ok((index, entry, page_of(store.keys(), geometry, (level, index), &entry, content)?))
+            };
+            span.wanted.iter().map(one).collect()
+        };
+        self.store.cpu(open).await?.map_err(|damage| damage.of(&path))
     }
 
     /// The first of the leaves `leaves` that holds something, and its page. No page beyond them is read.
@@ -133,22 +182,35 @@ impl Tree {
         }
         Ok((found, leaves.end))
     }
+}
 
-    /// A page may only name what is within the volume, and blocks of the right length.
-    fn check_places(&self, (level, index): Name, page: &Page) -> Result<(), Damage> {
-        let within = self.geometry.blocks_of(level, index);
-        for (slot, entry) in page.entries() {
-            let child = index * FAN_OUT + slot as u64;
-            let fits = match level {
-                0 => within.contains(&child) && entry.place.raw == self.geometry.length_of(child),
-                _ => !self.geometry.blocks_of(level - 1, child).is_empty(),
-            };
-            if !fits {
-                return Err(Damage::Field { part: "a page", field: "what it says lies beyond the volume" });
-            }
-        }
-        Ok(())
+/// The page `name` out of its bytes, if it is what `entry` says.
+fn page_of(keys: &Keys, geometry: Geometry, name: Name, entry: &Entry, bytes: &[u8]) -> Result<Page, Damage> {
+    let page = Page::decode(bytes)?;
+    if page.level() != name.0 {
+        return Err(Damage::Field { part: "a page", field: "level" });
     }
+    if page.digest(keys) != entry.digest {
+        return Err(Damage::Changed { part: "a page", proof: "digest" });
+    }
+    check_places(geometry, name, &page)?;
+    Ok(page)
+}
+
+/// A page may only name what is within the volume, and blocks of the right length.
+fn check_places(geometry: Geometry, (level, index): Name, page: &Page) -> Result<(), Damage> {
+    let within = geometry.blocks_of(level, index);
+    for (slot, entry) in page.entries() {
+        let child = index * FAN_OUT + slot as u64;
+        let fits = match level {
+            0 => within.contains(&child) && entry.place.raw == geometry.length_of(child),
+            _ => !geometry.blocks_of(level - 1, child).is_empty(),
+        };
+        if !fits {
+            return Err(Damage::Field { part: "a page", field: "what it says lies beyond the volume" });
+        }
+    }
+    Ok(())
 }
 
 /// The pages that a page above the leaves names, from left to right.
