@@ -9,7 +9,7 @@ use godwit_blocks::snapshot;
 use godwit_blocks::store::BlockStore;
 use godwit_blocks::sweep::{Claims, Course, Limits, Listed, Plan, Swept, execute, survey};
 use godwit_blocks::verify::{Scope, verify};
-use godwit_model::failure::Failure;
+use godwit_model::failure::{Code, Failure};
 use godwit_model::id::SnapshotId;
 use godwit_model::time::{Millis, Timestamp};
 use object_store::memory::InMemory;
@@ -317,6 +317,70 @@ async fn a_full_disk_does_not_keep_a_sweep_from_deleting() {
     let swept = sweep(&full, &scene.claims(), LATE).await.unwrap();
     assert!(swept.packs > 5 && swept.left == 0, "{swept:?}");
     check(&store, &snapshot_id(3), &scene.model, "after a sweep of a full disk").await;
+}
+
+/// A volume with one block of data below each of forty leaves.
+fn thin() -> Vec<u8> {
+    const LEAF: usize = 1024 * 4096;
+    let mut volume = vec![0; 40 * LEAF];
+    for (n, leaf) in volume.chunks_mut(LEAF).enumerate() {
+        leaf[..4096].copy_from_slice(&noise(n as u64 + 1, 4096));
+    }
+    volume
+}
+
+#[tokio::test]
+async fn a_look_reads_pages_together_and_none_twice() {
+    let counted = Counted::doing(Arc::new(InMemory::new()), i64::MAX, async || {});
+    let store = open(counted.clone(), 1, PACK).await;
+    let base = thin();
+    let size = base.len() as u64;
+    run(&store, &request(1, size, BLOCK), &Arc::new(Volume::new(base.clone())), &Book::default()).await.unwrap();
+    let mut changed = base.clone();
+    for leaf in (0..40).step_by(3) {
+        changed[leaf * 1024 * 4096 + 8192] = 1;
+    }
+    let second = Request { parent: Some(snapshot_id(1)), ..request(2, size, BLOCK) };
+    run(&store, &second, &Arc::new(Volume::since(changed, &base)), &Book::default()).await.unwrap();
+    let calls_of = async |snapshots: &[u128]| {
+        let before = counted.left();
+        look(&store, &known(snapshots.iter().map(|n| snapshot_id(*n))), EARLY).await.unwrap();
+        before - counted.left()
+    };
+    // The second one's own: fourteen leaves and the root.
+    let both = calls_of(&[1, 2]).await;
+    assert!(both <= 16, "{both} calls for two manifests, two roots and 54 leaves");
+    snapshot::delete(&store, &snapshot_id(2)).await.unwrap();
+    let one = calls_of(&[1]).await;
+    assert!((2..=5).contains(&(both - one)), "{} calls for what the second one adds", both - one);
+}
+
+#[tokio::test]
+async fn a_look_is_stopped_within_a_snapshot() {
+    let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let store = open(objects.clone(), 1, PACK).await;
+    let volume = thin();
+    let request = request(1, volume.len() as u64, BLOCK);
+    run(&store, &request, &Arc::new(Volume::new(volume)), &Book::default()).await.unwrap();
+    let look_with = async |store: &BlockStore, cancel: &CancellationToken| {
+        let course = Course { cancel, used: &|_| {} };
+        let listed = Listed::packs(store).await.unwrap();
+        survey(store, listed, &known([snapshot_id(1)]), &LIMITS, EARLY, &|_, _| {}, course).await.map(drop)
+    };
+    let cancel = CancellationToken::new();
+    let counted = Counted::doing(objects.clone(), i64::MAX, async || {});
+    let store = open(counted.clone(), 2, PACK).await;
+    let before = counted.left();
+    look_with(&store, &cancel).await.unwrap();
+    let calls = before - counted.left();
+
+    // The last call but one reads leaves, and so would the last.
+    let stop = cancel.clone();
+    let counted = Counted::doing(objects.clone(), i64::MAX, move || async move { stop.cancel() });
+    let store = open(counted.clone(), 3, PACK).await;
+    counted.after(calls - 2);
+    assert_eq!(look_with(&store, &cancel).await.unwrap_err().code, Code::Cancelled);
+    assert_eq!(counted.left(), -1, "no call after the stop");
 }
 
 #[derive(Clone, Debug)]
