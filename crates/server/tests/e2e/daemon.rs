@@ -120,25 +120,28 @@ impl Daemon {
 
     /// One QMP command; waits its turn if another client holds the monitor.
     pub fn qmp(&self, command: &str, arguments: Value) -> Value {
-        testbed::wait("a turn at the monitor", Duration::from_secs(20), || {
-            let stream = UnixStream::connect(self.qmp_socket()).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout can be set");
-            let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
-            let mut say = |message: Value| {
-                let mut stream = &stream;
-                writeln!(stream, "{message}").ok()?;
-                loop {
-                    let answer: Value = serde_json::from_str(&lines.next()?.ok()?).ok()?;
-                    if answer.get("event").is_none() && answer.get("QMP").is_none() {
-                        return Some(answer);
-                    }
+        testbed::wait("a turn at the monitor", Duration::from_secs(20), || self.try_qmp(command, &arguments))
+    }
+
+    /// The same, if the monitor is free and answers.
+    fn try_qmp(&self, command: &str, arguments: &Value) -> Option<Value> {
+        let stream = UnixStream::connect(self.qmp_socket()).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout can be set");
+        let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
+        let mut say = |message: Value| {
+            let mut stream = &stream;
+            writeln!(stream, "{message}").ok()?;
+            loop {
+                let answer: Value = serde_json::from_str(&lines.next()?.ok()?).ok()?;
+                if answer.get("event").is_none() && answer.get("QMP").is_none() {
+                    return Some(answer);
                 }
-            };
-            say(json!({"execute": "qmp_capabilities"}))?;
-            let answer = say(json!({"execute": command, "arguments": arguments}))?;
-            assert!(answer.get("error").is_none(), "{command}: {answer}");
-            Some(answer["return"].clone())
-        })
+            }
+        };
+        say(json!({"execute": "qmp_capabilities"}))?;
+        let answer = say(json!({"execute": command, "arguments": arguments}))?;
+        assert!(answer.get("error").is_none(), "{command}: {answer}");
+        Some(answer["return"].clone())
     }
 
     /// Resizes a disk; its export is away meanwhile, because the daemon does not resize what is exported.
@@ -181,8 +184,15 @@ impl Daemon {
 
     /// An orderly stop: bitmaps are saved.
     pub fn stop(mut self) {
-        self.qmp("quit", json!({}));
-        self.child.wait().expect("the daemon ends");
+        let mut is_told = false;
+        testbed::wait("the daemon to end", Duration::from_secs(30), || {
+            // It may end before its answer is read.
+            if self.child.try_wait().expect("a child").is_some() {
+                return Some(());
+            }
+            is_told = is_told || self.try_qmp("quit", &json!({})).is_some();
+            None
+        });
     }
 }
 

@@ -10,7 +10,7 @@ use godwit_model::extent::Extent;
 use godwit_model::failure::Failure;
 use godwit_model::id::RunId;
 use godwit_model::run::Claims;
-use godwit_sources::qmp::client::{QmpClient, QmpLimits};
+use godwit_sources::qmp::client::{QmpClient, QmpError, QmpLimits};
 use godwit_sources::qmp::names::{Owner, TrackerId};
 use godwit_sources::qmp::source::{Limits, QmpOptions, QmpSource};
 use serde_json::{Value, json};
@@ -99,10 +99,18 @@ impl Daemon {
         self.disks[disk].bytes[offset as usize..(offset + length) as usize].fill(pattern);
     }
 
+    async fn quit(&mut self) {
+        match self.qmp().await.execute("quit", Value::Null).await {
+            Ok(_) => {}
+            // It may end before its answer is read.
+            Err(error) => assert!(matches!(error, QmpError::Closed { .. }), "{error}"),
+        }
+        self.child.wait().unwrap();
+    }
+
     /// Ends in order and starts again with the same disks.
     pub async fn restart(&mut self) {
-        self.execute("quit", Value::Null).await;
-        self.child.wait().unwrap();
+        self.quit().await;
         self.start_again().await;
     }
 
@@ -119,8 +127,7 @@ impl Daemon {
 
     /// Stops in order, exchanges the files of two disks of one format, and starts again.
     pub async fn exchange(&mut self, one: usize, other: usize) {
-        self.execute("quit", Value::Null).await;
-        self.child.wait().unwrap();
+        self.quit().await;
         let file = |disk: usize| self.path(&format!("{}.{}", self.disks[disk].name, self.disks[disk].format));
         std::fs::rename(file(one), self.path("aside")).unwrap();
         std::fs::rename(file(other), file(one)).unwrap();
