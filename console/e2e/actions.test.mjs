@@ -168,9 +168,8 @@ describe('all the rest', { timeout: 900_000 }, () => {
     await document.fill((await document.inputValue()).replace(/,\s*"godwit:UseKey"/, ''));
     await dialog.getByRole('button', { name: 'Save', exact: true }).click();
     await row(page, 'night-mover').getByText('moves servers by night').waitFor();
-    const roles = await scene.asked('roles', 'list');
-    const role = roles.find((each) => each.roleName === 'night-mover');
-    assert.deepEqual(JSON.parse(role.policyDocument).Statement[0].Action, ['godwit:ReadSource', 'godwit:WriteStore', 'godwit:RegisterImage']);
+    const role = await scene.asked('roles', 'show', 'night-mover');
+    assert.deepEqual(JSON.parse(role.policy_document).Statement[0].Action, ['godwit:ReadSource', 'godwit:WriteStore', 'godwit:RegisterImage']);
     await page.getByRole('button', { name: 'Delete', exact: true }).click();
     await page.getByRole('dialog').getByRole('textbox').fill('night-mover');
     await page.getByRole('dialog').getByRole('button', { name: 'Delete', exact: true }).click();
