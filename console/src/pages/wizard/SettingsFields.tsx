@@ -110,25 +110,26 @@ function Schedule({ form, change, errors, editing = false }: Props) {
 function StartTime({ form, change, errors }: Props) {
   const at = localSeconds(form.date, form.time) ?? serverNow();
   const day = (seconds: number) => localParts(seconds).date;
-  const error = errors.seedReplicationTime ?? errors.nextReplicationRunStartTime;
   return (
-    <SpaceBetween direction="horizontal" size="xs">
-      <FormField constraintText={t.zone(zoneName(at))} errorText={error} label={t.date}>
-        <DatePicker
-          value={form.date}
-          onChange={({ detail }) => change({ date: detail.value })}
-          isDateEnabled={(date) => {
-            const wanted = day(date.getTime() / 1000);
-            return wanted >= day(serverNow()) && wanted <= day(serverNow() + LONGEST_LEAD);
-          }}
-          placeholder={t.dateForm}
-          openCalendarAriaLabel={(selected) => (selected ? `${t.date}: ${selected}` : t.date)}
-        />
-      </FormField>
-      <FormField label={t.time}>
-        <TimeInput format="hh:mm" invalid={error !== undefined} placeholder={t.timeForm} value={form.time} onChange={({ detail }) => change({ time: detail.value })} />
-      </FormField>
-    </SpaceBetween>
+    <FormField constraintText={t.zone(zoneName(at))} errorText={errors.seedReplicationTime ?? errors.nextReplicationRunStartTime}>
+      <SpaceBetween direction="horizontal" size="xs">
+        <FormField label={t.date}>
+          <DatePicker
+            value={form.date}
+            onChange={({ detail }) => change({ date: detail.value })}
+            isDateEnabled={(date) => {
+              const wanted = day(date.getTime() / 1000);
+              return wanted >= day(serverNow()) && wanted <= day(serverNow() + LONGEST_LEAD);
+            }}
+            placeholder={t.dateForm}
+            openCalendarAriaLabel={(selected) => (selected ? `${t.date}: ${selected}` : t.date)}
+          />
+        </FormField>
+        <FormField label={t.time}>
+          <TimeInput format="hh:mm" placeholder={t.timeForm} value={form.time} onChange={({ detail }) => change({ time: detail.value })} />
+        </FormField>
+      </SpaceBetween>
+    </FormField>
   );
 }
 
