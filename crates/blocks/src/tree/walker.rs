@@ -70,8 +70,8 @@ impl Tree {
     }
 
     /// Pages of one level, in any order and with few requests: neighbours in a pack are read together. All of them are
-    /// held at once, some 80 KiB each, and none is kept. `opened` is told of each that was decrypted. Fails if one of
-    /// them cannot be read.
+    /// held at once, some 80 KiB each, and none is kept. `opened` is told of each that was decrypted, or tried. Fails if
+    /// one of them cannot be read.
     pub(crate) async fn load_many(
         &self,
         level: u8,
@@ -82,17 +82,14 @@ impl Tree {
         let is_broken = AtomicBool::new(false);
         let mut spans = futures::stream::iter(plan_spans(wanted.collect()))
             .take_while(|_| std::future::ready(!is_broken.load(Ordering::Relaxed)))
-            .map(|span| self.load_span(level, span))
+            .map(|span| self.load_span(level, span, opened))
             .buffer_unordered(FETCHES);
         let mut loaded = Ok(Vec::new());
-        // To the end, also after a failure: what was decrypted beside it is told.
+        // To the end, also after a failure: what is decrypted meanwhile is told.
         while let Some(outcome) = spans.next().await {
             match (&mut loaded, outcome) {
-                (Ok(all), Ok(pages)) => {
-                    pages.iter().for_each(|(_, entry, _)| opened(&entry.place));
-                    all.extend(pages);
-                }
-                (Err(_), Ok(pages)) => pages.iter().for_each(|(_, entry, _)| opened(&entry.place)),
+                (Ok(all), Ok(pages)) => all.extend(pages),
+                (Err(_), Ok(_)) => {}
                 (_, Err(failure)) => {
                     is_broken.store(true, Ordering::Relaxed);
                     loaded = loaded.and(Err(failure));
@@ -102,12 +99,18 @@ impl Tree {
         loaded
     }
 
-    async fn load_span(&self, level: u8, span: Span) -> Result<Vec<(u64, Entry, Page)>, Failure> {
+    async fn load_span(
+        &self,
+        level: u8,
+        span: Span,
+        opened: &(dyn Fn(&Place) + Send + Sync),
+    ) -> Result<Vec<(u64, Entry, Page)>, Failure> {
         let bytes = {
             let _turn = self.store.fetches().acquire().await.expect("the semaphore is never closed");
             read_span(&self.store, &span).await?
         };
         let (path, geometry) = (pack_path(&PackId::from_bits(span.pack)), self.geometry);
+        let places: Vec<Place> = span.wanted.iter().map(|wanted| wanted.place).collect();
         let open = move |store: &BlockStore| -> Result<Vec<(u64, Entry, Page)>, Damage> {
             let mut opener = Opener::new(store);
             let one = |wanted: &Wanted| {
@@ -118,7 +121,10 @@ impl Tree {
             };
             span.wanted.iter().map(one).collect()
         };
-        self.store.cpu(open).await?.map_err(|damage| damage.of(&path))
+        let pages = self.store.cpu(open).await?;
+        // Also if one of them proved damaged: the key was used.
+        places.iter().for_each(opened);
+        pages.map_err(|damage| damage.of(&path))
     }
 
     /// The first of the leaves `leaves` that holds something, and its page. No page beyond them is read.
